@@ -1,0 +1,268 @@
+"""The whole contract between game rules and the node that runs them.
+
+Owns the marks (`handles`, `ticks`, `edge`), what a rule receives (`Env`) and what it returns
+(`Outcome`, `Refuse`). Imports nothing of ours and does nothing: marks only set an attribute; the
+node builds its tables from the list of modules that a `Role` names.
+
+A rule is a plain function: `(message, *, <needs as keywords>, env) -> Outcome | Refuse`. It never
+awaits, never touches a clock, a socket, a store or a module-level variable. All that it wants done
+it returns.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeVar
+
+import msgspec
+
+By = Literal["user", "open", "peer", "node"]
+"""Who may cause a handler to run: `user` a client that proved who it is, `open` a client that did not
+yet (login server), `peer` another server over a link, `node` this node itself (an `Earned`, an
+admitted player, an edge's result, the answer to an `Ask`)."""
+
+PLAYER_PARTS = ("head", "growth", "wallet", "bag", "score", "pass_progress", "counters")
+"""Names in `needs` that are parts of the resident player of the lane. A handler that needs one runs
+only where this node owns the player; elsewhere the node answers WRONG_PLACE by itself. All other
+names in `needs` are volatile states of the role (`Role.states`)."""
+
+
+class NodeView(msgspec.Struct, frozen=True):
+    """What a rule may know of the node it runs on."""
+
+    number: int  # unique server number
+    name: str  # such as "channel-2"
+    role: str
+    incarnation: int  # unique for every process start in the cluster
+    generation: int  # of the code and content that decides
+
+
+class Sender(msgspec.Struct, frozen=True):
+    """Where the message came from: connection, proved user (0: none), peer server number (0: none)."""
+
+    conn: int
+    user: int
+    seq: int
+    peer: int = 0
+    address: str = ""  # client address without port, for `by="open"` handlers
+
+
+class Env(msgspec.Struct):
+    """Time, chance and the outside as arguments."""
+
+    now_ms: int  # unix time in milliseconds, the node's clock
+    rng: random.Random  # seeded; for volatile chance (drops, damage), never for money
+    content: Any  # mmo.content.tables.Content of this generation
+    node: NodeView
+    sender: Sender
+    new_uid: Callable[[], int]  # next item uid, unique in the cluster for ever
+    roll: Callable[..., int] | None = None  # keyed roll of the economy; set where a role needs it
+    sign: Callable[[Mapping[str, object], str], str] | None = None
+    """`sign(claims, typ) -> JWT`, on login and center only; Ed25519 is deterministic."""
+
+
+class Refuse(msgspec.Struct, frozen=True):
+    """The game says no: a `wire.opcode.Code` and a short detail for the client. Not an error."""
+
+    code: int
+    detail: str = ""
+
+
+class ToUser(msgspec.Struct, frozen=True):
+    """A message to the connection of one player on this node; dropped when he is not connected."""
+
+    user: int
+    message: Any
+
+
+class ToUsers(msgspec.Struct, frozen=True):
+    """One message, encoded once, to many players on this node. `lossy`: newest wins, may be lost."""
+
+    users: Sequence[int]
+    message: Any
+    lossy: bool = False
+
+
+class ToNode(msgspec.Struct, frozen=True):
+    """A link message to one server number; dropped (and counted) when the link is down."""
+
+    number: int
+    message: Any
+
+
+class ToRole(msgspec.Struct, frozen=True):
+    """A link message to every linked server of a role."""
+
+    role: str
+    message: Any
+
+
+Send = ToUser | ToUsers | ToNode | ToRole
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """A request to another server. Its answer, a link message with the same request number, comes into
+    the sender's lane and is handled by the `by="node"` handler of the answer's opcode, with `Env.sender`
+    of the original request. The lane stays closed until then. No answer within the deadline or no link:
+    the sender gets REFUSED(`refusal`)."""
+
+    number: int
+    message: Any
+    refusal: int
+    deadline_ms: int = 2_000
+
+
+class Earned(msgspec.Struct, frozen=True):
+    """What a volatile act earns: `message` goes into the earner's own lane and is handled there by its
+    `by="node"` handler, whose changes commit under the operation id (-incarnation, counter) that the
+    node gives it, so a repeat cannot pay twice."""
+
+    user: int
+    message: Any
+
+
+class Tell(msgspec.Struct, frozen=True):
+    """An internal message of this node into the lane of `user` (0: the sender's own lane)."""
+
+    user: int
+    message: Any
+
+
+class Close(msgspec.Struct, frozen=True):
+    """Close the connection of `user` on this node (0: the sender's) with a close reason number, after
+    the replies were flushed. `forget` also drops the resident and its session."""
+
+    user: int
+    reason: int
+    forget: bool = False
+
+
+class Outcome(msgspec.Struct):
+    """All that a rule wants done. Order: rows and changes commit; then effects apply, then replies,
+    sends, tells, closes leave. Without changes and rows everything happens at once."""
+
+    replies: Sequence[Any] = ()  # messages to the sender, seq repeated; the first is the stored answer
+    changes: Sequence[Any] = ()  # state.change.Change of ONE player: the lane's
+    effects: Sequence[Any] = ()  # state.change.Effect on the role's volatile states
+    row: Any = None  # state.change.Row: a guarded write of another aggregate, committed alone
+    row_refused: Refuse | None = None  # the reply when the row's guard did not hold
+    sends: Sequence[Send] = ()
+    earned: Sequence[Earned] = ()
+    tells: Sequence[Tell] = ()
+    asks: Sequence[Ask] = ()  # at most one, and then no changes
+    claim_here: bool = False
+    """Center only: PREPARE and CLAIM the sender for this node (back to the lobby); the node then runs the
+    `by="node"` handler of `Op.ENTER` as after a token."""
+    closes: Sequence[Close] = ()
+
+
+class Handler(msgspec.Struct, frozen=True):
+    """What `handles` marks on a function."""
+
+    opcode: int
+    by: By
+    needs: tuple[str, ...]
+    mutates: bool
+    rate: str  # name of the rate class of the opcode on the client port
+    lane: str  # for peer handlers: name of the message field with the user id; "" = the peer's own lane
+
+
+class Tick(msgspec.Struct, frozen=True):
+    """What `ticks` marks: called as `(state, *, env) -> Outcome` every `every_ms`."""
+
+    every_ms: int
+    of: str
+
+
+class Edge(msgspec.Struct, frozen=True):
+    """What `edge` marks: `async (message, outside, sender) -> message | Refuse`."""
+
+    opcode: int
+    by: By
+    deadline_ms: int
+    rate: str
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def handles(
+    opcode: int,
+    *,
+    by: By = "user",
+    needs: tuple[str, ...] = (),
+    mutates: bool = False,
+    rate: str = "action",
+    lane: str = "",
+) -> Callable[[F], F]:
+    """Mark a pure rule for one opcode. `mutates`: makes durable changes for its sender, so its message
+    carries an operation number (field `op`)."""
+
+    def mark(function: F) -> F:
+        function.mmo_handler = Handler(opcode, by, needs, mutates, rate, lane)  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def ticks(*, every_ms: int, of: str) -> Callable[[F], F]:
+    """Mark a rule that runs on time over one volatile state of the role."""
+
+    def mark(function: F) -> F:
+        function.mmo_tick = Tick(every_ms, of)  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def edge(opcode: int, *, deadline_ms: int, by: By = "open", rate: str = "login") -> Callable[[F], F]:
+    """Mark an async function that turns one message into an internal one by asking the outside."""
+
+    def mark(function: F) -> F:
+        function.mmo_edge = Edge(opcode, by, deadline_ms, rate)  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+class Credentials(msgspec.Struct, frozen=True):
+    """What the store knows of an account's password. `locked_until_ms` 0: not locked."""
+
+    user: int
+    name: str
+    password_hash: str
+    session_epoch: int
+    locked_until_ms: int
+    failures: int
+
+
+class Outside(Protocol):
+    """What edges may ask. Every call has a deadline of its own and raises `StoreUnavailable`."""
+
+    async def credentials(self, name: str) -> Credentials | None: ...
+
+    async def hash_password(self, password: str) -> str: ...
+
+    async def verify_password(self, password_hash: str | None, password: str) -> bool:
+        """False for a wrong one; `None` burns the same time and is False."""
+        ...
+
+
+EdgeFunction = Callable[[Any, Outside, Sender], Awaitable[Any]]
+
+
+class Role(msgspec.Struct, frozen=True):
+    """Which systems, edges, states and links make a role; about thirty lines each in `roles/`."""
+
+    name: str
+    systems: tuple[str, ...]  # module names below the systems package, such as "hunt"
+    edges: tuple[str, ...] = ()
+    states: Mapping[str, Callable[[Any, NodeView], Any]] = {}
+    """Volatile states by name: `(content, node) -> state`, made at start."""
+    dials: tuple[str, ...] = ()  # roles whose servers this one keeps a link to
+    owns_players: bool = False  # may CLAIM places
+    token_types: tuple[str, ...] = ()  # accepted at ENTER, such as ("login+jwt", "session+jwt")
+    has_clients: bool = True  # opens a client port
+    signs: bool = False  # gets `env.sign`
+    datagrams: bool = False

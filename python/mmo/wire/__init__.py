@@ -1,0 +1,1 @@
+"""What travels: opcodes, messages, codec. Holds facts only; decides nothing."""

@@ -1,0 +1,87 @@
+"""Bodies to messages and back: the only decoder and encoder of message bodies.
+
+Owns the table opcode -> message class, filled by `@message`. A body is a MessagePack array in field
+order; ranges are `Annotated` and checked while decoding; appended fields with defaults are
+compatible both ways. Called by nodes, clients and tests; never by rules.
+"""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from mmo.errors import WireError
+from mmo.wire.opcode import Op
+
+T = TypeVar("T", bound=type)
+
+OperationId = tuple[int, int]
+"""(session epoch it was minted in, client counter from 1): names one mutating request for ever."""
+
+_classes: dict[int, type] = {}
+_decoders: dict[int, Any] = {}
+_encoder = msgspec.msgpack.Encoder()
+
+
+def message(opcode: Op) -> Callable[[T], T]:
+    """Declare a `msgspec.Struct(array_like=True)` as the one body of `opcode`. Sets `opcode` on the
+    class. A second class for the same number is an assertion."""
+
+    def declare(cls: T) -> T:
+        assert opcode not in _classes, f"{opcode!r} is declared twice"
+        _classes[int(opcode)] = cls
+        _decoders[int(opcode)] = msgspec.msgpack.Decoder(cls)
+        cls.opcode = int(opcode)  # type: ignore[attr-defined]
+        return cls
+
+    return declare
+
+
+def encode(value: Any) -> bytes:
+    """The body of a message."""
+    return _encoder.encode(value)
+
+
+def decode(opcode: int, body: bytes) -> Any:
+    """The message of `opcode` in `body`. Raises `WireError` naming the place of the first fault, also for
+    an opcode without a declared message."""
+    decoder = _decoders.get(opcode)
+    if decoder is None:
+        raise WireError(f"opcode {opcode} has no message")
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as fault:
+        raise WireError(str(fault)) from None
+
+
+def decoder_of(opcode: int) -> Callable[[bytes], Any] | None:
+    """The raw decode function of `opcode` for hot loops; raises msgspec errors, not `WireError`."""
+    decoder = _decoders.get(opcode)
+    return None if decoder is None else decoder.decode
+
+
+def class_of(opcode: int) -> type | None:
+    """The declared message class of an opcode."""
+    return _classes.get(opcode)
+
+
+def opcodes() -> tuple[int, ...]:
+    """All opcodes with a declared message, ascending."""
+    return tuple(sorted(_classes))
+
+
+def fingerprint(opcode: int) -> int:
+    """32 bits over the name and the required fields (name and type) of the message of `opcode`, so that
+    appended fields with defaults do not change it."""
+    cls = _classes[opcode]
+    fields = [
+        (field.name, str(field.type)) for field in msgspec.structs.fields(cls) if field.required
+    ]
+    text = repr((cls.__name__, fields))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "little")
+
+
+def fingerprints() -> dict[int, int]:
+    """Fingerprint of every client message, for HELLO."""
+    return {number: fingerprint(number) for number in opcodes() if number >= 100}
