@@ -43,7 +43,9 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     link_outbox_bytes_max: int
 
     prove_ms: int  # a new connection must show a token (or be marked by set_user) within this
-    open_ms: int  # on roles that never ask for a token (login): life of a connection that stays open
+    open_ms: (
+        int  # on roles that never ask for a token (login): life of a connection that stays open
+    )
     frame_ms: int  # a begun frame must complete within this
     idle_ms: int  # no complete frame for this long: IDLE
     close_flush_ms: int
@@ -62,8 +64,12 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     # 2 both. Any other opcode from a client closes it with UNKNOWN_OPCODE (or FORBIDDEN_OPCODE when it
     # exists here in the other state or belongs to links).
     client_opcodes: list[tuple[int, int, int]]
-    core_echo_opcodes: list[tuple[int, int]]  # (request, reply): answered in Rust, body unchanged (PING)
-    link_opcodes: list[tuple[str, int]]  # (role of the peer, opcode) that a link of that role may send
+    core_echo_opcodes: list[
+        tuple[int, int]
+    ]  # (request, reply): answered in Rust, body unchanged (PING)
+    link_opcodes: list[
+        tuple[str, int]
+    ]  # (role of the peer, opcode) that a link of that role may send
 
     token_keys: list[tuple[str, bytes]]  # (kid, Ed25519 public key, 32 bytes); two may overlap
     token_issuer: str

@@ -142,7 +142,9 @@ class Outcome(msgspec.Struct):
     """All that a rule wants done. Order: rows and changes commit; then effects apply, then replies,
     sends, tells, closes leave. Without changes and rows everything happens at once."""
 
-    replies: Sequence[Any] = ()  # messages to the sender, seq repeated; the first is the stored answer
+    replies: Sequence[
+        Any
+    ] = ()  # messages to the sender, seq repeated; the first is the stored answer
     changes: Sequence[Any] = ()  # state.change.Change of ONE player: the lane's
     effects: Sequence[Any] = ()  # state.change.Effect on the role's volatile states
     row: Any = None  # state.change.Row: a guarded write of another aggregate, committed alone
@@ -216,7 +218,9 @@ def ticks(*, every_ms: int, of: str) -> Callable[[F], F]:
     return mark
 
 
-def edge(opcode: int, *, deadline_ms: int, by: By = "open", rate: str = "login") -> Callable[[F], F]:
+def edge(
+    opcode: int, *, deadline_ms: int, by: By = "open", rate: str = "login"
+) -> Callable[[F], F]:
     """Mark an async function that turns one message into an internal one by asking the outside."""
 
     def mark(function: F) -> F:

@@ -1,0 +1,45 @@
+"""What those who do not own a player leave for him: grants, claimed once by his owner."""
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from mmo.state.change import Change
+
+if TYPE_CHECKING:
+    from mmo.state.player import Player
+
+
+class BundleItem(msgspec.Struct, array_like=True, frozen=True):
+    kind: int
+    code: int
+    count: int
+
+
+class Bundle(msgspec.Struct, array_like=True, frozen=True):
+    """What a grant gives; all parts at once."""
+
+    gold: int = 0
+    cash: int = 0
+    mileage: int = 0
+    exp: int = 0
+    items: tuple[BundleItem, ...] = ()
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """A row of `reward_grant`: unique for ever by user, source kind and source id."""
+
+    user: int
+    source_kind: int
+    source_id: int
+    bundle: bytes  # MessagePack of Bundle
+
+
+class GrantClaimed(Change, frozen=True):
+    """The grant is spent in this commit; its row must still be unclaimed."""
+
+    source_kind: int
+    source_id: int
+
+    def apply(self, player: "Player") -> None:
+        player.grants_claimed.add((self.source_kind, self.source_id))

@@ -1,0 +1,7 @@
+"""Best raid score; it only rises."""
+
+import msgspec
+
+
+class Score(msgspec.Struct, frozen=True):
+    best: int = 0

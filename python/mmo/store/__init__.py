@@ -1,0 +1,130 @@
+"""The node's view of storage: `load` and `commit`, both with deadlines. MySQL decides, Redis repeats.
+
+Owns the protocol that the real store (`store.players`) and `testing.fake_store` both keep; the same
+contract tests run on both. No rule imports this.
+"""
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Protocol
+
+import msgspec
+
+from mmo.contract import Credentials
+from mmo.state.change import Change, Row
+from mmo.state.grant import Grant
+from mmo.state.place import Claim
+from mmo.state.player import Head, OperationRecord, Player
+
+
+class Verdict(IntEnum):
+    """What became of one member of a group."""
+
+    COMMITTED = 1
+    FENCED = 2  # the place epoch moved: another server owns the player
+    STALE = 3  # the version moved under the same place: load again and decide again
+    LOCKED = 4  # the row stayed locked elsewhere until the deadline
+    GUILTY = 5  # its rows broke a constraint; nothing of it was written
+
+
+class PlayerCommit(msgspec.Struct, frozen=True):
+    """All durable changes of one outcome. `operation`: (session epoch, counter) of a client's request,
+    (-incarnation, counter) of an `Earned`, (0, version + 1) of internal commits."""
+
+    player: Player
+    operation: tuple[int, int]
+    kind: int  # opcode of the message that caused it
+    request_hash: bytes  # 8 bytes
+    answer_opcode: int
+    answer: bytes  # encoded first reply
+    changes: tuple[Change, ...]
+    generation: int
+    now_ms: int
+
+
+class Seat(msgspec.Struct, frozen=True):
+    """What the sweep reads of one resident."""
+
+    user: int
+    session_epoch: int
+    place_number: int
+    place_epoch: int
+
+
+class Sweep(msgspec.Struct, frozen=True):
+    seats: tuple[Seat, ...]
+    grants: tuple[Grant, ...]  # unclaimed ones of the asked users, at most 32 a user
+
+
+class Claimed(msgspec.Struct):
+    """`player` is None when the session is valid but another server owns the player (`place_number`)."""
+
+    head: Head
+    player: Player | None
+    previous_number: int  # owner before this claim, 0 nobody
+
+
+class LeaseRow(msgspec.Struct, frozen=True):
+    number: int
+    role: str
+    name: str
+    incarnation: int
+    host: str
+    client_port: int
+    link_host: str
+    link_port: int
+    alive: bool
+
+
+class Store(Protocol):
+    """Everything durable. Each call raises `StoreUnavailable` at its deadline."""
+
+    async def commit(self, group: Sequence[PlayerCommit]) -> list[Verdict]:
+        """One grouped transaction in the five steps of design 6; at most one member a player. The
+        members' `player` objects are not changed. Verdicts in the order of `group`."""
+        ...
+
+    async def write(self, row: Row) -> bool:
+        """One guarded row in a transaction of its own; False when its guard did not hold."""
+        ...
+
+    async def claim(self, claim: Claim) -> Claimed | None:
+        """CLAIM a place (or resume a session) and load the player. None: the guard did not hold."""
+        ...
+
+    async def load(self, user: int) -> Player | None:
+        """The player as committed now; None when there is no such user."""
+        ...
+
+    async def find_operation(self, user: int, epoch: int, counter: int) -> OperationRecord | None:
+        """The record of one finished operation, whatever its age."""
+        ...
+
+    async def credentials(self, name: str) -> Credentials | None:
+        """The account of a NFC name."""
+        ...
+
+    async def sweep(self, users: Sequence[int]) -> Sweep:
+        """Epochs, places and unclaimed grants of residents."""
+        ...
+
+    async def grant(self, grants: Sequence[Grant]) -> int:
+        """Insert grants; those already there are left alone. Returns how many are new."""
+        ...
+
+    async def lease(self, row: LeaseRow, lease_ms: int) -> int:
+        """Take (incarnation 0 in `row`) or renew the lease of a server number; returns the incarnation.
+        Raises `OperatorError` E0702 when a living process holds the number."""
+        ...
+
+    async def leave(self, number: int, incarnation: int) -> None:
+        """Give the lease back."""
+        ...
+
+    async def leases(self) -> list[LeaseRow]:
+        """All servers ever seen in this cluster with whether their lease is alive."""
+        ...
+
+    async def online(self, user: int, state: str, number: int) -> None:
+        """Best effort: publish the presence state of a player in Redis (`online`, `moving`, `offline`)."""
+        ...
