@@ -1,9 +1,50 @@
 //! Floors and load for the benchmarks: one binary, one measurement a call.
 //!
 //! Owns the byte-level load, the clocks and the bare servers that a figure is divided by. Never
-//! links the core that it measures. Called by `python/mmo/proof/bench*.py` and by hand.
+//! links the core that it measures. Called by `python/mmo/proof/bench*.py` and by hand. Every
+//! subcommand prints JSON lines on standard output; an error goes to standard error with exit 1.
 
-fn main() -> std::process::ExitCode {
-    eprintln!("usage: mmo-bench echo-floor|generate|connect|database-floor [--option value]…");
-    std::process::ExitCode::from(2)
+mod connect;
+mod connection;
+mod database;
+mod failure;
+mod floor;
+mod frame;
+mod generate;
+mod histogram;
+mod meter;
+mod options;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: mmo-bench COMMAND [--option value]…
+  echo-floor      --port P
+  generate        --address H:P --connections N --depth D --bytes B --for S [--warm S]
+                  [--enter TOKENS] [--setup OP:HEX,…] [--opcode O] [--reply-opcode O]
+                  [--body HEX] [--rate R] [--messages M] [--server-pid P]
+  connect         --address H:P --connections N --hold S [--enter TOKENS] [--sources N]
+  database-floor  --socket PATH --user U --password-file F --database D
+                  --transactions FILE --connections N --for S [--warm S] [--server-pid P]";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let command = arguments.next().unwrap_or_default();
+    let outcome = options::Options::parse(arguments).and_then(|options| match command.as_str() {
+        "echo-floor" => floor::run(&options),
+        "generate" => generate::run(&options),
+        "connect" => connect::run(&options),
+        "database-floor" => database::run(&options),
+        _ => Err(failure::Failure::Usage(USAGE.to_owned())),
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure::Failure::Usage(text)) => {
+            eprintln!("{text}");
+            ExitCode::from(2)
+        }
+        Err(failure) => {
+            eprintln!("mmo-bench {command}: {failure}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -1,0 +1,359 @@
+//! The load generator: many connections, one thread, every reply checked.
+//!
+//! Owns the pace: closed loop (a fixed number in flight, a reply buys the next message) or open
+//! loop (a fixed rate; latency counts from the time a message was due, so a stalled server cannot
+//! hide its stall). Never allocates per message. Run against the floor and against the core with
+//! the same bytes, so that its own cost is in both. Prints one JSON line.
+
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::fd::OwnedFd;
+use serde_json::json;
+
+use crate::connect::{raise_descriptor_limit, read_tokens};
+use crate::connection::{Connection, Plan, Tally, ask, dial, enter};
+use crate::failure::Failure;
+use crate::frame::{Body, HEADER_BYTES};
+use crate::histogram::Histogram;
+use crate::meter::Edge;
+use crate::options::{Options, bytes_from_hex};
+
+const SCRATCH_BYTES: usize = 262_144;
+const EVENTS: usize = 1_024;
+/// After the window, what is in flight must be answered within this.
+const DRAIN: Duration = Duration::from_secs(10);
+/// Open loop: more than this unanswered on one connection and messages wait, still due.
+const OPEN_IN_FLIGHT_MAX: u32 = 1_024;
+
+struct Load {
+    plan: Plan,
+    connections: Vec<Connection>,
+    epoll: OwnedFd,
+    scratch: Vec<u8>,
+    tally: Tally,
+    begun: Instant,
+    sent: u64,
+    sent_max: u64,
+}
+
+enum Pace {
+    Closed { depth: u32 },
+    Open { rate_per_s: f64 },
+}
+
+/// Runs one load.
+pub fn run(options: &Options) -> Result<(), Failure> {
+    options.only(&[
+        "address",
+        "connections",
+        "depth",
+        "bytes",
+        "for",
+        "warm",
+        "enter",
+        "setup",
+        "opcode",
+        "reply-opcode",
+        "body",
+        "rate",
+        "messages",
+        "server-pid",
+    ])?;
+    raise_descriptor_limit()?;
+    let pace = match options.number::<f64>("rate")? {
+        Some(rate_per_s) if rate_per_s > 0.0 => Pace::Open { rate_per_s },
+        Some(_) => return Err(Failure::Usage("--rate must be above 0".to_owned())),
+        None => Pace::Closed {
+            depth: options.required_number("depth")?,
+        },
+    };
+    let server_pid = options.number::<u32>("server-pid")?;
+    let mut load = Load::open(options, &pace)?;
+    let (begin, end, counted) = match options.number::<u64>("messages")? {
+        Some(messages) => load.run_count(&pace, messages, server_pid)?,
+        None => {
+            let warm = options.seconds("warm")?.unwrap_or(Duration::ZERO);
+            let length = options.seconds("for")?;
+            let length = length.ok_or_else(|| Failure::Usage("--for is missing".to_owned()))?;
+            load.run_window(&pace, warm, length, server_pid)?
+        }
+    };
+    let received_total = load.tally.received;
+    load.report(&begin, &end, counted, received_total);
+    Ok(())
+}
+
+fn read_plan(options: &Options, pace: &Pace) -> Result<Plan, Failure> {
+    let opcode = options.number("opcode")?.unwrap_or(102);
+    let body = match options.text("body") {
+        Some(text) => Body::Fixed(bytes_from_hex(text)?),
+        None => {
+            let frame_bytes: usize = options.required_number("bytes")?;
+            let least = "--bytes counts the 10-byte header";
+            let body_bytes = frame_bytes.checked_sub(HEADER_BYTES);
+            Body::Pattern(body_bytes.ok_or_else(|| Failure::Usage(least.to_owned()))?)
+        }
+    };
+    let in_flight_max = match pace {
+        Pace::Closed { depth } if (1..=4_096).contains(depth) => depth.next_power_of_two(),
+        Pace::Closed { .. } => return Err(Failure::Usage("--depth is outside 1..4096".to_owned())),
+        Pace::Open { .. } => OPEN_IN_FLIGHT_MAX,
+    };
+    Ok(Plan {
+        opcode,
+        reply_opcode: options.number("reply-opcode")?.unwrap_or(opcode),
+        length: u32::try_from(body.len() + HEADER_BYTES - 4)
+            .map_err(|_| Failure::Usage("--bytes is too large".to_owned()))?,
+        body,
+        in_flight_max,
+    })
+}
+
+/// Frames that every connection sends and has answered before the load: `OPCODE:HEX,…`.
+fn read_setup(options: &Options) -> Result<Vec<(u16, Vec<u8>)>, Failure> {
+    let text = options.text("setup").unwrap_or("");
+    let wrong = || Failure::Usage(format!("--setup is not OPCODE:HEX,…: {text:?}"));
+    text.split(',')
+        .filter(|part| !part.is_empty())
+        .map(|part| {
+            let (opcode, body) = part.split_once(':').ok_or_else(wrong)?;
+            Ok((opcode.parse().map_err(|_| wrong())?, bytes_from_hex(body)?))
+        })
+        .collect()
+}
+
+impl Load {
+    fn open(options: &Options, pace: &Pace) -> Result<Self, Failure> {
+        let address: SocketAddr = options.required_number("address")?;
+        let count: u32 = options.required_number("connections")?;
+        let tokens = options.text("enter").map(read_tokens).transpose()?;
+        let setup = read_setup(options)?;
+        let plan = read_plan(options, pace)?;
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let mut connections = Vec::new();
+        for index in 0..count {
+            let mut stream = dial(address, None)?;
+            let place = usize::try_from(index).unwrap_or(usize::MAX);
+            if let Some(tokens) = &tokens {
+                let short = || Failure::Usage("fewer tokens than connections".to_owned());
+                enter(&mut stream, tokens.get(place).ok_or_else(short)?)?;
+            }
+            let mut seq = 2;
+            for (opcode, body) in &setup {
+                ask(&mut stream, *opcode, seq, body)?;
+                seq += 1;
+            }
+            let connection = Connection::new(stream, index, seq, &plan)?;
+            let data = EventData::new_u64(u64::from(index));
+            epoll::add(&epoll, &connection.stream, data, EventFlags::IN)?;
+            connections.push(connection);
+        }
+        let tally = Tally {
+            received: 0,
+            pushes: 0,
+            latencies: Histogram::new(),
+        };
+        Ok(Self {
+            plan,
+            connections,
+            epoll,
+            scratch: vec![0; SCRATCH_BYTES],
+            tally,
+            begun: Instant::now(),
+            sent: 0,
+            sent_max: u64::MAX,
+        })
+    }
+
+    fn now_ns(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Warm-up, then a window of time. Returns its edges and the replies between them.
+    fn run_window(
+        &mut self,
+        pace: &Pace,
+        warm: Duration,
+        length: Duration,
+        server_pid: Option<u32>,
+    ) -> Result<(Edge, Edge, u64), Failure> {
+        self.begun = Instant::now();
+        self.run_until(pace, |load| load.begun.elapsed() >= warm)?;
+        let begin = Edge::take(server_pid)?;
+        let before = self.tally.received;
+        self.tally.latencies = Histogram::new();
+        let until = begin.at + length;
+        self.run_until(pace, |_| Instant::now() >= until)?;
+        let end = Edge::take(server_pid)?;
+        let counted = self.tally.received - before;
+        self.drain()?;
+        Ok((begin, end, counted))
+    }
+
+    /// An exact number of messages, for counting instructions.
+    fn run_count(
+        &mut self,
+        pace: &Pace,
+        messages: u64,
+        server_pid: Option<u32>,
+    ) -> Result<(Edge, Edge, u64), Failure> {
+        self.sent_max = messages;
+        self.begun = Instant::now();
+        let begin = Edge::take(server_pid)?;
+        self.run_until(pace, |load| load.sent >= load.sent_max)?;
+        self.drain()?;
+        let end = Edge::take(server_pid)?;
+        Ok((begin, end, self.tally.received))
+    }
+
+    fn run_until(&mut self, pace: &Pace, done: impl Fn(&Self) -> bool) -> Result<(), Failure> {
+        match pace {
+            Pace::Closed { depth } => {
+                for at in 0..self.connections.len() {
+                    let missing = depth.saturating_sub(self.connections[at].in_flight());
+                    self.send(at, missing)?;
+                }
+                while !done(self) {
+                    self.pass(Duration::from_millis(1), true)?;
+                }
+            }
+            Pace::Open { rate_per_s } => {
+                while !done(self) {
+                    let wait = self.issue_due(*rate_per_s)?;
+                    self.pass(wait, false)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops sending and waits for every answer: a lost message is an error, not a statistic.
+    fn drain(&mut self) -> Result<(), Failure> {
+        let deadline = Instant::now() + DRAIN;
+        while self.tally.received < self.sent {
+            if Instant::now() > deadline {
+                let lost = self.sent - self.tally.received;
+                return Err(Failure::Server(format!(
+                    "{lost} messages were never answered"
+                )));
+            }
+            self.pass(Duration::from_millis(1), false)?;
+        }
+        Ok(())
+    }
+
+    /// Sends up to `count` messages due now on one connection, in one write.
+    fn send(&mut self, at: usize, count: u32) -> Result<(), Failure> {
+        let due_ns = self.now_ns();
+        let connection = &mut self.connections[at];
+        for _ in 0..count {
+            if self.sent >= self.sent_max {
+                break;
+            }
+            connection.queue(&self.plan, due_ns);
+            self.sent += 1;
+        }
+        self.flush(at)
+    }
+
+    fn flush(&mut self, at: usize) -> Result<(), Failure> {
+        let connection = &mut self.connections[at];
+        let whole = connection.flush()?;
+        if !whole {
+            let data = EventData::new_u64(at as u64);
+            let both = EventFlags::IN | EventFlags::OUT;
+            epoll::modify(&self.epoll, &connection.stream, data, both)?;
+        }
+        Ok(())
+    }
+
+    /// Open loop: sends everything that is due. Returns the time until the next is.
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss
+    )]
+    fn issue_due(&mut self, rate_per_s: f64) -> Result<Duration, Failure> {
+        let gap_ns = 1e9 / rate_per_s;
+        let count = self.connections.len() as u64;
+        loop {
+            let due_ns = (self.sent as f64 * gap_ns) as u64;
+            let now_ns = self.now_ns();
+            if due_ns > now_ns {
+                return Ok(Duration::from_nanos(due_ns - now_ns).min(Duration::from_millis(1)));
+            }
+            let at = usize::try_from(self.sent % count).unwrap_or(0);
+            if self.connections[at].in_flight() >= self.plan.in_flight_max {
+                return Ok(Duration::from_micros(50));
+            }
+            self.connections[at].queue(&self.plan, due_ns);
+            self.sent += 1;
+            self.flush(at)?;
+        }
+    }
+
+    /// One wait on all sockets; with `refill` each reply buys the next message.
+    fn pass(&mut self, wait: Duration, refill: bool) -> Result<(), Failure> {
+        let mut events = [MaybeUninit::<Event>::uninit(); EVENTS];
+        let timeout = Timespec {
+            tv_sec: 0,
+            tv_nsec: i64::from(wait.subsec_nanos()),
+        };
+        let (ready, _) = match epoll::wait(&self.epoll, &mut events, Some(&timeout)) {
+            Err(rustix::io::Errno::INTR) => return Ok(()),
+            other => other?,
+        };
+        for event in ready {
+            let at = usize::try_from(event.data.u64()).unwrap_or(0);
+            let now_ns = self.now_ns();
+            let flags = event.flags;
+            if flags.contains(EventFlags::OUT) && self.connections[at].flush()? {
+                let data = EventData::new_u64(at as u64);
+                epoll::modify(
+                    &self.epoll,
+                    &self.connections[at].stream,
+                    data,
+                    EventFlags::IN,
+                )?;
+            }
+            if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
+                let connection = &mut self.connections[at];
+                let scratch = &mut self.scratch;
+                let replies = connection.receive(&self.plan, scratch, now_ns, &mut self.tally)?;
+                if refill && replies > 0 {
+                    self.send(at, replies)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[allow(clippy::cast_precision_loss)]
+    fn report(&self, begin: &Edge, end: &Edge, counted: u64, received_total: u64) {
+        let window = begin.until(end);
+        let per_message_us = window
+            .server_cpu_s
+            .map(|cpu_s| cpu_s * 1e6 / counted.max(1) as f64);
+        let line = json!({
+            "messages": counted,
+            "seconds": window.seconds,
+            "messages_per_s": counted as f64 / window.seconds,
+            "server_us_per_message": per_message_us,
+            "server_busy": window.server_busy(),
+            "generator_busy": window.own_busy(),
+            "void": window.is_void(),
+            "sent_total": self.sent,
+            "received_total": received_total,
+            "pushes_total": self.tally.pushes,
+            "p50_ms": self.tally.latencies.percentile_ms(500),
+            "p99_ms": self.tally.latencies.percentile_ms(990),
+            "p999_ms": self.tally.latencies.percentile_ms(999),
+            "longest_ms": self.tally.latencies.longest_ms(),
+        });
+        println!("{line}");
+    }
+}

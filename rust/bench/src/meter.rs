@@ -1,0 +1,94 @@
+//! Processor time: of this process and of the measured one.
+//!
+//! Owns the reading of `/proc`. The figure of record is on-CPU time of *all* threads of the server,
+//! which stays comparable while wall-clock time swings with the machine's other guests.
+
+use std::time::Instant;
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::failure::Failure;
+
+/// On-CPU nanoseconds of all threads of a process, from the scheduler's own count.
+pub fn process_cpu_ns(pid: u32) -> Result<u64, Failure> {
+    let mut total_ns = 0;
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end between the listing and the reading: it then adds nothing.
+        let Ok(text) = std::fs::read_to_string(task?.path().join("schedstat")) else {
+            continue;
+        };
+        let first = text.split_ascii_whitespace().next().unwrap_or("0");
+        total_ns += first.parse::<u64>().unwrap_or(0);
+    }
+    Ok(total_ns)
+}
+
+/// On-CPU nanoseconds of this process.
+pub fn own_cpu_ns() -> u64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000
+        + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
+/// One edge of a measured window.
+pub struct Edge {
+    /// When it was taken.
+    pub at: Instant,
+    own_ns: u64,
+    server_ns: Option<u64>,
+}
+
+impl Edge {
+    /// Reads all clocks now.
+    pub fn take(server_pid: Option<u32>) -> Result<Self, Failure> {
+        let server_ns = server_pid.map(process_cpu_ns).transpose()?;
+        Ok(Self {
+            at: Instant::now(),
+            own_ns: own_cpu_ns(),
+            server_ns,
+        })
+    }
+
+    /// What passed until `end`.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn until(&self, end: &Self) -> Window {
+        let seconds = (end.at - self.at).as_secs_f64();
+        let server_cpu_s = match (self.server_ns, end.server_ns) {
+            (Some(begin), Some(end)) => Some(end.saturating_sub(begin) as f64 / 1e9),
+            _ => None,
+        };
+        let own_cpu_s = end.own_ns.saturating_sub(self.own_ns) as f64 / 1e9;
+        Window {
+            seconds,
+            own_cpu_s,
+            server_cpu_s,
+        }
+    }
+}
+
+/// A measured window.
+pub struct Window {
+    /// Wall-clock length.
+    pub seconds: f64,
+    /// Processor seconds of this process.
+    pub own_cpu_s: f64,
+    /// Processor seconds of the server, when it was named.
+    pub server_cpu_s: Option<f64>,
+}
+
+impl Window {
+    /// Share of one core that this process used.
+    pub fn own_busy(&self) -> f64 {
+        self.own_cpu_s / self.seconds
+    }
+
+    /// Share of one core that the server used.
+    pub fn server_busy(&self) -> Option<f64> {
+        self.server_cpu_s.map(|cpu_s| cpu_s / self.seconds)
+    }
+
+    /// The generator was the bottleneck: the window says nothing about the server.
+    pub fn is_void(&self) -> bool {
+        self.own_busy() > 0.95 && self.server_busy().is_some_and(|busy| busy < 0.85)
+    }
+}
