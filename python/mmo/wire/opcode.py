@@ -76,6 +76,54 @@ class Op(IntEnum):
     KILL_REWARD = 411  # push after commit: exp, level, drop
     GRANT_CLAIM = 412  # internal: an unclaimed reward_grant of this player
 
+    # inventory (player systems: channel and center)
+    BAG = 500
+    BAG_OK = 501
+    ITEM_USE = 502
+    ITEM_USE_OK = 503
+    ITEM_DROP = 504
+    ITEM_DROP_OK = 505
+    ITEM_MOVE = 506
+    ITEM_MOVE_OK = 507
+    ITEM_SPLIT = 508
+    ITEM_SPLIT_OK = 509
+    ITEM_EQUIP = 510
+    ITEM_EQUIP_OK = 511
+    ITEM_UNEQUIP = 512
+    ITEM_UNEQUIP_OK = 513
+    ITEMS_EXPIRED = 514  # push: rental days are over
+    ITEMS_EXPIRE = 515  # internal
+
+    # enhancement
+    ENHANCE = 600
+    ENHANCE_OK = 601
+    ODDS = 602
+    ODDS_OK = 603
+    ROLL_KEYS = 604
+    ROLL_KEYS_OK = 605
+
+    # shop
+    SHOP_PAGE = 700
+    SHOP_PAGE_OK = 701
+    BUY = 702
+    BUY_OK = 703
+
+    # season pass
+    PASS_PAGE = 800
+    PASS_PAGE_OK = 801
+    PASS_STATE = 802
+    PASS_STATE_OK = 803
+    PASS_CLAIM = 804
+    PASS_CLAIM_OK = 805
+    PASS_BUY = 806
+    PASS_BUY_OK = 807
+    PASS_PROGRESS = 808  # push
+
+    # cash
+    CASH_CHANGED = 900  # push after a grant of cash was claimed
+    PAYMENT_NOTICE = 901  # internal: edge result at the cash role
+    GRANT_WAITING = 902  # link: cash, raid -> all centers/channels: look at the grants of `user`
+
 
 class Code(IntEnum):
     """Why the game said no; one line each for the client's message table."""
@@ -115,3 +163,64 @@ class Code(IntEnum):
     MONSTER_DEAD = 404
     COOLDOWN = 405  # the detail is the milliseconds left
     ALREADY_IN_CHANNEL = 406
+
+    ITEM_UNKNOWN = 500
+    ITEM_STALE = 501
+    SLOT_INVALID = 502
+    BAG_FULL = 503
+    NOT_USABLE = 504
+    NOT_EQUIPMENT = 505
+    COUNT_INVALID = 506
+    EQUIPPED = 507  # take it off first
+    NOT_STACKABLE = 508
+    ENHANCE_MAX = 600
+    NOT_ENHANCEABLE = 601
+    NOT_ENOUGH_GOLD = 700
+    NOT_ENOUGH_CASH = 701
+    NOT_ENOUGH_MILEAGE = 702
+    SHOP_LINE_UNKNOWN = 703
+    PRICE_CHANGED = 704  # the detail is the current catalogue number
+    NOT_ON_SALE = 705
+    DAILY_LIMIT = 706
+    QUANTITY_INVALID = 707
+    COINS_LIMIT = 708
+    PASS_UNKNOWN = 800
+    PASS_NOT_RUNNING = 801
+    PASS_LEVEL_MISSING = 802
+    PASS_LINE_MISSING = 803
+    PASS_ALREADY_CLAIMED = 804
+    PASS_REWARD_UNKNOWN = 805
+    PASS_LINE_OWNED = 806
+
+
+class CloseReason(IntEnum):
+    """Why a connection ended: the numbers of the core's close reasons, body of `Op.CLOSING`."""
+
+    PEER_CLOSED = 1
+    PROTOCOL_ERROR = 2
+    FRAME_TOO_LARGE = 3
+    UNKNOWN_OPCODE = 4
+    FORBIDDEN_OPCODE = 5
+    TOKEN_INVALID = 6
+    TOKEN_EXPIRED = 7
+    RATE_LIMITED = 8
+    SLOW_CONSUMER = 9
+    PROVE_TIMEOUT = 10
+    FRAME_TIMEOUT = 11
+    IDLE = 12
+    ADDRESS_LIMIT = 13
+    SERVER_FULL = 14
+    SERVER_STOPPING = 15
+    NODE_FENCED = 16
+    SESSION_TAKEN = 17
+    KICKED = 18
+    LOGGED_OUT = 19
+    LINK_LOST = 20
+    LINK_REFUSED = 21
+    TLS_FAILED = 22
+    IO_ERROR = 23
+    MOVED = 24
+    BAD_MESSAGE = 25
+    UNPROVED_BYTES = 26
+    OPEN_TIMEOUT = 27
+    PROTOCOL_MISMATCH = 28
