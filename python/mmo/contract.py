@@ -18,14 +18,16 @@ from typing import Any, Literal, Protocol, TypeVar
 import msgspec
 
 By = Literal["user", "open", "peer", "node"]
-"""Who may cause a handler to run: `user` a client that proved who it is, `open` a client that did not
-yet (login server), `peer` another server over a link, `node` this node itself (an `Earned`, an
+"""Who may cause a handler to run: `user` a client that proved who it is, `open` a client that did
+not yet (login server), `peer` another server over a link, `node` this node itself (an `Earned`, an
 admitted player, an edge's result, the answer to an `Ask`)."""
 
 PLAYER_PARTS = ("head", "growth", "wallet", "bag", "score", "pass_progress", "counters")
-"""Names in `needs` that are parts of the resident player of the lane. A handler that needs one runs
-only where this node owns the player; elsewhere the node answers WRONG_PLACE by itself. All other
-names in `needs` are volatile states of the role (`Role.states`)."""
+"""Names in `needs` that are parts of the resident player of the lane. A handler that needs one
+runs only where this node owns the player; elsewhere the node answers WRONG_PLACE by itself. One
+exception: the handler of `Op.ENTER` also runs for a session whose player another server owns
+(`Entered.owned` False) and then gets None for every part. All other names in `needs` are volatile
+states of the role (`Role.states`)."""
 
 
 class NodeView(msgspec.Struct, frozen=True):
@@ -36,10 +38,13 @@ class NodeView(msgspec.Struct, frozen=True):
     role: str
     incarnation: int  # unique for every process start in the cluster
     generation: int  # of the code and content that decides
+    host: str = ""  # where clients reach this node
+    port: int = 0  # client port as bound, 0: none
+    draining: bool = False  # going down: takes no newcomers
 
 
-class Sender(msgspec.Struct, frozen=True):
-    """Where the message came from: connection, proved user (0: none), peer server number (0: none)."""
+class Sender(msgspec.Struct, frozen=True, gc=False):
+    """Where the message came from: connection, proved user, peer server number (0: none)."""
 
     conn: int
     user: int
@@ -59,7 +64,8 @@ class Env(msgspec.Struct):
     new_uid: Callable[[], int]  # next item uid, unique in the cluster for ever
     roll: Callable[..., int] | None = None  # keyed roll of the economy; set where a role needs it
     sign: Callable[[Mapping[str, object], str], str] | None = None
-    """`sign(claims, typ) -> JWT`, on login and center only; Ed25519 is deterministic."""
+    """`sign(claims, typ) -> JWT`, on login and center only; adds `iss` and the header. Ed25519 is
+    deterministic."""
 
 
 class Refuse(msgspec.Struct, frozen=True):
@@ -77,7 +83,8 @@ class ToUser(msgspec.Struct, frozen=True):
 
 
 class ToUsers(msgspec.Struct, frozen=True):
-    """One message, encoded once, to many players on this node. `lossy`: newest wins, may be lost."""
+    """One message, encoded once, to many players on this node. `lossy`: newest wins, may be
+    lost."""
 
     users: Sequence[int]
     message: Any
@@ -98,14 +105,24 @@ class ToRole(msgspec.Struct, frozen=True):
     message: Any
 
 
-Send = ToUser | ToUsers | ToNode | ToRole
+class Presence(msgspec.Struct, frozen=True):
+    """Publish where a player is seen (`Store.online`), best effort: `online`, `moving` or `offline`
+    at server `number`."""
+
+    user: int
+    state: Literal["online", "moving", "offline"]
+    number: int
+
+
+Send = ToUser | ToUsers | ToNode | ToRole | Presence
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """A request to another server. Its answer, a link message with the same request number, comes into
-    the sender's lane and is handled by the `by="node"` handler of the answer's opcode, with `Env.sender`
-    of the original request. The lane stays closed until then. No answer within the deadline or no link:
-    the sender gets REFUSED(`refusal`)."""
+    """A request to another server. The node numbers it (field `request`); the answer, a link
+    message with the same number, comes into the sender's lane and is handled by the `by="node"`
+    handler of the answer's opcode, with `Env.sender` of the original request. The lane stays
+    closed until then. No answer within the deadline or no link: the sender gets
+    REFUSED(`refusal`)."""
 
     number: int
     message: Any
@@ -114,12 +131,15 @@ class Ask(msgspec.Struct, frozen=True):
 
 
 class Earned(msgspec.Struct, frozen=True):
-    """What a volatile act earns: `message` goes into the earner's own lane and is handled there by its
-    `by="node"` handler, whose changes commit under the operation id (-incarnation, counter) that the
-    node gives it, so a repeat cannot pay twice."""
+    """What a volatile act earns: `message` goes into the earner's own lane and is handled there by
+    its `by="node"` handler, whose changes commit under the operation id (-incarnation, counter)
+    that the node gives it, so a repeat cannot pay twice. `owed`: the same as a
+    `state.grant.Bundle`, which the node writes as a `reward_grant` when the player is gone or
+    fenced meanwhile; None: nothing."""
 
     user: int
     message: Any
+    owed: Any = None
 
 
 class Tell(msgspec.Struct, frozen=True):
@@ -130,8 +150,8 @@ class Tell(msgspec.Struct, frozen=True):
 
 
 class Close(msgspec.Struct, frozen=True):
-    """Close the connection of `user` on this node (0: the sender's) with a close reason number, after
-    the replies were flushed. `forget` also drops the resident and its session."""
+    """Close the connection of `user` on this node (0: the sender's) with a close reason number,
+    after the replies were flushed. `forget` also drops the resident and its session."""
 
     user: int
     reason: int
@@ -154,9 +174,11 @@ class Outcome(msgspec.Struct):
     tells: Sequence[Tell] = ()
     asks: Sequence[Ask] = ()  # at most one, and then no changes
     claim_here: bool = False
-    """Center only: PREPARE and CLAIM the sender for this node (back to the lobby); the node then runs the
-    `by="node"` handler of `Op.ENTER` as after a token."""
+    """Center only: PREPARE and CLAIM the sender for this node (back to the lobby); the node then
+    runs the `by="node"` handler of `Op.ENTER` as after a token."""
     closes: Sequence[Close] = ()
+    release: int = 0
+    """A user whom another server owns now: drop the resident, keep the connection as a session."""
 
 
 class Handler(msgspec.Struct, frozen=True):
@@ -167,7 +189,8 @@ class Handler(msgspec.Struct, frozen=True):
     needs: tuple[str, ...]
     mutates: bool
     rate: str  # name of the rate class of the opcode on the client port
-    lane: str  # for peer handlers: name of the message field with the user id; "" = the peer's own lane
+    lane: str  # peer handlers: name of the message field with the user id; "": the peer's own lane
+    peers: tuple[str, ...]  # roles whose servers may send this over a link; only with by="peer"
 
 
 class Tick(msgspec.Struct, frozen=True):
@@ -197,12 +220,19 @@ def handles(
     mutates: bool = False,
     rate: str = "action",
     lane: str = "",
+    peers: tuple[str, ...] = (),
 ) -> Callable[[F], F]:
-    """Mark a pure rule for one opcode. `mutates`: makes durable changes for its sender, so its message
-    carries an operation number (field `op`)."""
+    """Mark a pure rule for one opcode. `mutates`: makes durable changes for its sender, so its
+    message carries an operation number (field `op`). `peers` names the roles that may send it and
+    is required with `by="peer"`: the allowlist of the links is made of it."""
+    assert (by == "peer") == bool(peers), f"opcode {opcode}: `peers` goes with by='peer'"
 
     def mark(function: F) -> F:
-        function.mmo_handler = Handler(opcode, by, needs, mutates, rate, lane)  # type: ignore[attr-defined]
+        function.mmo_handler = Handler(  # type: ignore[attr-defined]
+            opcode, by, needs, mutates, rate, lane, peers
+        )
+            opcode, by, needs, mutates, rate, lane, peers
+        )
         return function
 
     return mark
