@@ -1,0 +1,39 @@
+"""The list of benches and how one is run.
+
+Owns the names. Each bench is one published workload beside its limit. Called by the `bench`
+command, tests and CI.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from mmo.errors import OperatorError
+from mmo.proof import bench_network
+from mmo.proof.bench_result import BenchResult
+from mmo.proof.bench_rounds import Report
+
+Bench = Callable[[float, Path, Report], BenchResult]
+
+
+def benches() -> dict[str, Bench]:
+    """Every bench by name, in the order of `bench --list`. The first line of its docstring says
+    what it measures."""
+    return {
+        "loopback": bench_network.loopback,
+        "seam": bench_network.seam,
+    }
+
+
+def describe(name: str) -> str:
+    """One line about a bench."""
+    return (benches()[name].__doc__ or "").strip().splitlines()[0]
+
+
+def run(name: str, seconds: float, home: Path, report: Report) -> BenchResult:
+    """Run one bench for about `seconds` of measured windows (at least 1). `home` is the cluster's,
+    for benches that need one. Raises `OperatorError` for an unknown name or when it cannot run here."""
+    found = benches().get(name)
+    if found is None:
+        known = ", ".join(benches())
+        raise OperatorError("E0900", f"no bench is called {name!r}", f"one of: {known}")
+    return found(max(1.0, seconds), home, report)

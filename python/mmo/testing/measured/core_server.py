@@ -1,0 +1,109 @@
+"""A server of the bare core: PING is echoed in Rust, HIT through a Python `def`.
+
+Owns one `NetCore` and the smallest possible use of it: pump, call, send_many. No router, no lanes,
+no codec; what it costs is the seam itself. Measured by `bench loopback`, `bench seam` and
+`bench connections`.
+"""
+
+import argparse
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from mmo._core import Event, NetCore
+from mmo.testing.measured.life import announce, pin, serve, until_stopped
+from mmo.testing.measured.settings import core_settings
+from mmo.wire.opcode import Op
+
+BATCH_EVENTS_MAX = 256
+
+
+def echo(conn: int, user: int, body: bytes) -> bytes:
+    """The rule: bytes in, bytes out."""
+    return body
+
+
+def welcome(conn: int, user: int, body: bytes) -> bytes:
+    """A proved player is let in without asking any store."""
+    return b"\x90"
+
+
+class EchoIntake:
+    """Batches out of the core, one call a message, one `send_many` a batch."""
+
+    def __init__(self, core: NetCore) -> None:
+        self.core = core
+        self.messages = 0
+        self.opened = 0
+        self.closed = 0
+        self.rules: dict[int, tuple[int, Callable[[int, int, bytes], bytes]]] = {
+            int(Op.HIT): (int(Op.HIT_OK), echo),
+            int(Op.ENTER): (int(Op.WELCOME), welcome),
+        }
+
+    def readable(self) -> None:
+        """The core has events."""
+        self.core.pump(self.on_batch, BATCH_EVENTS_MAX)
+
+    def on_batch(self, events: list[Event]) -> None:
+        """Answer every request of one batch."""
+        answers: list[tuple[int, int, int, bytes]] = []
+        rules = self.rules
+        for conn, user, opcode, seq, body in events:
+            found = rules.get(opcode)
+            if found is None:
+                self.lifecycle(opcode)
+                continue
+            answers.append((conn, found[0], seq, found[1](conn, user, body)))
+        self.messages += len(answers)
+        if answers:
+            self.core.send_many(answers)
+
+    def lifecycle(self, opcode: int) -> None:
+        """Count the beginnings and ends of connections."""
+        if opcode == Op.OPENED:
+            self.opened += 1
+        elif opcode == Op.CLOSED:
+            self.closed += 1
+
+
+async def run(public_key: bytes, key_id: str, connections_max: int) -> dict[str, Any]:
+    """Serve until stopped; what was counted."""
+    settings = core_settings(
+        public_key=public_key,
+        key_id=key_id,
+        user_opcodes=[Op.HIT],
+        connections_max=connections_max,
+    )
+    core = NetCore(settings)
+    intake = EchoIntake(core)
+    ports = core.start()
+    asyncio.get_running_loop().add_reader(core.fileno(), intake.readable)
+    announce(ports["client"])
+    await until_stopped()
+    asyncio.get_running_loop().remove_reader(core.fileno())
+    stats = core.stats()
+    core.begin_shutdown(0)
+    core.finish_shutdown()
+    return {
+        "messages": intake.messages,
+        "opened": intake.opened,
+        "closed": intake.closed,
+        "stats": stats,
+    }
+
+
+def main() -> None:
+    """Command line of the process."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--public-key", required=True, help="Ed25519 public key in hex")
+    parser.add_argument("--key-id", required=True)
+    parser.add_argument("--connections-max", type=int, default=1_024)
+    parser.add_argument("--cpu", type=int, default=-1)
+    given = parser.parse_args()
+    pin(given.cpu)
+    serve(lambda: run(bytes.fromhex(given.public_key), given.key_id, given.connections_max))
+
+
+if __name__ == "__main__":
+    main()
