@@ -1,6 +1,7 @@
-"""The node's view of storage: `load` and `commit`, both with deadlines. MySQL decides, Redis repeats.
+"""The node's view of storage: `load` and `commit`, both with deadlines. MySQL decides, Redis
+repeats.
 
-Owns the protocol that the real store (`store.players`) and `testing.fake_store` both keep; the same
+Owns the protocol that the real store (`store.durable`) and `testing.fake_store` both keep; the same
 contract tests run on both. No rule imports this.
 """
 
@@ -15,6 +16,7 @@ from mmo.state.change import Change, Row
 from mmo.state.grant import Grant
 from mmo.state.place import Claim
 from mmo.state.player import Head, OperationRecord, Player
+from mmo.store.settings import StoreSettings
 
 
 class Verdict(IntEnum):
@@ -22,14 +24,14 @@ class Verdict(IntEnum):
 
     COMMITTED = 1
     FENCED = 2  # the place epoch moved: another server owns the player
-    STALE = 3  # the version moved under the same place: load again and decide again
-    LOCKED = 4  # the row stayed locked elsewhere until the deadline
+    STALE = 3  # version moved, or this operation id is already recorded: load, look it up, decide again
+    LOCKED = 4  # another transaction holds the row now: put it into the next group, until your deadline
     GUILTY = 5  # its rows broke a constraint; nothing of it was written
 
 
 class PlayerCommit(msgspec.Struct, frozen=True):
-    """All durable changes of one outcome. `operation`: (session epoch, counter) of a client's request,
-    (-incarnation, counter) of an `Earned`, (0, version + 1) of internal commits."""
+    """All durable changes of one outcome. `operation`: (session epoch, counter) of a client's
+    request, (-incarnation, counter) of an `Earned`, (0, version + 1) of internal commits."""
 
     player: Player
     operation: tuple[int, int]
@@ -57,7 +59,8 @@ class Sweep(msgspec.Struct, frozen=True):
 
 
 class Claimed(msgspec.Struct):
-    """`player` is None when the session is valid but another server owns the player (`place_number`)."""
+    """`player` is None when the session is valid but another server owns the player
+    (`place_number`)."""
 
     head: Head
     player: Player | None
@@ -81,7 +84,9 @@ class Store(Protocol):
 
     async def commit(self, group: Sequence[PlayerCommit]) -> list[Verdict]:
         """One grouped transaction in the five steps of design 6; at most one member a player. The
-        members' `player` objects are not changed. Verdicts in the order of `group`."""
+        members' `player` objects are not changed here, and read again after the commit (for the cache)
+        once their `head.version` shows that the node applied it. Verdicts in the order of `group`.
+        A LOCKED member does not hold up the others: it comes back at once."""
         ...
 
     async def write(self, row: Row) -> bool:
@@ -113,8 +118,8 @@ class Store(Protocol):
         ...
 
     async def lease(self, row: LeaseRow, lease_ms: int) -> int:
-        """Take (incarnation 0 in `row`) or renew the lease of a server number; returns the incarnation.
-        Raises `OperatorError` E0702 when a living process holds the number."""
+        """Take (incarnation 0 in `row`) or renew the lease of a server number; returns the
+        incarnation. Raises `OperatorError` E0702 when a living process holds the number."""
         ...
 
     async def leave(self, number: int, incarnation: int) -> None:
@@ -126,5 +131,6 @@ class Store(Protocol):
         ...
 
     async def online(self, user: int, state: str, number: int) -> None:
-        """Best effort: publish the presence state of a player in Redis (`online`, `moving`, `offline`)."""
+        """Best effort: publish the presence state of a player in Redis (`online`, `moving`,
+        `offline`)."""
         ...
