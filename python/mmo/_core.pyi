@@ -47,38 +47,42 @@ class CoreError(Exception):
 
 @final
 class NetCore:
-    """All sockets of one node. Frozen: every method may be called from the one Python thread only."""
+    """All sockets of one node. Frozen: every method may be called from the one Python thread
+    only."""
 
     def __new__(cls, settings: object) -> NetCore:
         """Check every limit in `settings` (an object with the attributes of `SETTINGS_FIELDS`) and
         allocate pools and queues. Binds nothing. Raises `CoreError` naming the bad field."""
 
     def start(self) -> dict[str, int]:
-        """Bind and serve. Returns the bound ports: keys `client`, `link`, `datagram`, each only when
-        configured. Raises `CoreError` when an address is taken. May be called once."""
+        """Bind and serve. Returns the bound ports: keys `client`, `link`, `datagram`, each only
+        when configured. Raises `CoreError` when an address is taken. May be called once."""
 
     def fileno(self) -> int:
         """An eventfd, readable while events wait. Register it with the loop's `add_reader`."""
 
     def pump(self, on_batch: Callable[[list[Event]], Any], limit: int) -> int:
-        """Take up to `limit` waiting events and call `on_batch` once, on this thread, with one list.
-        Never blocks; returns how many were taken; does not call when there are none. While events
-        remain the descriptor stays readable. An exception of `on_batch` passes through."""
+        """Take up to `limit` waiting events and call `on_batch` once, on this thread, with one
+        list. Never blocks; returns how many were taken; does not call when there are none. While
+        events remain the descriptor stays readable. An exception of `on_batch` passes through."""
 
     def send_many(self, messages: Sequence[tuple[int, int, int, bytes]]) -> list[int]:
-        """Queue `(conn, opcode, seq, body)` in order; one call a batch. Returns the conns that could not
-        take theirs (gone, or closed now as SLOW_CONSUMER), each once. Works for links too."""
+        """Queue `(conn, opcode, seq, body)` in order; one call a batch. Returns the conns that
+        could not take theirs (gone, or closed now as SLOW_CONSUMER), each once. Works for links
+        too."""
 
     def fanout(self, conns: Sequence[int], opcode: int, body: bytes, lossy: bool = False) -> int:
-        """One body, shared, to many connections, seq 0. With `lossy` it leaves as a datagram to those who
-        proved an address (newest wins) and by TCP to the rest. Returns how many took it."""
+        """One body, shared, to many connections, seq 0. With `lossy` it leaves as a datagram to
+        those who proved an address (newest wins) and by TCP to the rest. Returns how many took
+        it."""
 
     def close(self, conn: int, reason: int) -> None:
-        """Flush what is queued for at most `close_flush_ms`, then close with `reason`. Idempotent."""
+        """Flush what is queued for at most `close_flush_ms`, then close with `reason`.
+        Idempotent."""
 
     def set_user(self, conn: int, user: int) -> None:
-        """Mark an open connection as proved without a token (login server after a password); 0 demotes
-        it to open. Unknown conns are ignored."""
+        """Mark an open connection as proved without a token (login server after a password); 0
+        demotes it to open. Unknown conns are ignored."""
 
     def dial(self, peer: int, address: str) -> None:
         """Keep an authenticated link to server number `peer` at `host:port`: dials, shakes hands,
@@ -88,19 +92,20 @@ class NetCore:
         """Stop keeping the link to `peer` and close it."""
 
     def datagram_key(self, conn: int, room: int) -> tuple[int, bytes]:
-        """Make a datagram identity for `conn` in `room` (u32): `(id u64, 16-byte key)`, to be told to the
-        client over TCP. A client datagram `id u64, counter u64, mac 8` (MAC = first 8 bytes of
-        HMAC-SHA-256 over the first 16 bytes) proves its source address for `datagram_proof_ms`.
-        Server datagrams are `room u32, sequence u32, opcode u16, body, mac 8`, MACed with the same key
-        over all before the MAC."""
+        """Make a datagram identity for `conn` in `room` (u32): `(id u64, 16-byte key)`, to be told
+        to the client over TCP. A client datagram `id u64, counter u64, mac 8` (MAC = first 8 bytes
+        of HMAC-SHA-256 over the first 16 bytes) proves its source address for `datagram_proof_ms`.
+        Server datagrams are `room u32, sequence u32, opcode u16, body, mac 8`, MACed with the same
+        key over all before the MAC."""
 
     def stats(self) -> dict[str, int]:
-        """All counters and gauges, name to value. Names end in their unit (`_total`, `_bytes`, `_ns`).
-        `closed_<reason>_total` per close reason, `inbound_waiting`, `connections`, `links`, …"""
+        """All counters and gauges, name to value. Names end in their unit (`_total`, `_bytes`,
+        `_ns`). `closed_<reason>_total` per close reason, `inbound_waiting`, `connections`,
+        `links`, …"""
 
     def take_records(self, limit: int) -> list[tuple[int, int, str]]:
-        """Up to `limit` sampled log records of the core: `(unix_ms, conn, text)`; hostile closes are
-        sampled to `log_records_per_s`."""
+        """Up to `limit` sampled log records of the core: `(unix_ms, conn, text)`; hostile closes
+        are sampled to `log_records_per_s`."""
 
     def begin_shutdown(self, grace_ms: int) -> None:
         """Stop accepting and reading, flush outboxes for up to `grace_ms`, close all with

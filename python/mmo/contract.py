@@ -231,8 +231,6 @@ def handles(
         function.mmo_handler = Handler(  # type: ignore[attr-defined]
             opcode, by, needs, mutates, rate, lane, peers
         )
-            opcode, by, needs, mutates, rate, lane, peers
-        )
         return function
 
     return mark

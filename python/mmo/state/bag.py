@@ -18,7 +18,8 @@ class ItemKind(IntEnum):
 
 
 class Item(msgspec.Struct, frozen=True):
-    """One instance. `uid` is unique in the cluster for ever; `slot` counts from 0 within its kind."""
+    """One instance. `uid` is unique in the cluster for ever; `slot` counts from 0 within its
+    kind."""
 
     uid: int
     kind: int

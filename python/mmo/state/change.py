@@ -1,8 +1,8 @@
 """The currency between game and store: changes, effects and rows.
 
-A `Change` touches one player and is durable; an `Effect` touches a volatile state of one node and is
-not; a `Row` is a guarded write of another aggregate, committed alone. All are frozen structs that
-the log, the tests and the store read.
+A `Change` touches one player and is durable; an `Effect` touches a volatile state of one node and
+is not; a `Row` is a guarded write of another aggregate, committed alone. All are frozen structs
+that the log, the tests and the store read.
 """
 
 from typing import TYPE_CHECKING, Any

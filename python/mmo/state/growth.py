@@ -18,7 +18,8 @@ class Growth(msgspec.Struct, frozen=True):
 
 
 class ExpGained(Change, frozen=True):
-    """Experience arrived; `level` and `exp` are the values after it, `gained` the part that counted."""
+    """Experience arrived; `level` and `exp` are the values after it, `gained` the part that
+    counted."""
 
     gained: int
     level: int

@@ -1,4 +1,5 @@
-"""Where a player is: the rows that open sessions, reserve and claim places, and register accounts."""
+"""Where a player is: the rows that open sessions, reserve and claim places, and register
+accounts."""
 
 import msgspec
 
@@ -14,7 +15,8 @@ class AccountRegistered(Row, frozen=True):
 
 
 class SessionOpened(Row, frozen=True):
-    """A login: both epochs rise by one, the place is emptied (0), a reservation for a center is written.
+    """A login: both epochs rise by one, the place is emptied (0), a reservation for a center is
+    written, the account's failures and lock are cleared, `login_ms` becomes `last_login_ms`.
     Guard: `session_epoch` is still the one that was read."""
 
     user: int
@@ -51,9 +53,10 @@ class SessionClosed(Row, frozen=True):
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """CLAIM at `number`, one conditional update. With `jti`: the reservation must name this server and
-    jti and not be expired (single use). With `jti` empty: `lobby` takes the player from wherever he is
-    (prepare and claim in one), else resumes where `place_number` already is this server."""
+    """CLAIM at `number`, one conditional update. With `jti`: the reservation must name this server
+    and jti and not be expired (single use). With `jti` empty: `lobby` takes the player from
+    wherever he is (prepare and claim in one), else resumes where `place_number` already is this
+    server."""
 
     user: int
     session_epoch: int

@@ -23,7 +23,8 @@ class Currency(IntEnum):
 
 
 class Account(IntEnum):
-    """The other side of every entry. MINT_* create money, SINK_* burn it; none has a balance row."""
+    """The other side of every entry. MINT_* create money, SINK_* burn it; none has a balance
+    row."""
 
     MINT_HUNT = 1
     MINT_GRANT = 2

@@ -44,8 +44,8 @@ def encode(value: Any) -> bytes:
 
 
 def decode(opcode: int, body: bytes) -> Any:
-    """The message of `opcode` in `body`. Raises `WireError` naming the place of the first fault, also for
-    an opcode without a declared message."""
+    """The message of `opcode` in `body`. Raises `WireError` naming the place of the first fault,
+    also for an opcode without a declared message."""
     decoder = _decoders.get(opcode)
     if decoder is None:
         raise WireError(f"opcode {opcode} has no message")
@@ -72,8 +72,8 @@ def opcodes() -> tuple[int, ...]:
 
 
 def fingerprint(opcode: int) -> int:
-    """32 bits over the name and the required fields (name and type) of the message of `opcode`, so that
-    appended fields with defaults do not change it."""
+    """32 bits over the name and the required fields (name and type) of the message of `opcode`, so
+    that appended fields with defaults do not change it."""
     cls = _classes[opcode]
     fields = [
         (field.name, str(field.type)) for field in msgspec.structs.fields(cls) if field.required

@@ -75,6 +75,7 @@ class Op(IntEnum):
     KILL_EARNED = 410  # internal: into the earner's lane
     KILL_REWARD = 411  # push after commit: exp, level, drop
     GRANT_CLAIM = 412  # internal: an unclaimed reward_grant of this player
+    GRANT_REWARD = 413  # push after commit: what a grant gave
 
     # inventory (player systems: channel and center)
     BAG = 500

@@ -28,8 +28,9 @@ class RegisterOk(msgspec.Struct, array_like=True, frozen=True):
 class RegisterHashed(msgspec.Struct, array_like=True, frozen=True):
     """Internal, from the edge."""
 
-    name: str
+    name: str  # NFC
     password_hash: str
+    password_length: int = 0  # characters
 
 
 @message(Op.LOGIN)
@@ -59,7 +60,7 @@ class LoginVerified(msgspec.Struct, array_like=True, frozen=True):
     matches: bool
     session_epoch: int
     locked_until_ms: int
-    failures: int
+    failures: int  # wrong passwords in a row before this one
 
 
 @message(Op.LOGIN_OK)

@@ -112,9 +112,25 @@ class KillReward(msgspec.Struct, array_like=True, frozen=True):
 
 @message(Op.GRANT_CLAIM)
 class GrantClaim(msgspec.Struct, array_like=True, frozen=True):
-    """Internal, from the sweep or the load: one unclaimed `reward_grant` row of the lane's player."""
+    """Internal, from the sweep or the load: one unclaimed `reward_grant` row of the lane's
+    player."""
 
     user: int
     source_kind: int
     source_id: int
     bundle: bytes  # MessagePack of state.grant.Bundle
+
+
+@message(Op.GRANT_REWARD)
+class GrantReward(msgspec.Struct, array_like=True, frozen=True):
+    """Told after a grant was claimed: what it gave and where the player stands now."""
+
+    source_kind: int
+    source_id: int
+    exp_gained: int
+    level: int
+    exp: int
+    gold: int
+    cash: int
+    mileage: int
+    items: list[ItemView]  # new items and grown stacks as they are now

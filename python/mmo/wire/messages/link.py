@@ -40,7 +40,7 @@ class ServerLoad(msgspec.Struct, array_like=True, frozen=True):
 class SeatHold(msgspec.Struct, array_like=True, frozen=True):
     """Keep a seat for `user` until `hold_ms` from now or his CLAIM, whichever is first."""
 
-    request: int
+    request: int  # filled by the asking node
     user: int
     jti: str
     hold_ms: int
@@ -62,6 +62,8 @@ class PlayerArrived(msgspec.Struct, array_like=True, frozen=True):
     user: int
     session_epoch: int
     number: int
+    place_epoch: int = 0
+    previous_number: int = 0  # who owned the player before, 0: nobody
 
 
 @message(Op.PLAYER_LEFT)
@@ -80,6 +82,7 @@ class PlayerMoved(msgspec.Struct, array_like=True, frozen=True):
     user: int
     session_epoch: int
     number: int  # new owner, 0: nobody
+    place_epoch: int = 0  # of the new owner; an owner with a newer claim ignores the message
 
 
 @message(Op.SESSION_ENDED)

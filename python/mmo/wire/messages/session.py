@@ -65,6 +65,8 @@ class Entered(msgspec.Struct, array_like=True, frozen=True):
     owned: bool  # the player's parts are here; False: session held, another server owns
     place_number: int = 0  # where the player is owned
     resumed: bool = False  # the resident was still in memory
+    operation_counter: int = 0  # highest operation counter used in this session epoch
+    previous_number: int = 0  # who owned the player before this claim, 0: nobody
 
 
 @message(Op.CLOSED)
