@@ -1,0 +1,1 @@
+"""Processes and stores on one machine: spawn, watch, stop. Called by `cli` and by tests."""

@@ -1,0 +1,310 @@
+"""Read the configuration: `default.toml`, then the operator's file, then the environment.
+
+Owns the overlay, where each value came from, the relations between values and the redacted print.
+Never holds a default and never reads a secret. Called by `cli` and by the supervisor, which hand
+values down.
+"""
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mmo.config import Config, NodeEntry
+from mmo.errors import ConfigError
+
+ENVIRONMENT_PREFIX = "MMO__"
+
+Tree = dict[str, Any]
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """A checked configuration, the tree it came from, and the origin of each value by its path."""
+
+    config: Config
+    tree: Tree
+    origins: dict[str, str]  # "net.idle_ms" -> "default.toml", a file name or a variable name
+
+    def for_node(self, entry: NodeEntry) -> Config:
+        """The configuration as one node sees it: with the `override` tables of its entry."""
+        if not entry.override:
+            return self.config
+        tree = _copied(self.tree)
+        for section, values in entry.override.items():
+            if section in ("cluster", "nodes") or section not in tree:
+                raise ConfigError(
+                    "E0102",
+                    f"nodes.{entry.name}.override.{section} cannot be overridden by a node",
+                    "override one of: " + ", ".join(sorted(set(tree) - {"cluster", "nodes"})),
+                )
+            tree[section] = _overlaid(tree[section], values)
+        config = _converted(tree, {}, f"nodes.{entry.name}.override")
+        check_relations(config)
+        return config
+
+
+def load_config(file: Path | None = None, environment: Mapping[str, str] | None = None) -> Loaded:
+    """Overlay, convert and check. Raises `ConfigError` (E0101..E0108) naming file and key."""
+    text = resources.files("mmo").joinpath("default.toml").read_text(encoding="utf-8")
+    tree: Tree = tomllib.loads(text)
+    origins = {path: "default.toml" for path, _ in _leaves(tree)}
+    if file is not None:
+        overlay = _read(file)
+        _refuse_unknown(tree, overlay, str(file))
+        tree = _overlaid(tree, overlay)
+        origins.update({path: str(file) for path, _ in _leaves(overlay)})
+    for name, text in sorted((os.environ if environment is None else environment).items()):
+        if name.startswith(ENVIRONMENT_PREFIX):
+            path = _set_from_environment(tree, name, text)
+            origins[path] = name
+    config = _converted(tree, origins, "")
+    check_relations(config)
+    return Loaded(config, tree, origins)
+
+
+def node_entry(config: Config, role: str, number: int) -> NodeEntry:
+    """The entry of a server number. Raises `ConfigError` E0106 when missing or of another role."""
+    for entry in config.nodes:
+        if entry.number == number:
+            if entry.role != role:
+                raise ConfigError(
+                    "E0106",
+                    f"server number {number} is {entry.name}, a {entry.role}, not a {role}",
+                    f"mmo-cluster run {entry.role} --number {number}",
+                )
+            return entry
+    raise ConfigError(
+        "E0106",
+        f"no server with number {number} in [[nodes]]",
+        f'add [[nodes]] name = "{role}-{number}" role = "{role}" number = {number}',
+    )
+
+
+def redacted(loaded: Loaded) -> dict[str, tuple[Any, str]]:
+    """Path -> (value, origin), in the order of the file. Secrets are files: only paths show."""
+    return {
+        path: (value, loaded.origins.get(path, "default.toml"))
+        for path, value in _leaves(loaded.tree)
+    }
+
+
+def check_relations(config: Config) -> None:
+    """Raise `ConfigError` E0104 for values that contradict each other, E0105 for duplicates, E0107
+    for a production profile that would run on development secrets."""
+    net, links, node, supervisor = config.net, config.links, config.node, config.supervisor
+    relations = (
+        ("net.ring_bytes >= 4 + net.frame_bytes_max", net.ring_bytes >= 4 + net.frame_bytes_max),
+        (
+            "net.frame_unproved_bytes_max <= net.frame_bytes_max",
+            net.frame_unproved_bytes_max <= net.frame_bytes_max,
+        ),
+        (
+            "net.inbound_low_water < net.inbound_high_water",
+            net.inbound_low_water < net.inbound_high_water,
+        ),
+        (
+            "net.inbound_high_water <= net.inbound_events_max",
+            net.inbound_high_water <= net.inbound_events_max,
+        ),
+        (
+            "net.connections_unproved_max <= net.connections_max",
+            net.connections_unproved_max <= net.connections_max,
+        ),
+        ("net.frame_ms <= net.idle_ms", net.frame_ms <= net.idle_ms),
+        ("net.bytes_burst_max >= net.frame_bytes_max", net.bytes_burst_max >= net.frame_bytes_max),
+        (
+            "net.outbox_bytes_max >= net.frame_bytes_max",
+            net.outbox_bytes_max >= net.frame_bytes_max,
+        ),
+        (
+            "net.tls_certificate_file and net.tls_key_file are set together",
+            bool(net.tls_certificate_file) == bool(net.tls_key_file),
+        ),
+        (
+            "token.token_bytes_max + 6 <= net.frame_unproved_bytes_max",
+            config.token.token_bytes_max + 6 <= net.frame_unproved_bytes_max,
+        ),
+        (
+            "links.heartbeat_ms * 2 < links.heartbeat_lost_ms",
+            links.heartbeat_ms * 2 < links.heartbeat_lost_ms,
+        ),
+        ("links.redial_ms_min <= links.redial_ms_max", links.redial_ms_min <= links.redial_ms_max),
+        (
+            "links.link_outbox_bytes_max >= links.link_frame_bytes_max",
+            links.link_outbox_bytes_max >= links.link_frame_bytes_max,
+        ),
+        (
+            "node.lease_renew_ms * 2 < node.lease_fence_ms",
+            node.lease_renew_ms * 2 < node.lease_fence_ms,
+        ),
+        ("node.lease_fence_ms < node.lease_ms", node.lease_fence_ms < node.lease_ms),
+        (
+            "supervisor.restart_ms_min <= supervisor.restart_ms_max",
+            supervisor.restart_ms_min <= supervisor.restart_ms_max,
+        ),
+        (
+            "mysql.idle_transaction_s * 1000 >= mysql.statement_ms",
+            config.mysql.idle_transaction_s * 1000 >= config.mysql.statement_ms,
+        ),
+        (
+            "mysql.server_connections_max >= 2 + nodes * (connections_max + read_connections_max)",
+            config.mysql.is_external
+            or config.mysql.server_connections_max
+            >= 2
+            + len(config.nodes)
+            * (config.mysql.connections_max + config.mysql.read_connections_max),
+        ),
+    )
+    for name, holds in relations:
+        if not holds:
+            raise ConfigError("E0104", f"the configuration must keep {name}", "change one of them")
+    _check_nodes(config)
+    if config.cluster.profile == "production":
+        _check_production(config)
+
+
+def _check_nodes(config: Config) -> None:
+    seen: dict[object, str] = {}
+    for entry in config.nodes:
+        keys = [("number", entry.number), ("name", entry.name)]
+        keys += [("port", port) for port in (entry.client_port, entry.link_port) if port]
+        for key in keys:
+            if key in seen:
+                raise ConfigError(
+                    "E0105",
+                    f"nodes.{entry.name}: {key[0]} {key[1]} is taken by {seen[key]}",
+                    "every server needs a number, a name and ports of its own",
+                )
+            seen[key] = entry.name
+
+
+def _check_production(config: Config) -> None:
+    required = {
+        "links.secret_file": config.links.secret_file,
+        "token.key_directory": config.token.key_directory,
+        "login.pepper_file": config.login.pepper_file,
+        "mysql.password_file": config.mysql.password_file,
+        "redis.password_file": config.redis.password_file,
+    }
+    for path, value in required.items():
+        if not value:
+            raise ConfigError(
+                "E0107",
+                f"profile production refuses the generated development secret of {path}",
+                f'set {path} to a file or directory with mode 0600, or profile = "dev"',
+            )
+    if config.node.failpoints:
+        raise ConfigError(
+            "E0107", "profile production refuses node.failpoints", "set failpoints = false"
+        )
+    if not is_loopback(config.cluster.host) and not config.net.tls_certificate_file:
+        raise ConfigError(
+            "E0107",
+            f"profile production refuses plain TCP on {config.cluster.host}",
+            "set net.tls_certificate_file and net.tls_key_file",
+        )
+    if config.mysql.host and not is_loopback(config.mysql.host) and not config.mysql.tls_ca_file:
+        raise ConfigError(
+            "E0107",
+            f"profile production refuses plain TCP to the database at {config.mysql.host}",
+            "set mysql.tls_ca_file",
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address can only be reached from this machine."""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def _read(file: Path) -> Tree:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            "E0101", f"cannot read {file}: {error.strerror}", "give an existing file to --config"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError("E0101", f"{file} is not TOML: {error}", "mend that line") from error
+
+
+def _refuse_unknown(known: Tree, given: Tree, file: str, prefix: str = "") -> None:
+    for key, value in given.items():
+        path = f"{prefix}{key}"
+        if key not in known:
+            near = _nearest(key, list(known))
+            raise ConfigError(
+                "E0102",
+                f"unknown key {path} in {file}",
+                f"did you mean {prefix}{near}?" if near else "see mmo-cluster config for all keys",
+            )
+        if isinstance(value, dict) and isinstance(known[key], dict):
+            _refuse_unknown(known[key], value, file, f"{path}.")
+
+
+def _nearest(key: str, known: list[str]) -> str:
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(key, known, n=1)), "")
+
+
+def _set_from_environment(tree: Tree, name: str, text: str) -> str:
+    keys = [part.lower() for part in name[len(ENVIRONMENT_PREFIX) :].split("__")]
+    node: Any = tree
+    for key in keys[:-1]:
+        node = node.get(key) if isinstance(node, dict) else None
+    last = keys[-1]
+    if not isinstance(node, dict) or last not in node or isinstance(node[last], dict):
+        raise ConfigError(
+            "E0108",
+            f"{name} names no key of the configuration",
+            "the form is MMO__SECTION__KEY, such as MMO__NET__IDLE_MS",
+        )
+    node[last] = text if isinstance(node[last], str) else _toml_value(name, text)
+    return ".".join(keys)
+
+
+def _toml_value(name: str, text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError("E0103", f"{name}={text!r} is no TOML value", "quote it") from error
+
+
+def _converted(tree: Tree, origins: Mapping[str, str], where: str) -> Config:
+    try:
+        return msgspec.convert(tree, Config)
+    except msgspec.ValidationError as error:
+        text, _, path = str(error).partition(" - at `$.")
+        path = path.rstrip("`")
+        code = "E0102" if "unknown field" in text else "E0103"
+        origin = where or origins.get(path, "the configuration")
+        raise ConfigError(
+            code, f"{path or 'configuration'} in {origin}: {text}", "see mmo-cluster config"
+        ) from error
+
+
+def _overlaid(below: Tree, above: Tree) -> Tree:
+    result = dict(below)
+    for key, value in above.items():
+        old = result.get(key)
+        both = isinstance(value, dict) and isinstance(old, dict)
+        result[key] = _overlaid(old, value) if both and isinstance(old, dict) else value
+    return result
+
+
+def _copied(tree: Tree) -> Tree:
+    return {
+        key: _copied(value) if isinstance(value, dict) else value for key, value in tree.items()
+    }
+
+
+def _leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
