@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -151,11 +152,19 @@ class ManagedRedis:
 
     def stop(self) -> None:
         """End all; data is kept."""
+        # Asked again and again: a server that is writing its first append-only file ignores one
+        # SIGTERM.
+        end = time.monotonic() + self.settings.stop_ms / 1000
+        while any(child.is_running() for child in self.children.values()):
+            for child in self.children.values():
+                if child.is_running():
+                    child.signal(signal.SIGTERM)
+            for child in self.children.values():
+                child.wait(0.25)
+            if time.monotonic() >= end:
+                break
         for child in self.children.values():
-            if child.is_running():
-                child.signal(signal.SIGTERM)
-        for child in self.children.values():
-            child.stop(self.settings.stop_ms / 1000)
+            child.kill()
         for number in list(self.children):
             self._identity_file(number).unlink(missing_ok=True)
         self.children.clear()

@@ -231,10 +231,13 @@ class Mysql(_Section, frozen=True):
     password_file: str
     tls_ca_file: str
     server: str
-    connections_max: Count
-    read_connections_max: Count
-    acquire_ms: Milliseconds
-    statement_ms: Milliseconds
+    connections_max: Annotated[int, msgspec.Meta(ge=2, le=1_000)]
+    connect_ms: Milliseconds
+    wait_ms: Milliseconds
+    call_ms: Milliseconds
+    ping_idle_ms: Milliseconds
+    recycle_ms: Milliseconds
+    leak_ms: Milliseconds
     lock_wait_s: Annotated[int, msgspec.Meta(ge=1, le=50)]
     idle_transaction_s: Annotated[int, msgspec.Meta(ge=1, le=60)]
     server_connections_max: Count
@@ -254,11 +257,13 @@ class Redis(_Section, frozen=True):
     nodes: tuple[Address, ...]
     password_file: str
     server: str
+    user: str
     connections_max: Count
     connect_ms: Milliseconds
-    answer_ms: Milliseconds
-    snapshot_s: Seconds
-    presence_s: Seconds
+    timeout_ms: Milliseconds
+    read_ms: Milliseconds
+    snapshot_ttl_s: Seconds
+    presence_ttl_s: Seconds
     node_timeout_ms: Annotated[int, msgspec.Meta(ge=200, le=60_000)]
     memory_bytes_max: Annotated[int, msgspec.Meta(ge=16 << 20, le=1 << 42)]
     start_ms: Milliseconds
@@ -267,6 +272,17 @@ class Redis(_Section, frozen=True):
     @property
     def is_external(self) -> bool:
         return bool(self.nodes)
+
+
+class Relay(_Section, frozen=True):
+    """`[relay]`: repeats in Redis what MySQL decided."""
+
+    every_ms: Milliseconds
+    batch_max: Count
+    waiting_max: Count
+    repair_every_ms: Milliseconds
+    repair_after_ms: Milliseconds
+    repair_batch_max: Count
 
 
 class Supervisor(_Section, frozen=True):
@@ -314,6 +330,7 @@ class Config(_Section, frozen=True):
     node: Node
     mysql: Mysql
     redis: Redis
+    relay: Relay
     supervisor: Supervisor
     log: Log
     nodes: tuple[NodeEntry, ...]

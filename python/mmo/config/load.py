@@ -147,16 +147,14 @@ def check_relations(config: Config) -> None:
             supervisor.restart_ms_min <= supervisor.restart_ms_max,
         ),
         (
-            "mysql.idle_transaction_s * 1000 >= mysql.statement_ms",
-            config.mysql.idle_transaction_s * 1000 >= config.mysql.statement_ms,
+            "mysql.wait_ms <= mysql.call_ms",
+            config.mysql.wait_ms <= config.mysql.call_ms,
         ),
         (
-            "mysql.server_connections_max >= 2 + nodes * (connections_max + read_connections_max)",
+            "mysql.server_connections_max >= 10 + nodes * mysql.connections_max",
             config.mysql.is_external
             or config.mysql.server_connections_max
-            >= 2
-            + len(config.nodes)
-            * (config.mysql.connections_max + config.mysql.read_connections_max),
+            >= 10 + len(config.nodes) * config.mysql.connections_max,
         ),
     )
     for name, holds in relations:
