@@ -1,0 +1,200 @@
+"""The asynchronous shell: sockets of asyncio under the client protocol.
+
+Owns reading and writing only; matching of answers is `protocol`, manners are `session`. Used by
+bots, proofs, tests and a game's own scripts.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from mmo.client.protocol import Answer, ClientProtocol, Event, Push, Token, hello
+from mmo.client.steps import Dial, Lost, Pause, Receive, Send, Step, Walk
+from mmo.errors import WireError
+
+T = TypeVar("T")
+
+DIAL_S = 10.0
+READ_BYTES = 65536
+
+
+class Connection:
+    """One connection to one server. Not for use by two tasks at once."""
+
+    def __init__(
+        self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self.name = name
+        self.protocol = ClientProtocol()
+        self.pushes: list[Any] = []
+        self._reader = reader
+        self._writer = writer
+        self._events: deque[Event] = deque()
+
+    @classmethod
+    async def open(cls, host: str, port: int, *, source: str = "", name: str = "") -> "Connection":
+        """Dial `host:port`, from the local address `source` when one is given. Raises `Lost`."""
+        lane = name or f"{host}:{port}"
+        try:
+            async with asyncio.timeout(DIAL_S):
+                reader, writer = await asyncio.open_connection(
+                    host, port, local_addr=(source, 0) if source else None
+                )
+        except (OSError, TimeoutError) as fault:
+            raise Lost(lane, 0, f"cannot dial {host}:{port}: {fault}") from None
+        return cls(lane, reader, writer)
+
+    def send(self, message: Any) -> int:
+        """Write a message; returns its request number. Raises `Lost` when the connection is
+        closing."""
+        if self._writer.is_closing():
+            raise Lost(self.name, self.protocol.reason)
+        seq, data = self.protocol.ask(message)
+        self._writer.write(data)
+        return seq
+
+    def write(self, data: bytes) -> None:
+        """Write raw bytes (hostile tests)."""
+        self._writer.write(data)
+
+    async def receive(self, wait_s: float) -> Event | None:
+        """The next event, None after `wait_s`. Raises `Lost` at the end of the connection."""
+        try:
+            async with asyncio.timeout(wait_s):
+                while not self._events:
+                    if self.protocol.reason:
+                        raise Lost(self.name, self.protocol.reason)
+                    data = await self._reader.read(READ_BYTES)
+                    if not data:
+                        raise Lost(self.name, self.protocol.reason)
+                    self._events.extend(self.protocol.receive(data))
+        except TimeoutError:
+            return None
+        except OSError as fault:
+            raise Lost(self.name, self.protocol.reason, str(fault)) from None
+        return self._events.popleft()
+
+    async def ask(self, message: Any, wait_s: float = 10.0) -> Any:
+        """Send one message and return its answer; what is pushed meanwhile goes to `pushes`. Raises
+        `Lost`, also when there is no answer within `wait_s`."""
+        seq = self.send(message)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + wait_s
+        while True:
+            event = await self.receive(max(0.0, until - loop.time()))
+            if event is None:
+                raise Lost(self.name, 0, f"no answer to {type(message).__name__}")
+            if isinstance(event, Answer) and event.seq == seq:
+                return event.message
+            if isinstance(event, Push):
+                self.pushes.append(event.message)
+
+    async def push(self, kind: type[T], wait_s: float = 10.0) -> T:
+        """The next pushed message of a kind. Raises `Lost` when none comes within `wait_s`."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + wait_s
+        while True:
+            for at, message in enumerate(self.pushes):
+                if isinstance(message, kind):
+                    del self.pushes[at]
+                    return message
+            event = await self.receive(max(0.0, until - loop.time()))
+            if event is None:
+                raise Lost(self.name, 0, f"no {kind.__name__} was pushed")
+            if isinstance(event, Push):
+                self.pushes.append(event.message)
+
+    async def enter(self, token: str) -> Any:
+        """Say hello and show a token; returns the answer to the token."""
+        await self.ask(hello())
+        return await self.ask(Token(token))
+
+    async def ended(self, wait_s: float) -> int:
+        """Wait for the end of the connection; returns the reason told, 0 for none. Raises
+        `TimeoutError` when it still lives after `wait_s`."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + wait_s
+        while loop.time() < until:
+            try:
+                await self.receive(max(0.001, until - loop.time()))
+            except Lost as lost:
+                return lost.reason
+            except WireError:
+                continue
+        raise TimeoutError(f"{self.name} still lives")
+
+    def cut(self) -> None:
+        """End the connection without a word."""
+        self._writer.transport.abort()
+
+    async def close(self) -> None:
+        """End the connection."""
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+
+
+class Shell:
+    """Carries out the steps of one walk. `source`: local address its connections come from."""
+
+    def __init__(self, source: str = "") -> None:
+        self.source = source
+        self.lanes: dict[str, Connection] = {}
+
+    async def walk(self, walk: Walk[T]) -> T:
+        """Walk to the end and return what the walk returns. What it raises passes through."""
+        result: Any = None
+        fault: Lost | None = None
+        while True:
+            try:
+                step = walk.throw(fault) if fault is not None else walk.send(result)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            result, fault = None, None
+            try:
+                result = await self._do(step)
+            except Lost as lost:
+                self._drop(lost.lane)
+                fault = lost
+
+    async def _do(self, step: Step) -> Any:
+        if isinstance(step, Receive):
+            return await self._lane(step.lane).receive(step.wait_ms / 1000)
+        if isinstance(step, Send):
+            return self._lane(step.lane).send(step.message)
+        if isinstance(step, Pause):
+            return await asyncio.sleep(step.wait_ms / 1000)
+        self._drop(step.lane)
+        if isinstance(step, Dial):
+            source = self.source if step.host.startswith("127.") else ""
+            self.lanes[step.lane] = await Connection.open(
+                step.host, step.port, source=source, name=step.lane
+            )
+        return None
+
+    def _lane(self, name: str) -> Connection:
+        lane = self.lanes.get(name)
+        if lane is None:
+            raise Lost(name, 0, "not connected")
+        return lane
+
+    def _drop(self, name: str) -> None:
+        lane = self.lanes.pop(name, None)
+        if lane is not None:
+            lane.cut()
+
+    def cut_all(self) -> None:
+        """End every connection without a word."""
+        for name in list(self.lanes):
+            self._drop(name)
+
+
+async def walk_alone(make: Callable[[], Walk[T]], source: str = "") -> T:
+    """Walk once on a shell of its own and cut its connections afterwards."""
+    shell = Shell(source)
+    try:
+        return await shell.walk(make())
+    finally:
+        shell.cut_all()

@@ -1,0 +1,141 @@
+"""The synchronous shell: plain blocking sockets under the client protocol.
+
+For locust (gevent patches Python sockets only) and scripts without an event loop. Owns reading and
+writing only.
+"""
+
+import socket
+import time
+from collections import deque
+from typing import Any, TypeVar
+
+from mmo.client.protocol import Answer, ClientProtocol, Event, Push, Token, hello
+from mmo.client.steps import Dial, Lost, Pause, Receive, Send, Step, Walk
+
+T = TypeVar("T")
+
+DIAL_S = 10.0
+READ_BYTES = 65536
+
+
+class Connection:
+    """One connection to one server. Raises `Lost` from every call once it ended."""
+
+    def __init__(self, host: str, port: int, *, source: str = "", name: str = "") -> None:
+        self.name = name or f"{host}:{port}"
+        self.protocol = ClientProtocol()
+        self.pushes: list[Any] = []
+        self._events: deque[Event] = deque()
+        try:
+            self._socket = socket.create_connection(
+                (host, port), DIAL_S, source_address=(source, 0) if source else None
+            )
+        except OSError as fault:
+            raise Lost(self.name, 0, f"cannot dial {host}:{port}: {fault}") from None
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def send(self, message: Any) -> int:
+        """Write a message; returns its request number."""
+        seq, data = self.protocol.ask(message)
+        try:
+            self._socket.settimeout(DIAL_S)
+            self._socket.sendall(data)
+        except OSError as fault:
+            raise Lost(self.name, self.protocol.reason, str(fault)) from None
+        return seq
+
+    def receive(self, wait_s: float) -> Event | None:
+        """The next event, None after `wait_s`."""
+        until = time.monotonic() + wait_s
+        while not self._events:
+            if self.protocol.reason:
+                raise Lost(self.name, self.protocol.reason)
+            left = until - time.monotonic()
+            if left <= 0:
+                return None
+            try:
+                self._socket.settimeout(left)
+                data = self._socket.recv(READ_BYTES)
+            except TimeoutError:
+                return None
+            except OSError as fault:
+                raise Lost(self.name, self.protocol.reason, str(fault)) from None
+            if not data:
+                raise Lost(self.name, self.protocol.reason)
+            self._events.extend(self.protocol.receive(data))
+        return self._events.popleft()
+
+    def ask(self, message: Any, wait_s: float = 10.0) -> Any:
+        """Send one message and return its answer; what is pushed meanwhile goes to `pushes`."""
+        seq = self.send(message)
+        until = time.monotonic() + wait_s
+        while True:
+            event = self.receive(max(0.0, until - time.monotonic()))
+            if event is None:
+                raise Lost(self.name, 0, f"no answer to {type(message).__name__}")
+            if isinstance(event, Answer) and event.seq == seq:
+                return event.message
+            if isinstance(event, Push):
+                self.pushes.append(event.message)
+
+    def enter(self, token: str) -> Any:
+        """Say hello and show a token; returns the answer to the token."""
+        self.ask(hello())
+        return self.ask(Token(token))
+
+    def close(self) -> None:
+        """End the connection."""
+        self._socket.close()
+
+
+class Shell:
+    """Carries out the steps of one walk on blocking sockets."""
+
+    def __init__(self, source: str = "") -> None:
+        self.source = source
+        self.lanes: dict[str, Connection] = {}
+
+    def walk(self, walk: Walk[T]) -> T:
+        """Walk to the end and return what the walk returns. What it raises passes through."""
+        result: Any = None
+        fault: Lost | None = None
+        while True:
+            try:
+                step = walk.throw(fault) if fault is not None else walk.send(result)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            result, fault = None, None
+            try:
+                result = self._do(step)
+            except Lost as lost:
+                self._drop(lost.lane)
+                fault = lost
+
+    def _do(self, step: Step) -> Any:
+        if isinstance(step, Receive):
+            return self._lane(step.lane).receive(step.wait_ms / 1000)
+        if isinstance(step, Send):
+            return self._lane(step.lane).send(step.message)
+        if isinstance(step, Pause):
+            return time.sleep(step.wait_ms / 1000)
+        self._drop(step.lane)
+        if isinstance(step, Dial):
+            source = self.source if step.host.startswith("127.") else ""
+            self.lanes[step.lane] = Connection(step.host, step.port, source=source, name=step.lane)
+        return None
+
+    def _lane(self, name: str) -> Connection:
+        lane = self.lanes.get(name)
+        if lane is None:
+            raise Lost(name, 0, "not connected")
+        return lane
+
+    def _drop(self, name: str) -> None:
+        lane = self.lanes.pop(name, None)
+        if lane is not None:
+            lane.close()
+
+    def close_all(self) -> None:
+        """End every connection."""
+        for name in list(self.lanes):
+            self._drop(name)

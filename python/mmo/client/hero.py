@@ -1,0 +1,172 @@
+"""One player as his client knows him: credentials, tokens, where he is, and what he was told he
+owns.
+
+Owns the client's own record of everything acknowledged, which proofs compare with the store. Never
+sends anything; `session` does, on its behalf.
+"""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from mmo.client.meter import Meter
+from mmo.wire.messages.hunt import GrantReward, KillReward, MonsterRow
+from mmo.wire.messages.presence import ItemView, Welcome
+
+Address = tuple[str, int]
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """How patient a client is. `answer_ms`: a healthy connection answers within this.
+    `patience_ms`: how long it comes again after RETRY_LATER, full servers and lost connections.
+    `faults`: the cluster is being broken on purpose, so a silent connection is treated as a lost
+    one."""
+
+    answer_ms: float = 10_000
+    patience_ms: float = 30_000
+    pause_ms_min: float = 50
+    pause_ms_max: float = 1_000
+    faults: bool = False
+
+
+class Record:
+    """What the servers acknowledged. `loose` counts requests whose end was never told (the
+    connection died first): each may or may not have given something, so with any the record is a
+    lower bound and without it is exact."""
+
+    def __init__(self) -> None:
+        self.known = False
+        self.level = 1
+        self.exp = 0
+        self.gold = 0
+        self.items: dict[int, ItemView] = {}
+        self.loose = 0
+        self.kills = 0
+        self.levels_gained = 0
+
+    def reward(self, reward: KillReward) -> None:
+        """A kill's reward was told after its commit."""
+        self.kills += 1
+        self.level, self.exp, self.gold = reward.level, reward.exp, reward.gold
+        self.levels_gained += reward.levels_gained
+        if reward.item is not None:
+            self.items[reward.item.uid] = reward.item
+
+    def grant(self, grant: GrantReward) -> None:
+        """What somebody left for the player was claimed and told after its commit."""
+        self.level, self.exp, self.gold = grant.level, grant.exp, grant.gold
+        for item in grant.items:
+            self.items[item.uid] = item
+
+    def compare(self, told: Welcome) -> list[str]:
+        """Differences between the record and what a server tells on arrival, as sentences; empty
+        when they agree (exactly, or at least as much while something is loose)."""
+        if not self.known:
+            return []
+        found: list[str] = []
+        exact = self.loose == 0
+        mine, theirs = (self.level, self.exp), (told.level, told.exp)
+        if theirs < mine or (exact and theirs != mine):
+            found.append(f"level and exp {theirs}, acknowledged {mine}")
+        if told.gold < self.gold or (exact and told.gold != self.gold):
+            found.append(f"gold {told.gold}, acknowledged {self.gold}")
+        held = items_of(told)
+        for uid, item in self.items.items():
+            there = held.get(uid)
+            if there is None:
+                found.append(f"item {uid} (code {item.code}) is gone")
+            elif (there.kind, there.code) != (item.kind, item.code):
+                found.append(f"item {uid} is code {there.code}, acknowledged {item.code}")
+            elif there.count < item.count or (exact and there != item):
+                found.append(f"item {uid} is {there}, acknowledged {item}")
+        if exact:
+            found += [f"item {uid} was never told" for uid in held.keys() - self.items.keys()]
+        return found
+
+    def adopt(self, told: Welcome) -> None:
+        """What a server told on arrival is acknowledged from now on."""
+        self.known = True
+        self.level, self.exp, self.gold = told.level, told.exp, told.gold
+        self.items = items_of(told)
+
+
+def items_of(told: Welcome) -> dict[int, ItemView]:
+    """All three inventories by uid."""
+    return {item.uid: item for item in (*told.equipment, *told.consumables, *told.materials)}
+
+
+class Hero:
+    """A player and his luck. `clock` gives seconds of any monotonic clock; `rng` decides everything
+    that is left to chance, so a seed repeats the walk."""
+
+    def __init__(
+        self,
+        name: str,
+        password: str,
+        logins: list[Address],
+        meter: Meter,
+        rng: random.Random,
+        clock: Callable[[], float],
+        policy: Policy | None = None,
+    ) -> None:
+        self.name = name
+        self.password = password
+        self.logins = logins
+        self.meter = meter
+        self.rng = rng
+        self.clock = clock
+        self.policy = policy or Policy()
+        self.record = Record()
+        self.user = 0
+        self.session_epoch = 0
+        self.operation_counter = 0
+        self.ticket = ""
+        self.center: Address | None = None
+        self.login_token = ""
+        self.session_token = ""
+        self.game: Address | None = None  # the channel server that owns him, when one does
+        self.game_number = 0
+        self.channel = 0
+        self.monsters: dict[int, MonsterRow] = {}
+        self.pace_ms = 0.0  # attack cooldown as learned from refusals
+        self.hit_at = -1e9
+        self.renewed_at = 0.0
+        self.hit_open = False  # a blow or its reward is not told yet
+        self.rewards: list[KillReward] = []  # told and not yet looked at
+
+    def next_operation(self) -> tuple[int, int]:
+        """A fresh operation number: (session epoch, counter)."""
+        self.operation_counter += 1
+        return (self.session_epoch, self.operation_counter)
+
+    def hear(self, message: Any) -> None:
+        """Something a server said unasked."""
+        if isinstance(message, KillReward):
+            self.record.reward(message)
+            self.rewards.append(message)
+            self.hit_open = False
+        elif isinstance(message, GrantReward):
+            self.record.grant(message)
+
+    def meet(self, told: Welcome) -> None:
+        """Arrived: compare with the record, then go on from what was told."""
+        for difference in self.record.compare(told):
+            self.meter.error(f"{self.name}: {difference}")
+        self.record.adopt(told)
+        self.user = told.user
+        if told.session_epoch != self.session_epoch:
+            self.session_epoch = told.session_epoch
+            self.operation_counter = 0
+        self.operation_counter = max(self.operation_counter, told.operation_counter)
+        if told.session_token:
+            self.session_token = told.session_token
+            self.renewed_at = self.clock()
+
+    def loosen(self) -> None:
+        """The connection ended: what was on its way may have happened or not."""
+        if self.hit_open:
+            self.record.loose += 1
+            self.hit_open = False
+        self.rewards.clear()

@@ -1,0 +1,266 @@
+"""Journeys: what players do, as generators of steps. The same ones run under bots, tests and
+locust.
+
+Each journey has a script of refusals that must come and a floor of actions that a run must reach; a
+seed repeats it. Owns no socket and no clock of its own.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from mmo.client.hero import Hero
+from mmo.client.protocol import Push
+from mmo.client.session import (
+    Displaced,
+    Stranded,
+    Unwelcome,
+    arrive,
+    ask,
+    code_name,
+    come_back,
+    log_in,
+    log_out,
+    move_somewhere,
+    overhear,
+    register,
+    servers,
+    silence,
+    stay_known,
+)
+from mmo.client.steps import CENTER, GAME, Drop, Lost, Pause, Receive, Walk
+from mmo.errors import MmoError
+from mmo.wire.messages.hunt import (
+    ChannelEnter,
+    ChannelEnterOk,
+    ChannelLeave,
+    ChannelListAsk,
+    Hit,
+    HitOk,
+    KillReward,
+    MonstersAsk,
+)
+from mmo.wire.messages.presence import Move
+from mmo.wire.messages.session import Refused
+from mmo.wire.opcode import Code
+
+TOUR_LEVEL = 3
+KNOWN_EVERY_S = 10.0
+"""How often a hunter shows the center that he is there."""
+
+
+class Journey(msgspec.Struct, frozen=True):
+    """A walk by name. `floor(seconds)`: actions each player must reach for a run to count."""
+
+    name: str
+    about: str
+    walk: Callable[[Hero, float], Walk[None]]
+    floor: Callable[[float], int]
+
+
+def refused(me: Hero, lane: str, message: object, code: Code) -> Walk[None]:
+    """Ask for something that must be refused with `code`; anything else is an error."""
+    reply = yield from ask(me, lane, message, expects=(int(code),))
+    if not (isinstance(reply, Refused) and reply.code == code):
+        me.meter.error(f"{me.name}: {message} was not refused with {code_name(code)}: {reply}")
+
+
+def choose_channel(me: Hero, *, avoid: int = 0) -> Walk[None]:
+    """Enter the emptiest channel of this server but `avoid`, waiting while all are full."""
+    until = me.clock() + me.policy.patience_ms / 1000
+    while me.clock() < until:
+        rows = (yield from ask(me, GAME, ChannelListAsk())).channels
+        rows = [row for row in rows if row.number != avoid]
+        rows.sort(key=lambda row: (row.users >= row.users_max, row.users + 2 * me.rng.random()))
+        for row in rows:
+            reply = yield from ask(
+                me, GAME, ChannelEnter(row.number), expects=(int(Code.CHANNEL_FULL),)
+            )
+            if isinstance(reply, ChannelEnterOk):
+                me.channel = row.number
+                me.monsters = {monster.number: monster for monster in reply.monsters}
+                return
+        yield Pause(me.policy.pause_ms_max * me.rng.random())
+    me.meter.error(f"{me.name}: no channel had room")
+    raise Stranded("no channel had room")
+
+
+def look(me: Hero) -> Walk[None]:
+    """Refresh the monsters; pauses until the next one rises when all are dead."""
+    rows = (yield from ask(me, GAME, MonstersAsk())).monsters
+    me.monsters = {row.number: row for row in rows}
+    if not any(row.hp > 0 for row in rows):
+        rises = min((row.respawn_ms for row in rows if row.respawn_ms > 0), default=200)
+        yield Pause(min(1000, max(20, rises)))
+
+
+def strike(me: Hero) -> Walk[None]:
+    """One blow at a living monster that gives exp, and its reward when it was the last one."""
+    alive = [row for row in me.monsters.values() if row.hp > 0 and row.kind > 0]
+    if not alive:
+        yield from look(me)
+        return
+    target = me.rng.choice(alive)
+    wait = me.hit_at + me.pace_ms / 1000 - me.clock()
+    if wait > 0:
+        yield Pause(wait * 1000)
+    began = me.clock()
+    me.hit_open = True
+    reply = yield from ask(
+        me, GAME, Hit(target.number), expects=(int(Code.MONSTER_DEAD), int(Code.COOLDOWN))
+    )
+    if isinstance(reply, HitOk):
+        me.hit_at = began
+        me.monsters[target.number] = msgspec.structs.replace(target, hp=reply.hp)
+        if reply.killed:
+            yield from reward(me)
+        me.hit_open = False
+    elif reply.code == Code.COOLDOWN:
+        me.hit_open = False
+        left_ms = float(reply.detail or 50)
+        me.pace_ms = max(me.pace_ms, (began - me.hit_at) * 1000 + left_ms) + 1
+        yield Pause(left_ms)
+    else:
+        me.hit_open = False
+        me.monsters[target.number] = msgspec.structs.replace(target, hp=0)
+
+
+def reward(me: Hero) -> Walk[KillReward]:
+    """Wait for what a kill gave; it is told only after its commit."""
+    began = me.clock()
+    until = began + me.policy.patience_ms / 1000
+    while not me.rewards:
+        event = yield Receive(GAME, max(0.0, (until - me.clock()) * 1000))
+        if event is None:
+            yield from silence(me, GAME, "the reward of a kill")
+        elif isinstance(event, Push):
+            me.hear(event.message)
+        else:
+            overhear(me, event)
+    me.meter.action("KillReward", (me.clock() - began) * 1000)
+    return me.rewards.pop(0)
+
+
+def hunt_while(me: Hero, goes_on: Callable[[], bool]) -> Walk[None]:
+    """Hunt, and come back from lost connections, until `goes_on` says no."""
+    known_at = me.clock()
+    while goes_on():
+        try:
+            if not me.channel:
+                yield from choose_channel(me)
+            if me.clock() - known_at > KNOWN_EVERY_S:
+                yield from stay_known(me)
+                known_at = me.clock()
+            yield from strike(me)
+        except Lost as lost:
+            yield from come_back(me, lost)
+
+
+def hold_on(me: Hero, walk: Callable[[], Walk[None]]) -> Walk[None]:
+    """Walk a stretch from its beginning again after each lost connection."""
+    while True:
+        try:
+            yield from walk()
+            return
+        except Lost as lost:
+            yield from come_back(me, lost)
+
+
+def tour(me: Hero, seconds: float) -> Walk[None]:
+    """The whole first issue in one walk; ends by comparing all that is owned."""
+    yield from register(me)
+    yield from register_again(me)
+    yield from arrive(me)
+    yield from refused(me, CENTER, Move(-1), Code.SERVER_UNKNOWN)
+    rows = yield from servers(me)
+    if len(rows) < 2:
+        me.meter.error(f"{me.name}: a tour needs two channel servers, the list has {len(rows)}")
+        return
+    yield from hold_on(me, lambda: _settle(me))
+    first_server = me.game_number
+    yield from refused(me, GAME, ChannelEnter(0), Code.CHANNEL_UNKNOWN)
+    yield from refused(me, GAME, Hit(1), Code.NOT_IN_CHANNEL)
+    yield from hold_on(me, lambda: choose_channel(me))
+    yield from refused(me, GAME, Hit(2**63 - 1), Code.MONSTER_UNKNOWN)
+    yield from hunt_while(me, lambda: me.record.level < TOUR_LEVEL)
+    yield from hold_on(me, lambda: choose_channel(me, avoid=me.channel))
+    yield from hold_on(me, lambda: move_somewhere(me, avoid=first_server))
+    yield from hold_on(me, lambda: choose_channel(me))
+    kills = me.record.kills
+    yield from hunt_while(me, lambda: me.record.kills < kills + 2)
+    # Gone without a word: both connections end here, nothing is said.
+    yield Drop(GAME)
+    yield Drop(CENTER)
+    owned = me.record.level, me.record.exp, me.record.gold, dict(me.record.items)
+    told = yield from arrive(me)
+    now = me.record.level, me.record.exp, me.record.gold, dict(me.record.items)
+    if me.record.loose == 0 and now != owned:
+        me.meter.error(f"{me.name}: owned {owned} before, {now} after")
+    if told.level < TOUR_LEVEL or not told.last_login_ms:
+        me.meter.error(f"{me.name}: level {told.level}, last login {told.last_login_ms}")
+    yield from log_out(me)
+
+
+def register_again(me: Hero) -> Walk[None]:
+    """A taken name and a wrong password: both refused, and the account stays usable."""
+    reply = yield from register(me, expects=(int(Code.NAME_TAKEN),))
+    if not isinstance(reply, Refused):
+        me.meter.error(f"{me.name}: the same name was registered twice")
+    entry = yield from log_in(
+        me, password=me.password + "x", expects=(int(Code.CREDENTIALS_WRONG),)
+    )
+    if not isinstance(entry, Refused):
+        me.meter.error(f"{me.name}: a wrong password was accepted")
+
+
+def hunter(me: Hero, seconds: float) -> Walk[None]:
+    """Arrive, hunt for `seconds`, leave the channel, come back once more to compare, log out."""
+    yield from register(me)
+    yield from arrive(me)
+    yield from hold_on(me, lambda: _settle(me))
+    until = me.clock() + seconds
+    yield from hunt_while(me, lambda: me.clock() < until)
+    yield from hold_on(me, lambda: _leave(me))
+    yield Drop(GAME)
+    yield Drop(CENTER)
+    me.loosen()
+    yield from arrive(me)
+    yield from log_out(me)
+
+
+def _settle(me: Hero) -> Walk[None]:
+    if me.game is None:
+        yield from move_somewhere(me)
+
+
+def _leave(me: Hero) -> Walk[None]:
+    yield from ask(me, GAME, ChannelLeave(), expects=(int(Code.NOT_IN_CHANNEL),))
+    me.channel = 0
+
+
+JOURNEYS: dict[str, Journey] = {
+    "tour": Journey(
+        "tour",
+        "register, log in, center, server list, channel, hunt to level 3, change channel, move "
+        "server, hunt, disconnect without a word, log in again, compare",
+        tour,
+        lambda seconds: 30,
+    ),
+    "hunter": Journey(
+        "hunter",
+        "hunt for the given time, then compare what is owned",
+        hunter,
+        lambda seconds: 12 + int(seconds / 2),
+    ),
+}
+
+
+def walk_guarded(me: Hero, journey: Journey, seconds: float) -> Walk[None]:
+    """Walk a journey; whatever ends it early is counted as an error, once, and goes no further."""
+    before = me.meter.errors
+    try:
+        yield from journey.walk(me, seconds)
+    except (Unwelcome, Stranded):
+        assert me.meter.errors > before  # counted where they were raised
+    except (Lost, Displaced, MmoError) as fault:
+        me.meter.error(f"{me.name}: {journey.name} ended early: {fault}")

@@ -1,0 +1,73 @@
+"""Counts of what bots did: actions, errors, refusals, and how long answers took.
+
+Owns numbers only; many bots share one. Percentiles are exact over all samples kept.
+"""
+
+from array import array
+
+import msgspec
+
+FINDINGS_MAX = 50
+"""Texts of errors kept; all are counted."""
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """What `bot --json` prints, field for field."""
+
+    journey: str
+    players: int
+    actions: int
+    errors: int
+    refusals: int
+    p50_ms: float
+    p99_ms: float
+    p999_ms: float
+
+
+class Meter:
+    """`actions` got a final answer (refusals that the script expects included); `errors` did not,
+    or got one that the script does not expect; `retries` were told to come again and did; `lost`
+    connections ended under a bot that came back."""
+
+    def __init__(self) -> None:
+        self.actions = 0
+        self.errors = 0
+        self.refusals = 0
+        self.retries = 0
+        self.lost = 0
+        self.findings: list[str] = []
+        self.took_ms = array("d")
+        self.by_kind: dict[str, int] = {}
+
+    def action(self, kind: str, took_ms: float) -> None:
+        """One action got its final answer after `took_ms`."""
+        self.actions += 1
+        self.took_ms.append(took_ms)
+        self.by_kind[kind] = self.by_kind.get(kind, 0) + 1
+
+    def error(self, text: str) -> None:
+        """One thing went wrong; `text` says what, for whom."""
+        self.errors += 1
+        if len(self.findings) < FINDINGS_MAX:
+            self.findings.append(text)
+
+    def percentile_ms(self, share: float) -> float:
+        """The smallest sample that at least `share` of all do not exceed; 0 without samples."""
+        if not self.took_ms:
+            return 0.0
+        ordered = sorted(self.took_ms)
+        place = max(0, min(len(ordered) - 1, -(-int(share * 1000) * len(ordered) // 1000) - 1))
+        return round(ordered[place], 3)
+
+    def summary(self, journey: str, players: int) -> Summary:
+        """The figures of one run."""
+        return Summary(
+            journey=journey,
+            players=players,
+            actions=self.actions,
+            errors=self.errors,
+            refusals=self.refusals,
+            p50_ms=self.percentile_ms(0.5),
+            p99_ms=self.percentile_ms(0.99),
+            p999_ms=self.percentile_ms(0.999),
+        )

@@ -1,0 +1,351 @@
+"""The walks every journey is made of: ask and be answered, log in, arrive, move, come back.
+
+Generators of `steps`; own the client's manners: retry of RETRY_LATER with the same operation
+number, patience with full servers, the waiting line, resumption after a lost connection. Called by
+`journeys`, `play` and tests; never touches a socket.
+"""
+
+from typing import Any
+
+from mmo.client.hero import Address, Hero
+from mmo.client.protocol import Answer, Ping, Push, Stray, Token, hello
+from mmo.client.steps import CENTER, GAME, LOGIN, Dial, Drop, Lost, Pause, Receive, Send, Walk
+from mmo.errors import MmoError
+from mmo.wire.messages.account import Login, LoginOk, LoginWait, Register, RegisterOk
+from mmo.wire.messages.presence import (
+    Lobby,
+    Logout,
+    Move,
+    MoveOk,
+    Renew,
+    RenewOk,
+    ServerListAsk,
+    ServerRow,
+    SessionOk,
+    Welcome,
+)
+from mmo.wire.messages.session import Refused
+from mmo.wire.opcode import CloseReason, Code
+
+COME_AGAIN = frozenset(
+    {int(Code.RETRY_LATER), int(Code.BUSY), int(Code.TIMEOUT), int(Code.LOGIN_LINE_FULL)}
+)
+"""Refusals that are no final answer: the same request is sent again."""
+
+BLAMELESS = frozenset(
+    {
+        0,
+        int(CloseReason.PEER_CLOSED),
+        int(CloseReason.SERVER_STOPPING),
+        int(CloseReason.NODE_FENCED),
+        int(CloseReason.IO_ERROR),
+        int(CloseReason.MOVED),
+    }
+)
+"""Ends of a connection that a healthy client may meet while servers come and go."""
+
+RENEW_AFTER_S = 300.0
+"""A session token lives 15 minutes; it is renewed well before."""
+
+
+class Unwelcome(MmoError):
+    """A refusal that the script does not expect."""
+
+    def __init__(self, what: str, refused: Refused) -> None:
+        super().__init__(f"{what} was refused: {code_name(refused.code)} {refused.detail}".rstrip())
+        self.refused = refused
+
+
+class Displaced(MmoError):
+    """The session or place this client believed in is over; only a new login helps."""
+
+
+class Stranded(MmoError):
+    """Patience ended without a final answer."""
+
+
+def code_name(code: int) -> str:
+    """The name of a refusal code, its number when this client does not know it."""
+    return Code(code).name if code in Code._value2member_map_ else str(code)
+
+
+class Retry:
+    """Counts down a hero's patience, pausing longer each time, with jitter."""
+
+    def __init__(self, me: Hero, what: str) -> None:
+        self._me = me
+        self._what = what
+        self._until = me.clock() + me.policy.patience_ms / 1000
+        self._pause_ms = me.policy.pause_ms_min
+
+    def again(self, why: str, least_ms: float = 0.0) -> Walk[None]:
+        """Pause, or give up with `Stranded`."""
+        me = self._me
+        if me.clock() >= self._until:
+            me.meter.error(f"{me.name}: {self._what} found no final answer: {why}")
+            raise Stranded(f"{self._what}: {why}")
+        me.meter.retries += 1
+        yield Pause(max(least_ms, self._pause_ms * (0.5 + me.rng.random())))
+        self._pause_ms = min(self._pause_ms * 2, me.policy.pause_ms_max)
+
+
+def ask(me: Hero, lane: str, message: Any, *, expects: tuple[int, ...] = ()) -> Walk[Any]:
+    """Send one request and return its final answer. A refusal whose code is in `expects` is
+    returned; any other is counted as an error and raised as `Unwelcome`. `Lost` passes through."""
+    what = type(message).__name__
+    retry = Retry(me, what)
+    began = me.clock()
+    while True:
+        reply = yield from _once(me, lane, message)
+        if isinstance(reply, Refused) and reply.code in COME_AGAIN and reply.code not in expects:
+            wait = int(reply.detail) * 1000.0 if reply.code == Code.LOGIN_LINE_FULL else 0.0
+            yield from retry.again(code_name(reply.code), wait)
+            continue
+        break
+    me.meter.action(what, (me.clock() - began) * 1000)
+    if isinstance(reply, Refused):
+        me.meter.refusals += 1
+        if reply.code not in expects:
+            fault = Unwelcome(what, reply)
+            me.meter.error(f"{me.name}: {fault}")
+            raise fault
+    return reply
+
+
+def _once(me: Hero, lane: str, message: Any) -> Walk[Any]:
+    seq = yield Send(lane, message)
+    until = me.clock() + me.policy.answer_ms / 1000
+    while True:
+        event = yield Receive(lane, max(0.0, (until - me.clock()) * 1000))
+        if event is None:
+            yield from silence(me, lane, type(message).__name__)
+        elif isinstance(event, Answer) and event.seq == seq:
+            return event.message
+        elif isinstance(event, Push) and isinstance(event.message, LoginWait):
+            # The line moves: each number told is a sign of life.
+            me.ticket = event.message.ticket
+            until = me.clock() + (me.policy.answer_ms + event.message.wait_ms) / 1000
+        else:
+            overhear(me, event)
+
+
+def overhear(me: Hero, event: Any) -> None:
+    """An event that is not the awaited answer."""
+    if isinstance(event, Push):
+        me.hear(event.message)
+    elif isinstance(event, Stray):
+        me.meter.error(f"{me.name}: request {event.seq} was answered twice or never made")
+
+
+def silence(me: Hero, lane: str, what: str) -> Walk[None]:
+    """A healthy connection said nothing for `answer_ms`: an error, unless faults are being made."""
+    yield Drop(lane)
+    if not me.policy.faults:
+        me.meter.error(f"{me.name}: {what} was not answered")
+        raise Stranded(f"{what} was not answered")
+    raise Lost(lane, 0, f"no answer to {what}")
+
+
+def greet(me: Hero, lane: str, address: Address) -> Walk[Any]:
+    """Dial and say hello. Returns HELLO_OK."""
+    yield Dial(lane, *address)
+    return (yield from ask(me, lane, hello()))
+
+
+def visit_login(me: Hero) -> Walk[None]:
+    """Open a connection to a login server, any of those known, until one answers."""
+    retry = Retry(me, "reaching a login server")
+    while True:
+        address = me.rng.choice(me.logins)
+        try:
+            yield from greet(me, LOGIN, address)
+            return
+        except Lost as lost:
+            yield from retry.again(str(lost))
+
+
+def register(me: Hero, *, expects: tuple[int, ...] = ()) -> Walk[RegisterOk | Refused]:
+    """Register the account. A repeat whose first answer was lost finds the name taken by itself."""
+    retry = Retry(me, "registering")
+    repeated = False
+    while True:
+        try:
+            yield from visit_login(me)
+            taken = (int(Code.NAME_TAKEN),) if repeated else ()
+            reply = yield from ask(
+                me, LOGIN, Register(me.name, me.password), expects=expects + taken
+            )
+            yield Drop(LOGIN)
+            return reply  # type: ignore[no-any-return]
+        except Lost as lost:
+            repeated = True
+            yield from retry.again(str(lost))
+
+
+def log_in(
+    me: Hero, *, password: str | None = None, expects: tuple[int, ...] = ()
+) -> Walk[LoginOk | Refused]:
+    """Show the password; the answer names a center and carries its token."""
+    retry = Retry(me, "logging in")
+    while True:
+        try:
+            yield from visit_login(me)
+            ask_in = Login(me.name, me.password if password is None else password, me.ticket)
+            reply = yield from ask(me, LOGIN, ask_in, expects=expects)
+        except Lost as lost:
+            yield from retry.again(str(lost))
+            continue
+        yield Drop(LOGIN)
+        if isinstance(reply, LoginOk):
+            me.ticket = ""
+            me.user, me.login_token = reply.user, reply.token
+            me.center, me.session_token = (reply.host, reply.port), ""
+            me.game, me.game_number, me.channel = None, 0, 0
+        return reply  # type: ignore[no-any-return]
+
+
+def show(me: Hero, lane: str, address: Address, token: str) -> Walk[Any]:
+    """Dial, say hello and show a token. `Displaced` when it is refused."""
+    yield from greet(me, lane, address)
+    try:
+        refusals = (int(Code.TOKEN_REFUSED), int(Code.SESSION_OVER))
+        reply = yield from ask(me, lane, Token(token), expects=refusals)
+    except Lost as lost:
+        if lost.reason in (CloseReason.TOKEN_INVALID, CloseReason.TOKEN_EXPIRED):
+            raise Displaced(str(lost)) from None
+        raise
+    if isinstance(reply, Refused):
+        yield Drop(lane)
+        raise Displaced(f"{lane}: {code_name(reply.code)} {reply.detail}")
+    if isinstance(reply, Welcome):
+        me.meet(reply)
+    elif isinstance(reply, SessionOk):
+        me.session_token, me.renewed_at = reply.session_token, me.clock()
+    return reply
+
+
+def arrive(me: Hero) -> Walk[Welcome]:
+    """Log in and be admitted by the center. Returns what it told of the player."""
+    retry = Retry(me, "arriving at the center")
+    while True:
+        yield from log_in(me)
+        assert me.center is not None
+        try:
+            reply = yield from show(me, CENTER, me.center, me.login_token)
+        except (Lost, Displaced) as fault:
+            # A login token is spent once; when its answer is lost a new login is the way.
+            me.loosen()
+            yield from retry.again(str(fault))
+            continue
+        assert isinstance(reply, Welcome), f"the center answered {reply}"
+        return reply
+
+
+def servers(me: Hero) -> Walk[list[ServerRow]]:
+    """The list of channel servers."""
+    reply = yield from ask(me, CENTER, ServerListAsk())
+    return list(reply.servers)
+
+
+def move(me: Hero, number: int) -> Walk[bool]:
+    """Ask for a seat at server `number` and go there. False when it is full, away or not reachable;
+    the player is then where he was."""
+    refusals = (Code.SERVER_FULL, Code.SERVER_AWAY, Code.ALREADY_THERE, Code.TOKEN_REFUSED)
+    reply = yield from ask(me, CENTER, Move(number), expects=tuple(map(int, refusals)))
+    if isinstance(reply, Refused) and reply.code == Code.ALREADY_THERE:
+        yield from lobby(me)
+        return False
+    if not isinstance(reply, MoveOk):
+        return False
+    try:
+        yield from show(me, GAME, (reply.host, reply.port), reply.token)
+    except Displaced:
+        return False
+    me.game, me.game_number, me.channel = (reply.host, reply.port), number, 0
+    return True
+
+
+def move_somewhere(me: Hero, *, avoid: int = 0) -> Walk[None]:
+    """Move to the emptiest open server but `avoid`, waiting for a seat. While nobody has one, the
+    seat held now is given up, so that two full servers whose players want to swap cannot wait for
+    ever."""
+    retry = Retry(me, "finding a server with a seat")
+    while True:
+        rows = yield from servers(me)
+        rows = [row for row in rows if row.open and row.number != avoid]
+        rows.sort(key=lambda row: (row.users >= row.users_max, row.users + 2 * me.rng.random()))
+        for row in rows:
+            if (yield from move(me, row.number)):
+                return
+        if me.game is not None:
+            yield from lobby(me)
+        yield from retry.again("every server is full or away")
+
+
+def lobby(me: Hero) -> Walk[Welcome]:
+    """Back to the lobby: the center takes the player over; the game connection ends."""
+    yield Drop(GAME)
+    me.loosen()
+    told = yield from ask(me, CENTER, Lobby())
+    me.meet(told)
+    me.game, me.game_number, me.channel = None, 0, 0
+    return told  # type: ignore[no-any-return]
+
+
+def log_out(me: Hero) -> Walk[None]:
+    """End the session everywhere."""
+    yield from ask(me, CENTER, Logout())
+    yield Drop(CENTER)
+    yield Drop(GAME)
+    me.session_token, me.game, me.center = "", None, None
+
+
+def stay_known(me: Hero) -> Walk[None]:
+    """Keep the center connection alive and its session token fresh."""
+    if me.clock() - me.renewed_at > RENEW_AFTER_S:
+        reply = yield from ask(me, CENTER, Renew())
+        assert isinstance(reply, RenewOk)
+        me.session_token, me.renewed_at = reply.session_token, me.clock()
+    else:
+        yield from ask(me, CENTER, Ping())
+
+
+def come_back(me: Hero, lost: Lost) -> Walk[None]:
+    """After a lost connection: hold center and game server again, by session token while it is
+    honoured, by a new login otherwise. An end that blames this client is an error and is raised."""
+    me.loosen()
+    me.meter.lost += 1
+    if lost.reason not in BLAMELESS:
+        if lost.reason != CloseReason.SESSION_TAKEN:
+            me.meter.error(f"{me.name}: {lost}")
+        raise lost
+    retry = Retry(me, "coming back")
+    while True:
+        try:
+            yield from _resume(me)
+            return
+        except Displaced:
+            yield Drop(GAME)
+            me.session_token, me.game = "", None
+        except Lost as again:
+            if again.reason not in BLAMELESS:
+                raise
+            yield from retry.again(str(again))
+
+
+def _resume(me: Hero) -> Walk[None]:
+    if not me.session_token or me.center is None:
+        yield from arrive(me)
+        yield from move_somewhere(me)
+        return
+    held = yield from show(me, CENTER, me.center, me.session_token)
+    place = held.place_number if isinstance(held, SessionOk) else 0
+    me.channel = 0
+    if me.game is not None and place == me.game_number:
+        yield from show(me, GAME, me.game, me.session_token)
+        return
+    yield Drop(GAME)
+    me.game = None
+    if isinstance(held, SessionOk):
+        yield from lobby(me)
+    yield from move_somewhere(me)
