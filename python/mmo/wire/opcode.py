@@ -29,6 +29,7 @@ class Op(IntEnum):
     PLAYER_MOVED = 27  # center -> old owner: claimed elsewhere, let go
     SESSION_ENDED = 28  # center -> all: this session epoch is over
     SESSION_SEEN = 29  # center -> centers: another center holds the session now
+    LEASE_SEEN = 30  # any -> any: how long ago the sender renewed its lease
 
     # every role
     HELLO = 100

@@ -3,7 +3,7 @@
 import msgspec
 
 from mmo.wire.codec import message
-from mmo.wire.opcode import Op
+from mmo.wire.opcode import CloseReason, Op
 
 
 @message(Op.NODE_HEALTH)
@@ -91,6 +91,7 @@ class SessionEnded(msgspec.Struct, array_like=True, frozen=True):
 
     user: int
     session_epoch: int
+    reason: int = CloseReason.SESSION_TAKEN  # what the player is told
 
 
 @message(Op.SESSION_SEEN)
@@ -100,3 +101,12 @@ class SessionSeen(msgspec.Struct, array_like=True, frozen=True):
     user: int
     session_epoch: int
     number: int
+
+
+@message(Op.LEASE_SEEN)
+class LeaseSeen(msgspec.Struct, array_like=True, frozen=True):
+    """Each second, from node to node, handled by the node itself: `renewed_ms` ago the sender could
+    renew its lease. A node that cannot renew while others can is cut off and fences itself; when
+    nobody can, the store is away and everybody stays."""
+
+    renewed_ms: int
