@@ -1,7 +1,7 @@
 """A realm of one login server, one center and two channel servers, without sockets or time.
 
-Answers the steps of a walk by the rules of the game, small; with knobs that make it lie, so that the
-tests show that a client notices. Only for tests of the client.
+Answers the steps of a walk by the rules of the game, small; with knobs that make it lie, so that
+the tests show that a client notices. Only for tests of the client.
 """
 
 import random
@@ -31,8 +31,8 @@ class Player:
 
 
 class Realm:
-    """Walks a generator. `lose_at`: numbers of sent messages whose connection ends instead of an answer;
-    `retry_at`: numbers answered by RETRY_LATER; the other knobs are lies."""
+    """Walks a generator. `lose_at`: numbers of sent messages whose connection ends instead of an
+    answer; `retry_at`: numbers answered by RETRY_LATER; the other knobs are lies."""
 
     def __init__(self) -> None:
         self.now = 1000.0

@@ -3,14 +3,14 @@
 import json
 
 import msgspec
+from tests.unit.client_realm import Realm
+
 from mmo.client.journeys import JOURNEYS, walk_guarded
 from mmo.client.meter import Meter
 from mmo.client.protocol import Token
 from mmo.wire.messages.account import Login
 from mmo.wire.messages.presence import Logout
 from mmo.wire.opcode import CloseReason
-
-from tests.unit.client_realm import Realm
 
 
 def walk(realm: Realm, name: str = "tour", seconds: float = 5, **policy: float) -> Meter:

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mmo.client.protocol import Answer, ClientProtocol, Ping, Pong, Push, Stray, Token, frame, hello
 from mmo.errors import WireError
 from mmo.wire import codec
