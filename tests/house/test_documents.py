@@ -1,0 +1,94 @@
+"""Every module says what it owns; every public name says what it is.
+
+Owns the presence of the words; whether they are good words, readers judge.
+"""
+
+import ast
+import re
+from pathlib import Path
+
+from tests.house.tree import PACKAGE, ROOT, parsed, python_files, rust_files, short
+
+MODULE_WORDS_MIN = 8
+
+
+def module_fault(tree: ast.Module) -> str | None:
+    """Why the docstring of a module is not enough, or None."""
+    text = ast.get_docstring(tree) or ""
+    if not text:
+        return "no docstring"
+    return None if len(text.split()) >= MODULE_WORDS_MIN else "the docstring says too little"
+
+
+def silent_names(tree: ast.Module) -> list[str]:
+    """Public classes, functions and methods without a docstring. A method of a class with
+    a parent of its own may be silent: the parent says what it is."""
+    found = []
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _silent(node):
+            found.append(f"{node.lineno}: {node.name}")
+        elif isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            if not ast.get_docstring(node):
+                found.append(f"{node.lineno}: class {node.name}")
+            parents = {ast.unparse(parent) for parent in node.bases}
+            if parents - {"Protocol", "Generic", "Struct", "msgspec.Struct", "Enum", "IntEnum"}:
+                continue
+            for method in node.body:
+                if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef) and _silent(method):
+                    found.append(f"{method.lineno}: {node.name}.{method.name}")
+    return found
+
+
+def _silent(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return not node.name.startswith("_") and not ast.get_docstring(node)
+
+
+def test_every_module_opens_with_what_it_owns() -> None:
+    faults = [
+        f"{short(path)}: {fault}"
+        for path in python_files()
+        if path.read_text(encoding="utf-8").strip()
+        if (fault := module_fault(parsed(path)))
+    ]
+    assert not faults, "\n".join(faults)
+
+
+def test_every_public_name_of_the_package_says_what_it_is() -> None:
+    faults = [
+        f"{short(path)}:{fault}"
+        for path in [*python_files("python/mmo"), *sorted(PACKAGE.rglob("*.pyi"))]
+        for fault in silent_names(parsed(path))
+    ]
+    assert not faults, "\n".join(faults)
+
+
+def test_every_rust_file_opens_with_what_it_owns() -> None:
+    faults = [
+        short(path)
+        for path in rust_files()
+        if not re.match(r"(?:#!\[[^\]]*\]\s*)*//! \S+", path.read_text(encoding="utf-8"))
+    ]
+    assert not faults, faults
+
+
+def test_the_documents_link_only_to_files_that_exist() -> None:
+    documents = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    faults = [f"{short(doc)}: {target}" for doc in documents for target in dead_links(doc)]
+    assert not faults, "\n".join(faults)
+
+
+def dead_links(document: Path) -> list[str]:
+    """Relative links of a document whose target is not there."""
+    text = document.read_text(encoding="utf-8")
+    targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", text)
+    return [target for target in targets if not (document.parent / target).exists()]
+
+
+def test_planted_silence_is_found(tmp_path: Path) -> None:
+    assert module_fault(ast.parse("x = 1")) == "no docstring"
+    assert module_fault(ast.parse('"""Things."""')) == "the docstring says too little"
+    tree = ast.parse("class A:\n    def b(self): pass\ndef c(): pass\ndef _d(): pass\n")
+    assert silent_names(tree) == ["1: class A", "2: A.b", "3: c"]
+    document = tmp_path / "a.md"
+    document.write_text("[x](gone.md) [y](a.md) [z](https://example.com)", encoding="utf-8")
+    assert dead_links(document) == ["gone.md"]

@@ -1,0 +1,105 @@
+"""Tests wait on events, run always, and can fail.
+
+Owns the judgement over the tests of both languages; never runs them.
+"""
+
+import ast
+import re
+
+from tests.house.rust_text import blanked, only_tests
+from tests.house.tree import dotted, functions, parsed, python_files, rust_files, short
+
+SKIPS = {"pytest.skip", "pytest.importorskip", "pytest.xfail", "unittest.skip", "unittest.skipIf"}
+SKIP_MARKS = {"pytest.mark.skip", "pytest.mark.skipif", "pytest.mark.xfail"}
+RUST_SLEEP = re.compile(r"\b(?:thread::sleep|time::sleep|sleep_until|park_timeout)\b")
+FAILS = {"pytest.raises", "pytest.fail", "pytest.warns"}
+PROVES = re.compile(r"^_?(?:assert|expect|check|must|prove|verify|holds|attack)")
+
+
+def naps(tree: ast.AST) -> list[str]:
+    """Calls that let time pass instead of waiting for something. `asyncio.sleep(0)` only yields."""
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name = dotted(node.func)
+        zero = bool(node.args) and isinstance(node.args[0], ast.Constant) and not node.args[0].value
+        if name.split(".")[-1] in {"sleep", "usleep", "nanosleep"} and not zero:
+            found.append(f"{node.lineno}: {name}")
+    return found
+
+
+def skips(tree: ast.AST) -> list[str]:
+    """Ways around running a test."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and dotted(node.func) in SKIPS:
+            found.append(f"{node.lineno}: {dotted(node.func)}")
+        elif isinstance(node, ast.Attribute) and dotted(node) in SKIP_MARKS:
+            found.append(f"{node.lineno}: {dotted(node)}")
+    return found
+
+
+def toothless(tree: ast.AST) -> list[str]:
+    """Test functions in which nothing can fail: no assertion, no error expected, no check."""
+    found = []
+    for node in functions(tree):
+        if not node.name.startswith("test_"):
+            continue
+        bites = any(_bites(one) for one in ast.walk(node))
+        if not bites:
+            found.append(f"{node.lineno}: {node.name}")
+    return found
+
+
+def _bites(node: ast.AST) -> bool:
+    if isinstance(node, ast.Assert):
+        return not (isinstance(node.test, ast.Constant) and node.test.value)
+    if not isinstance(node, ast.Call):
+        return False
+    name = dotted(node.func)
+    return name in FAILS or bool(PROVES.match(name.split(".")[-1]))
+
+
+def test_no_python_test_sleeps() -> None:
+    faults = [
+        f"{short(p)}:{f}"
+        for p in python_files("tests", "python/mmo/testing")
+        for f in naps(parsed(p))
+    ]
+    assert not faults, "\n".join(faults)
+
+
+def test_no_python_test_is_skipped() -> None:
+    faults = [f"{short(p)}:{f}" for p in python_files("tests") for f in skips(parsed(p))]
+    assert not faults, "\n".join(faults)
+
+
+def test_every_python_test_can_fail() -> None:
+    faults = [f"{short(p)}:{f}" for p in python_files("tests") for f in toothless(parsed(p))]
+    assert not faults, "\n".join(faults)
+
+
+def test_no_rust_test_sleeps_or_is_ignored() -> None:
+    faults = []
+    for path in rust_files("rust/src", "rust/tests"):
+        text = path.read_text(encoding="utf-8")
+        code = blanked(text)
+        tests = code if path.parent.name == "tests" else only_tests(code)
+        for pattern in (RUST_SLEEP, re.compile(r"#\[ignore")):
+            faults += [
+                f"{short(path)}:{tests.count(chr(10), 0, match.start()) + 1}: {match.group()}"
+                for match in pattern.finditer(tests)
+            ]
+    assert not faults, "\n".join(faults)
+
+
+def test_planted_naps_skips_and_toothless_tests_are_found() -> None:
+    nap = ast.parse("import time\ntime." + "sleep(0.1)\nasyncio.sleep(0)\n")
+    assert naps(nap) == ["2: time.sleep"]
+    skip = ast.parse("@pytest.mark." + "skipif(True)\ndef test_x(): pytest." + "skip('no')\n")
+    assert len(skips(skip)) == 2
+    tests = ast.parse("def test_a(): f()\ndef test_b(): assert f()\ndef test_c(): assert True\n")
+    assert toothless(tests) == ["1: test_a", "3: test_c"]
+    rust = "fn f() { sleep(1) }\n#[cfg(test)]\nmod tests {\n  fn g() { thread::sleep(d) }\n}\n"
+    assert [m.group() for m in RUST_SLEEP.finditer(only_tests(rust))] == ["thread::sleep"]
