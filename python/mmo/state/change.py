@@ -5,7 +5,7 @@ is not; a `Row` is a guarded write of another aggregate, committed alone. All ar
 that the log, the tests and the store read.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
@@ -22,16 +22,13 @@ class Change(msgspec.Struct, frozen=True, tag=True):
 
 
 class Effect(msgspec.Struct, frozen=True):
-    """One volatile fact. `state` names the role's state that it changes."""
+    """One volatile fact. `of` names the state in `Role.states` that it changes."""
+
+    of: ClassVar[str] = ""
 
     def apply(self, state: Any) -> None:
         """Make it true in the volatile state named by `of`."""
         raise AssertionError(f"{type(self).__name__} does not apply itself")
-
-    @property
-    def of(self) -> str:
-        """Name of the state in `Role.states`."""
-        raise AssertionError(f"{type(self).__name__} names no state")
 
 
 class Row(msgspec.Struct, frozen=True, tag=True):

@@ -1,0 +1,139 @@
+"""The form of the data files: one frozen struct a table row, with units and bounds.
+
+Owns types and ranges only; relations between tables are checked in `tables`. Unknown keys are
+refused, so a misspelt key cannot be ignored. Never reads a file.
+"""
+
+from typing import Annotated
+
+import msgspec
+
+Natural = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
+Small = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=86_400_000)]
+Seconds = Annotated[int, msgspec.Meta(ge=1, le=86_400)]
+Permille = Annotated[int, msgspec.Meta(ge=0, le=1000)]
+Code = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of all rows: immutable, no key that the schema does not know."""
+
+
+class Levels(Table, frozen=True):
+    """`levels.toml`. `exp_need[n]` is what level n asks for the next level; it is subtracted at
+    level-up. The highest level is the last index; its need is only shown."""
+
+    exp_need: Annotated[tuple[Natural, ...], msgspec.Meta(min_length=2, max_length=1000)]
+
+    @property
+    def level_max(self) -> int:
+        """Highest level; experience stays 0 there."""
+        return len(self.exp_need) - 1
+
+
+class Drop(Table, frozen=True):
+    """One line of a monster's drops; at most one line falls a kill."""
+
+    kind: str  # "equipment", "consumable" or "material"
+    code: Code
+    permille: Permille
+    count: Small = 1
+
+
+class Monster(Table, frozen=True):
+    """`monsters.toml`, in the order of `kind` from 0."""
+
+    kind: Annotated[int, msgspec.Meta(ge=0, le=9999)]
+    name: Name
+    exp: Natural
+    hp: Positive
+    respawn_ms: Milliseconds
+    gold: Natural
+    drops: tuple[Drop, ...] = ()
+
+
+class MonsterFile(Table, frozen=True):
+    monster: Annotated[tuple[Monster, ...], msgspec.Meta(min_length=1)]
+
+
+class Placed(Table, frozen=True):
+    """`count` monsters of one kind in every channel."""
+
+    kind: Annotated[int, msgspec.Meta(ge=0, le=9999)]
+    count: Small
+
+
+class Channels(Table, frozen=True):
+    """`channels.toml`: the inside of one channel server."""
+
+    channels: Small  # channels inside a server, numbered from 1
+    channel_users_max: Small
+    server_users_max: Small  # residents plus seats held for movers
+    load_fresh_ms: Milliseconds  # a server whose load is older counts as away
+    monster: Annotated[tuple[Placed, ...], msgspec.Meta(min_length=1)]
+
+
+class Combat(Table, frozen=True):
+    """`combat.toml`. damage = base + level * per_level + attack power of the weapon in hand."""
+
+    attack_cooldown_ms: Milliseconds
+    damage_base: Natural
+    damage_per_level: Natural
+    damage_per_enhance: Natural
+
+
+class Equipment(Table, frozen=True):
+    code: Code
+    name: Name
+    attack_power: Natural
+
+
+class Stackable(Table, frozen=True):
+    """A consumable or a material."""
+
+    code: Code
+    name: Name
+    stack_max: Positive
+
+
+class Items(Table, frozen=True):
+    """`items.toml`: the item master of all three kinds; codes are unique within a kind."""
+
+    equipment: tuple[Equipment, ...] = ()
+    consumable: tuple[Stackable, ...] = ()
+    material: tuple[Stackable, ...] = ()
+
+
+class Inventory(Table, frozen=True):
+    """`inventory.toml`: slots of each kind."""
+
+    equipment_slots: Small
+    consumable_slots: Small
+    material_slots: Small
+
+
+class Account(Table, frozen=True):
+    """`account.toml`: names, passwords, lockouts. Lengths are in characters after NFC."""
+
+    name_characters_min: Small
+    name_characters_max: Annotated[int, msgspec.Meta(ge=1, le=64)]
+    password_characters_min: Small
+    password_characters_max: Annotated[int, msgspec.Meta(ge=1, le=1024)]
+    failures_max: Small  # wrong passwords in a row of one account that lock it
+    address_failures_max: Small  # wrong passwords from one address that lock the address
+    lock_ms_min: Milliseconds  # first lock; doubles with each further failure
+    lock_ms_max: Milliseconds
+    failures_forgotten_ms: Milliseconds  # quiet time after which an address starts from 0
+    addresses_kept_max: Positive  # failing addresses and accounts remembered by one login server
+
+
+class Tokens(Table, frozen=True):
+    """`tokens.toml`: how long each token lives."""
+
+    login_s: Seconds
+    session_s: Seconds
+    move_s: Seconds
+    seat_hold_ms: Milliseconds  # a held seat outlives the move token

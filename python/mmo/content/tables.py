@@ -1,0 +1,211 @@
+"""All tables of one content generation, read from a directory and checked as a whole.
+
+Owns `Content`, its lookups and the relations between tables. Read by rules as `env.content`, never
+changed: a reload builds a new one beside it. Called by the node at start and at a reload.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from mmo.content.schema import (
+    Account,
+    Channels,
+    Combat,
+    Equipment,
+    Inventory,
+    Items,
+    Levels,
+    Monster,
+    MonsterFile,
+    Stackable,
+    Table,
+    Tokens,
+)
+from mmo.errors import ContentError
+
+KINDS = ("equipment", "consumable", "material")
+"""Item kinds by number, as in the reference game."""
+
+EQUIPMENT, CONSUMABLE, MATERIAL = range(3)
+
+T = TypeVar("T", bound=Table)
+
+
+class ItemRow(msgspec.Struct, frozen=True):
+    """One item of the master as rules see it. `stack_max` is 1 for equipment."""
+
+    kind: int
+    code: int
+    name: str
+    stack_max: int
+    attack_power: int
+
+
+class Content(msgspec.Struct, frozen=True):
+    """Every table; `items` by (kind, code), `slots` by kind, monsters by kind."""
+
+    levels: Levels
+    monsters: tuple[Monster, ...]
+    channels: Channels
+    combat: Combat
+    inventory: Inventory
+    account: Account
+    tokens: Tokens
+    items: dict[tuple[int, int], ItemRow]
+    slots: tuple[int, int, int]
+    channel_monsters: tuple[int, ...]  # kind by place; place n of the client is index n - 1
+
+    def item(self, kind: int, code: int) -> ItemRow | None:
+        """The master row, None for an unknown item."""
+        return self.items.get((kind, code))
+
+
+def data_directory() -> Path:
+    """The tables in the box."""
+    return Path(__file__).parent / "data"
+
+
+def load_content(directory: Path | str | None = None) -> Content:
+    """Read and check all tables of `directory` (None: those in the box). Raises `ContentError`
+    (E0601 unreadable, E0602 against the schema, E0603 tables that contradict each other) that
+    names file and row; on an error nothing of the new content is used."""
+    place = data_directory() if directory is None else Path(directory)
+    levels = _read(place / "levels.toml", Levels)
+    monsters = _read(place / "monsters.toml", MonsterFile).monster
+    channels = _read(place / "channels.toml", Channels)
+    combat = _read(place / "combat.toml", Combat)
+    items = _read(place / "items.toml", Items)
+    inventory = _read(place / "inventory.toml", Inventory)
+    account = _read(place / "account.toml", Account)
+    tokens = _read(place / "tokens.toml", Tokens)
+    master = _item_master(items)
+    _check_levels(levels)
+    _check_monsters(monsters, master)
+    _check_channels(channels, monsters)
+    _check_account(account)
+    _check_tokens(tokens)
+    return Content(
+        levels=levels,
+        monsters=monsters,
+        channels=channels,
+        combat=combat,
+        inventory=inventory,
+        account=account,
+        tokens=tokens,
+        items=master,
+        slots=(
+            inventory.equipment_slots,
+            inventory.consumable_slots,
+            inventory.material_slots,
+        ),
+        channel_monsters=tuple(
+            placed.kind for placed in channels.monster for _ in range(placed.count)
+        ),
+    )
+
+
+def _read(file: Path, form: type[T]) -> T:
+    """One file in its form."""
+    try:
+        raw: Any = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
+        raise ContentError(
+            "E0601", f"{file.name}: {fault}", f"make {file} a readable TOML file"
+        ) from None
+    try:
+        return msgspec.convert(raw, form)
+    except msgspec.ValidationError as fault:
+        raise ContentError("E0602", f"{file.name}: {fault}", f"mend that row of {file}") from None
+
+
+def _contradiction(file: str, row: str, why: str) -> ContentError:
+    return ContentError("E0603", f"{file}: {row}: {why}", f"mend that row of {file}")
+
+
+def _item_master(items: Items) -> dict[tuple[int, int], ItemRow]:
+    """All items by kind and code; a repeated code is refused."""
+    master: dict[tuple[int, int], ItemRow] = {}
+    tables: tuple[tuple[Equipment | Stackable, ...], ...] = (
+        items.equipment,
+        items.consumable,
+        items.material,
+    )
+    for kind, rows in enumerate(tables):
+        for index, row in enumerate(rows):
+            if (kind, row.code) in master:
+                raise _contradiction(
+                    "items.toml", f"{KINDS[kind]}[{index}]", f"code {row.code} is there twice"
+                )
+            stack_max = row.stack_max if isinstance(row, Stackable) else 1
+            attack_power = row.attack_power if isinstance(row, Equipment) else 0
+            master[kind, row.code] = ItemRow(kind, row.code, row.name, stack_max, attack_power)
+    return master
+
+
+def _check_levels(levels: Levels) -> None:
+    for level, need in enumerate(levels.exp_need[1:-1], start=1):
+        if need < 1:
+            raise _contradiction(
+                "levels.toml", f"exp_need[{level}]", "a level that needs nothing is never shown"
+            )
+
+
+def _check_monsters(monsters: tuple[Monster, ...], master: dict[tuple[int, int], ItemRow]) -> None:
+    for index, monster in enumerate(monsters):
+        row = f"monster[{index}]"
+        if monster.kind != index:
+            raise _contradiction(
+                "monsters.toml", row, f"kind {monster.kind} must be {index}, its place in the file"
+            )
+        if sum(drop.permille for drop in monster.drops) > 1000:
+            raise _contradiction("monsters.toml", row, "drops are more than 1000 permille")
+        for number, drop in enumerate(monster.drops):
+            place = f"{row}.drops[{number}]"
+            if drop.kind not in KINDS:
+                raise _contradiction(
+                    "monsters.toml", place, f"kind {drop.kind!r} is none of {', '.join(KINDS)}"
+                )
+            item = master.get((KINDS.index(drop.kind), drop.code))
+            if item is None:
+                raise _contradiction(
+                    "monsters.toml", place, f"items.toml has no {drop.kind} {drop.code}"
+                )
+            if drop.count > item.stack_max:
+                raise _contradiction(
+                    "monsters.toml", place, f"count {drop.count} is over stack_max {item.stack_max}"
+                )
+
+
+def _check_channels(channels: Channels, monsters: tuple[Monster, ...]) -> None:
+    for index, placed in enumerate(channels.monster):
+        if placed.kind >= len(monsters):
+            raise _contradiction(
+                "channels.toml", f"monster[{index}]", f"monsters.toml has no kind {placed.kind}"
+            )
+    if channels.channels * channels.channel_users_max < channels.server_users_max:
+        raise _contradiction(
+            "channels.toml",
+            "server_users_max",
+            f"{channels.channels} channels of {channels.channel_users_max} users do not hold"
+            f" {channels.server_users_max}",
+        )
+
+
+def _check_account(account: Account) -> None:
+    for low, high in (
+        ("name_characters_min", "name_characters_max"),
+        ("password_characters_min", "password_characters_max"),
+        ("lock_ms_min", "lock_ms_max"),
+    ):
+        if getattr(account, low) > getattr(account, high):
+            raise _contradiction("account.toml", low, f"is over {high}")
+
+
+def _check_tokens(tokens: Tokens) -> None:
+    if tokens.seat_hold_ms < tokens.move_s * 1000:
+        raise _contradiction(
+            "tokens.toml", "seat_hold_ms", "the seat would be lost before the move token ends"
+        )

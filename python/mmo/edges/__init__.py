@@ -1,0 +1,1 @@
+"""Async calls to the outside that turn one message into another. They decide nothing."""

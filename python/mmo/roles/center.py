@@ -1,0 +1,14 @@
+"""The center: the player's long connection, server list, moves; the lobby owns players."""
+
+from mmo.contract import Role
+from mmo.systems import volatile
+
+ROLE = Role(
+    name="center",
+    systems=("presence", "session_notices", "growth", "grants", "health"),
+    states={"sessions": volatile.sessions, "servers": volatile.servers},
+    dials=("center",),
+    owns_players=True,
+    token_types=("login+jwt", "session+jwt"),
+    signs=True,
+)

@@ -1,0 +1,13 @@
+"""The channel server: channels, monsters, hunting; owns the players in it."""
+
+from mmo.contract import Role
+from mmo.systems import volatile
+
+ROLE = Role(
+    name="channel",
+    systems=("seats", "channels", "hunt", "growth", "grants", "health"),
+    states={"world": volatile.world},
+    dials=("center",),
+    owns_players=True,
+    token_types=("move+jwt", "session+jwt"),
+)

@@ -1,0 +1,74 @@
+"""The sessions that one center holds: who is connected here and which server owns him.
+
+Volatile: after a restart a client shows its session token and is known again. Changes only through
+the effects of this file. The truth about places is the head row; this is what a center saw last.
+"""
+
+from typing import Any, ClassVar
+
+import msgspec
+
+from mmo.state.change import Effect
+
+
+class Session(msgspec.Struct, frozen=True):
+    """One player connected to this center. `place`: server that owns him as far as known, 0
+    nobody."""
+
+    user: int
+    name: str
+    session_epoch: int
+    conn: int
+    place: int
+
+
+class Sessions:
+    """All sessions of a center by user."""
+
+    __slots__ = ("of_user",)
+
+    def __init__(self) -> None:
+        self.of_user: dict[int, Session] = {}
+
+    def get(self, user: int) -> Session | None:
+        """The session of a user held here."""
+        return self.of_user.get(user)
+
+    def __len__(self) -> int:
+        return len(self.of_user)
+
+
+class SessionsEffect(Effect, frozen=True):
+    """Base of the effects on `sessions`."""
+
+    of: ClassVar[str] = "sessions"
+
+
+class SessionHeld(SessionsEffect, frozen=True):
+    """A player entered here, anew or on a new connection."""
+
+    session: Session
+
+    def apply(self, state: Any) -> None:
+        state.of_user[self.session.user] = self.session
+
+
+class SessionPlaced(SessionsEffect, frozen=True):
+    """Another server owns him now; 0: the connection there ended."""
+
+    user: int
+    place: int
+
+    def apply(self, state: Any) -> None:
+        session = state.of_user.get(self.user)
+        if session is not None:
+            state.of_user[self.user] = msgspec.structs.replace(session, place=self.place)
+
+
+class SessionLost(SessionsEffect, frozen=True):
+    """This center holds no session of the user any more."""
+
+    user: int
+
+    def apply(self, state: Any) -> None:
+        state.of_user.pop(self.user, None)

@@ -1,0 +1,78 @@
+"""Levels and experience, and what a kill gives its killer.
+
+Installed wherever players are owned. Decides in the earner's own lane; the node commits before the
+player is told.
+"""
+
+from mmo.content import Content
+from mmo.content.schema import Levels
+from mmo.contract import Env, Outcome, handles
+from mmo.state.bag import Bag
+from mmo.state.change import Change
+from mmo.state.growth import ExpGained, Growth
+from mmo.state.wallet import COINS_MAX, Account, CoinsMoved, Currency, Wallet
+from mmo.systems.inventory import item_of, item_view, place_items
+from mmo.wire.messages.hunt import KillEarned, KillReward
+from mmo.wire.messages.presence import ItemView
+from mmo.wire.opcode import Op
+
+
+def gain_exp(levels: Levels, growth: Growth, exp: int) -> ExpGained | None:
+    """What `exp` (0 or more) makes of `growth`: as many levels as it pays for. At the highest level
+    experience stays 0 and nothing counts. None when nothing changes."""
+    level, left = growth.level, growth.exp + exp
+    while level < levels.level_max and left >= levels.exp_need[level]:
+        left -= levels.exp_need[level]
+        level += 1
+    gained = exp
+    if level >= levels.level_max:
+        gained, left = exp - left, 0
+    if gained <= 0:
+        return None
+    return ExpGained(gained, level, left)
+
+
+def gain_coins(wallet: Wallet, currency: Currency, amount: int, account: Account) -> int:
+    """How much of `amount` (0 or more) still fits below the highest balance."""
+    return min(amount, COINS_MAX - wallet.of(currency))
+
+
+@handles(Op.KILL_EARNED, by="node", needs=("growth", "wallet", "bag"))
+def reward_kill(
+    message: KillEarned, *, growth: Growth, wallet: Wallet, bag: Bag, env: Env
+) -> Outcome:
+    """Experience, gold and the drop of one kill in one commit."""
+    content: Content = env.content
+    changes: list[Change] = []
+    grown = gain_exp(content.levels, growth, message.exp)
+    if grown is not None:
+        changes.append(grown)
+    gold = gain_coins(wallet, Currency.GOLD, message.gold, Account.MINT_HUNT)
+    if gold > 0:
+        changes.append(CoinsMoved(Currency.GOLD, gold, Account.MINT_HUNT))
+    view: ItemView | None = None
+    bag_full = False
+    if message.drop is not None:
+        placed = place_items(content, bag, [message.drop], env.new_uid, Account.MINT_HUNT)
+        if placed is None:
+            bag_full = True
+        else:
+            changes.extend(placed)
+            view = item_view(item_of(placed[-1]))
+    level = growth.level if grown is None else grown.level
+    return Outcome(
+        replies=(
+            KillReward(
+                kind=message.kind,
+                exp_gained=0 if grown is None else grown.gained,
+                level=level,
+                exp=growth.exp if grown is None else grown.exp,
+                levels_gained=level - growth.level,
+                gold_gained=gold,
+                gold=wallet.gold + gold,
+                item=view,
+                bag_full=bag_full,
+            ),
+        ),
+        changes=changes,
+    )

@@ -1,0 +1,93 @@
+"""The three inventories: where items go, how they look, what is in hand.
+
+Pure helpers of the systems that give or show items. Slots, stacks and codes come from content and
+are decided here, never by a client.
+"""
+
+from collections.abc import Callable, Iterable
+
+from mmo.content import Content
+from mmo.content.tables import CONSUMABLE, EQUIPMENT, MATERIAL
+from mmo.state.bag import Bag, Item, ItemBorn, ItemStacked
+from mmo.wire.messages.presence import ItemView
+
+Placement = ItemBorn | ItemStacked
+
+
+def item_view(item: Item) -> ItemView:
+    """An item as the client sees it."""
+    return ItemView(item.uid, item.kind, item.slot, item.code, item.count, item.enhance)
+
+
+def item_of(placement: Placement) -> Item:
+    """The item as it is after a placement."""
+    return placement.item
+
+
+def bag_views(bag: Bag) -> tuple[list[ItemView], list[ItemView], list[ItemView]]:
+    """Equipment, consumables and materials by slot."""
+    kinds = (EQUIPMENT, CONSUMABLE, MATERIAL)
+    equipment, consumables, materials = (
+        [item_view(item) for item in bag.items(kind)] for kind in kinds
+    )
+    return equipment, consumables, materials
+
+
+def attack_power(content: Content, bag: Bag) -> int:
+    """Attack power of the equipment in hand: the one in the first slot. 0 for bare hands."""
+    item = bag.at(EQUIPMENT, 0)
+    if item is None:
+        return 0
+    row = content.item(EQUIPMENT, item.code)
+    power = 0 if row is None else row.attack_power
+    return power + item.enhance * content.combat.damage_per_enhance
+
+
+def place_items(
+    content: Content,
+    bag: Bag,
+    wanted: Iterable[tuple[int, int, int]],
+    new_uid: Callable[[], int],
+    source: int,
+) -> list[Placement] | None:
+    """Where the `(kind, code, count)` of `wanted` go: onto stacks first, the fullest before others,
+    then into the lowest free slots; each item appears at most once in the answer. All or nothing:
+    None when they do not all fit, or one of them is no item of the master. `source` is the ledger
+    account they come from."""
+    items = {(item.kind, item.slot): item for item in bag.items()}
+    placements: list[Placement] = []
+    counts: dict[tuple[int, int], int] = {}
+    for kind, code, count in wanted:
+        if count < 1:
+            return None
+        counts[kind, code] = counts.get((kind, code), 0) + count
+    for (kind, code), left in counts.items():
+        row = content.item(kind, code)
+        if row is None:
+            return None
+        stacks = [
+            item
+            for item in items.values()
+            if item.kind == kind and item.code == code and item.count < row.stack_max
+        ]
+        for stack in sorted(stacks, key=lambda item: (-item.count, item.slot)):
+            if not left:
+                break
+            moved = min(left, row.stack_max - stack.count)
+            grown = Item(stack.uid, kind, stack.slot, code, stack.count + moved, stack.enhance)
+            items[kind, stack.slot] = grown
+            placements.append(ItemStacked(grown, moved, source))
+            left -= moved
+        for slot in range(content.slots[kind]):
+            if not left:
+                break
+            if (kind, slot) in items:
+                continue
+            moved = min(left, row.stack_max)
+            born = Item(new_uid(), kind, slot, code, moved)
+            items[kind, slot] = born
+            placements.append(ItemBorn(born, source))
+            left -= moved
+        if left:
+            return None
+    return placements

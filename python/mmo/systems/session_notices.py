@@ -1,0 +1,150 @@
+"""What a center hears from other servers, and what it tells them about itself.
+
+Notices speed things up; none of them is needed to be right. One that is lost is made good by the
+one-second sweep over epochs and places.
+"""
+
+from mmo.contract import Close, Env, Outcome, Presence, Send, ToNode, ToRole, handles, ticks
+from mmo.state.servers import HealthSeen, HealthTold, LoadTold, Servers, ServerSeen
+from mmo.state.sessions import SessionLost, SessionPlaced, Sessions
+from mmo.wire.messages.link import (
+    NodeHealth,
+    NodeHealthOk,
+    PlayerArrived,
+    PlayerLeft,
+    PlayerMoved,
+    ServerLoad,
+    SessionEnded,
+    SessionSeen,
+)
+from mmo.wire.opcode import CloseReason, Op
+
+ASKED_ROLES = ("login", "center", "channel", "matching", "raid", "cash")
+
+
+@handles(Op.SESSION_ENDED, by="peer", peers=("login", "channel"), needs=("sessions",), lane="user")
+def session_ended(message: SessionEnded, *, sessions: Sessions, env: Env) -> Outcome:
+    """A newer login or a logout: close what runs here under the old epoch and tell the owner."""
+    session = sessions.get(message.user)
+    if session is None or session.session_epoch > message.session_epoch:
+        return Outcome()
+    sends: list[Send] = []
+    if session.place not in (0, env.node.number, env.sender.peer):
+        sends.append(ToNode(session.place, message))
+    return Outcome(
+        effects=(SessionLost(message.user),),
+        sends=sends,
+        closes=(Close(message.user, message.reason, forget=True),),
+    )
+
+
+@handles(Op.SESSION_SEEN, by="peer", peers=("center",), needs=("sessions",), lane="user")
+def session_seen(message: SessionSeen, *, sessions: Sessions, env: Env) -> Outcome:
+    """Another center holds this session or a newer one now; the connection here is a left-over."""
+    session = sessions.get(message.user)
+    if session is None or session.session_epoch > message.session_epoch:
+        return Outcome()
+    return Outcome(
+        effects=(SessionLost(message.user),),
+        closes=(Close(message.user, CloseReason.SESSION_TAKEN, forget=True),),
+    )
+
+
+@handles(Op.PLAYER_ARRIVED, by="peer", peers=("channel",), needs=("sessions",), lane="user")
+def player_arrived(message: PlayerArrived, *, sessions: Sessions, env: Env) -> Outcome:
+    """A channel server claimed the player: let go of him here, and tell the owner before it."""
+    here = env.node.number
+    session = sessions.get(message.user)
+    if session is None or session.session_epoch != message.session_epoch:
+        return Outcome()
+    previous = message.previous_number or session.place
+    sends: list[Send] = []
+    if previous not in (0, here, message.number):
+        sends.append(
+            ToNode(
+                previous,
+                PlayerMoved(
+                    message.user, message.session_epoch, message.number, message.place_epoch
+                ),
+            )
+        )
+    return Outcome(
+        effects=(SessionPlaced(message.user, message.number),),
+        sends=sends,
+        release=message.user if session.place == here else 0,
+    )
+
+
+@handles(Op.PLAYER_LEFT, by="peer", peers=("channel",), needs=("sessions",), lane="user")
+def player_left(message: PlayerLeft, *, sessions: Sessions, env: Env) -> Outcome:
+    """His connection to a channel server is over; with one to this center he is still online."""
+    session = sessions.get(message.user)
+    if (
+        session is None
+        or session.session_epoch != message.session_epoch
+        or session.place != message.number
+    ):
+        return Outcome()
+    return Outcome(
+        effects=(SessionPlaced(message.user, 0),),
+        sends=(Presence(message.user, "online", env.node.number),),
+    )
+
+
+@handles(Op.SERVER_LOAD, by="peer", peers=("channel", "raid"), needs=("servers",))
+def server_load(message: ServerLoad, *, servers: Servers, env: Env) -> Outcome:
+    """Where a game server is and how full."""
+    return Outcome(
+        effects=(
+            LoadTold(
+                ServerSeen(
+                    message.number,
+                    message.role,
+                    message.name,
+                    message.host,
+                    message.port,
+                    message.users,
+                    message.users_max,
+                    message.open,
+                    env.now_ms,
+                )
+            ),
+        )
+    )
+
+
+@handles(Op.NODE_HEALTH_OK, by="peer", peers=ASKED_ROLES, needs=("servers",))
+def health_told(message: NodeHealthOk, *, servers: Servers, env: Env) -> Outcome:
+    """How a server of any role is."""
+    return Outcome(
+        effects=(
+            HealthTold(
+                HealthSeen(
+                    message.number, message.role, message.ready, message.generation, env.now_ms
+                )
+            ),
+        )
+    )
+
+
+@ticks(every_ms=250, of="sessions")
+def tell_load(sessions: Sessions, *, env: Env) -> Outcome:
+    """Tell the login servers where this center is and how many it holds."""
+    node = env.node
+    load = ServerLoad(
+        node.number,
+        node.role,
+        node.name,
+        node.host,
+        node.port,
+        len(sessions),
+        0,
+        not node.draining,
+    )
+    return Outcome(sends=(ToRole("login", load),))
+
+
+@ticks(every_ms=1000, of="servers")
+def ask_health(servers: Servers, *, env: Env) -> Outcome:
+    """Ask every linked server how it is."""
+    return Outcome(sends=tuple(ToRole(role, NodeHealth(0)) for role in ASKED_ROLES))

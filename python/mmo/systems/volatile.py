@@ -1,0 +1,32 @@
+"""How the volatile states of the roles begin: empty, in the form that content asks for.
+
+Named by roles as factories; called once by the node at start.
+"""
+
+from mmo.content import Content
+from mmo.contract import NodeView
+from mmo.state.attempts import Attempts
+from mmo.state.channel_world import ChannelWorld
+from mmo.state.servers import Servers
+from mmo.state.sessions import Sessions
+
+
+def world(content: Content, node: NodeView) -> ChannelWorld:
+    """The channels of one server with all monsters alive."""
+    monsters = [(kind, content.monsters[kind].hp) for kind in content.channel_monsters]
+    return ChannelWorld([monsters for _ in range(content.channels.channels)])
+
+
+def sessions(content: Content, node: NodeView) -> Sessions:
+    """No session yet."""
+    return Sessions()
+
+
+def servers(content: Content, node: NodeView) -> Servers:
+    """No server heard of yet."""
+    return Servers()
+
+
+def attempts(content: Content, node: NodeView) -> Attempts:
+    """No failure yet."""
+    return Attempts()

@@ -1,0 +1,45 @@
+"""The answer to an arriving player: everything the server knows of him. Used by both roles that own
+players."""
+
+from mmo.contract import Env
+from mmo.state.bag import Bag
+from mmo.state.growth import Growth
+from mmo.state.player import Head
+from mmo.state.score import Score
+from mmo.state.wallet import Wallet
+from mmo.systems.inventory import bag_views
+from mmo.wire.messages.presence import Welcome
+
+
+def welcome(
+    *,
+    head: Head,
+    growth: Growth,
+    wallet: Wallet,
+    bag: Bag,
+    score: Score,
+    operation_counter: int,
+    session_token: str,
+    env: Env,
+) -> Welcome:
+    """WELCOME with level, experience, currencies, best score and the three inventories."""
+    equipment, consumables, materials = bag_views(bag)
+    return Welcome(
+        user=head.user,
+        name=head.name,
+        session_epoch=head.session_epoch,
+        operation_counter=operation_counter,
+        number=env.node.number,
+        level=growth.level,
+        exp=growth.exp,
+        gold=wallet.gold,
+        cash=wallet.cash,
+        mileage=wallet.mileage,
+        score_best=score.best,
+        last_login_ms=head.last_login_ms,
+        equipment=equipment,
+        consumables=consumables,
+        materials=materials,
+        session_token=session_token,
+        now_ms=env.now_ms,
+    )
