@@ -1,0 +1,101 @@
+"""Questions over Unix sockets: one JSON line in, one JSON line out.
+
+Owns the framing and the error form `{"error": {"code", "cause", "fix"}}`. Decides nothing. The
+supervisor and every node answer; the command line and the supervisor ask.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from mmo.errors import OperatorError
+
+ANSWER_BYTES_MAX = 4 << 20
+
+Request = dict[str, Any]
+Reply = dict[str, Any]
+Answerer = Callable[[Request], Awaitable[Reply]]
+
+
+class NotRunning(OperatorError):
+    """Nobody answers behind the socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("E0701", f"nothing answers on {path}", "mmo-cluster start")
+
+
+def ask(path: Path, request: Request, timeout_s: float) -> Reply:
+    """Ask and wait. Raises `NotRunning` (E0701) or `OperatorError` as the other side said."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(timeout_s)
+            connection.connect(str(path))
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            with connection.makefile("rb") as file:
+                line = file.readline(ANSWER_BYTES_MAX)
+    except OSError as error:
+        raise NotRunning(path) from error
+    return _opened(path, line)
+
+
+async def ask_async(path: Path, request: Request, timeout_s: float) -> Reply:
+    """As `ask`, without blocking the loop."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            reader, writer = await asyncio.open_unix_connection(str(path), limit=ANSWER_BYTES_MAX)
+            try:
+                writer.write(json.dumps(request).encode() + b"\n")
+                line = await reader.readline()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError, ValueError) as error:
+        raise NotRunning(path) from error
+    return _opened(path, line)
+
+
+def _opened(path: Path, line: bytes) -> Reply:
+    if not line.endswith(b"\n"):
+        raise NotRunning(path)
+    reply: Reply = json.loads(line)
+    error = reply.get("error")
+    if error:
+        raise OperatorError(error["code"], error["cause"], error.get("fix", ""))
+    return reply
+
+
+async def serve(path: Path, answer: Answerer) -> asyncio.Server:
+    """Answer on a socket that only this user may reach. The asker is told its errors."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while line := await reader.readline():
+                writer.write(json.dumps(await _answered(line, answer)).encode() + b"\n")
+                await writer.drain()
+        except (ConnectionError, ValueError):
+            pass  # The asker left, or sent a line without end: nothing to answer.
+        finally:
+            writer.close()
+
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    server = await asyncio.start_unix_server(talk, str(path), limit=65_536)
+    os.chmod(path, 0o600)
+    return server
+
+
+async def _answered(line: bytes, answer: Answerer) -> Reply:
+    try:
+        request = json.loads(line)
+        if not isinstance(request, dict):
+            raise ValueError("not an object")
+    except ValueError as error:
+        return {"error": {"code": "E0707", "cause": f"not a JSON object: {error}", "fix": ""}}
+    try:
+        return await answer(request)
+    except OperatorError as error:
+        return {"error": {"code": error.code, "cause": error.cause, "fix": error.fix}}

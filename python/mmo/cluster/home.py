@@ -1,0 +1,134 @@
+"""The home directory of a cluster on one machine: where everything is, and who runs in it.
+
+Owns the paths, `cluster.json` (ports, nodes, processes) and its atomic writing. Never starts
+anything. Called by the supervisor, by nodes that look for their ports and by the command line.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from mmo.cluster.process import ProcessId
+from mmo.errors import OperatorError
+
+SOCKET_PATH_BYTES_MAX = 100  # the kernel's limit is 108 with the final NUL
+_LONGEST_SOCKET_NAME = 46  # a node name of 41 characters and `.sock`
+
+
+class NodePorts(msgspec.Struct, frozen=True):
+    """A node of the home with the ports it got; 0: it has no such listener."""
+
+    name: str
+    role: str
+    number: int
+    client_port: int
+    link_port: int
+    datagram_port: int
+
+
+class ClusterFile(msgspec.Struct):
+    """What `cluster.json` says. Printable; nothing secret."""
+
+    version: int
+    config_file: str
+    port_first: int  # of the home's block of 100
+    socket_directory: str
+    nodes: list[NodePorts]
+    redis_nodes: list[str]
+    mysql_socket: str
+    supervisor: ProcessId | None = None
+    processes: dict[str, ProcessId] = {}
+
+
+class Home:
+    """Paths below one directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory.absolute()
+
+    @property
+    def cluster_file(self) -> Path:
+        return self.directory / "cluster.json"
+
+    @property
+    def secrets(self) -> Path:
+        return self.directory / "secrets"
+
+    @property
+    def logs(self) -> Path:
+        return self.directory / "log"
+
+    def log_file(self, name: str) -> Path:
+        """The structured log of a node."""
+        return self.logs / f"{name}.jsonl"
+
+    def create(self) -> None:
+        """Make the directories; 0700, because sockets and data live below."""
+        for path in (self.directory, self.secrets, self.logs, self.directory / "run"):
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def read(self) -> ClusterFile | None:
+        """`cluster.json`, or None where no cluster was ever started. Raises `OperatorError` E0704
+        when the file is damaged."""
+        try:
+            return msgspec.json.decode(self.cluster_file.read_bytes(), type=ClusterFile)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.MsgspecError) as error:
+            raise OperatorError(
+                "E0704",
+                f"{self.cluster_file} cannot be read: {error}",
+                f"mmo-cluster stop, then remove {self.cluster_file}; data is elsewhere and stays",
+            ) from error
+
+    def write(self, file: ClusterFile) -> None:
+        """Replace `cluster.json` at once or not at all."""
+        path = self.cluster_file.with_suffix(".new")
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n")
+        path.replace(self.cluster_file)
+
+    def socket(self, name: str, file: ClusterFile | None) -> Path:
+        """The admin socket of a node or of `supervisor`."""
+        if file is not None and file.socket_directory:
+            return Path(file.socket_directory) / f"{name}.sock"
+        return self.directory / "run" / f"{name}.sock"
+
+    def choose_socket_directory(self, before: str) -> str:
+        """`run` where its paths fit into a socket address, else a short 0700 directory: the one
+        of `before` while it exists."""
+        run = self.directory / "run"
+        if len(os.fsencode(run)) + 1 + _LONGEST_SOCKET_NAME <= SOCKET_PATH_BYTES_MAX:
+            return str(run)
+        if before and before != str(run) and Path(before).is_dir():
+            return before
+        return tempfile.mkdtemp(prefix="mmo-run-")
+
+    def lock(self) -> int:
+        """Hold the home for this process until it ends. Raises `OperatorError` E0703 when another
+        supervisor holds it. Returns the descriptor that holds the lock."""
+        descriptor = os.open(
+            self.directory / "run" / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            raise OperatorError(
+                "E0703", f"another supervisor runs {self.directory}", "mmo-cluster status"
+            ) from error
+        return descriptor
+
+    def wipe(self) -> None:
+        """Remove data, logs and secrets. The caller made sure that nothing runs and was asked."""
+        with contextlib.suppress(OperatorError):
+            file = self.read()
+            if file is not None and file.socket_directory.startswith(tempfile.gettempdir()):
+                shutil.rmtree(file.socket_directory, ignore_errors=True)
+        for name in ("redis", "mysql", "log", "secrets", "run"):
+            shutil.rmtree(self.directory / name, ignore_errors=True)
+        self.cluster_file.unlink(missing_ok=True)

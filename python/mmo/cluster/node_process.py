@@ -1,0 +1,166 @@
+"""One node as the supervisor sees it: spawned, ready, restarted with back-off, given up, stopped.
+
+Owns the child process and its history of crashes. Never looks inside the node: what it knows it
+asks over the node's socket. Called by the supervisor, on its loop.
+"""
+
+import asyncio
+import os
+import sys
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any, Literal
+
+from mmo.cluster.control import NotRunning, ask_async
+from mmo.cluster.home import NodePorts
+from mmo.cluster.process import Child
+from mmo.config import Supervisor as SupervisorSettings
+from mmo.errors import OperatorError
+
+State = Literal["stopped", "starting", "ready", "waiting", "failed"]
+
+STATUS_S = 0.15  # longest wait for a node's status: `status` must answer within 250 ms
+EXIT_CONFIGURATION = 2
+"""Exit code of a node that cannot run as it is configured: restarting it changes nothing."""
+
+
+class NodeProcess:
+    """A node of the home. `state`: starting until its socket says ready; waiting for its restart;
+    failed after too many crashes."""
+
+    def __init__(self, ports: NodePorts, command: list[str], socket: Path, log_file: Path) -> None:
+        self.ports = ports
+        self.name = ports.name
+        self.socket = socket
+        self.child: Child | None = None
+        self.state: State = "stopped"
+        self.error = ""
+        self.restarts = 0
+        self.crashes: deque[float] = deque()
+        self.started_at = 0.0
+        self._restart_at = 0.0
+        self._command = command
+        self._log_file = log_file
+
+    def spawn(self) -> None:
+        """Start the process; it is ready later."""
+        if os.path.lexists(self.socket):
+            os.unlink(self.socket)
+        self.child = Child(self._command, self._log_file, dies_with_parent=False)
+        self.state = "starting"
+        self.started_at = time.monotonic()
+
+    async def look(self, settings: SupervisorSettings) -> None:
+        """Notice an end, restart when it is time, see whether a starting node became ready."""
+        if self.state == "waiting" and time.monotonic() >= self._restart_at:
+            self.restarts += 1
+            self.spawn()
+        if self.state not in ("starting", "ready"):
+            return
+        assert self.child is not None
+        code = self.child.exit_code()
+        if code is not None:
+            self._ended(code, settings)
+        elif self.state == "starting":
+            await self._look_for_ready(settings)
+
+    async def row(self) -> dict[str, Any]:
+        """The row of `status`: what the node says, or what is known of it from outside."""
+        row: dict[str, Any] = {
+            "name": self.name,
+            "number": self.ports.number,
+            "role": self.ports.role,
+            "pid": self.child.pid if self.child and self.child.is_running() else 0,
+            "ready": False,
+            "generation": 0,
+            "connections": 0,
+            "loop_lag_p99_ms": 0.0,
+            "queue": 0,
+        }
+        if self.state in ("starting", "ready"):
+            try:
+                said = await ask_async(self.socket, {"ask": "status"}, STATUS_S)
+            except (NotRunning, OperatorError):
+                said = {}
+            row.update({key: value for key, value in said.items() if key != "pid"})
+            row["ready"] = bool(said.get("ready")) and self.state == "ready"
+        row["state"] = self.state
+        row["restarts"] = self.restarts
+        row["error"] = self.error
+        row["client_port"] = self.ports.client_port
+        return row
+
+    async def stop(self, grace_s: float) -> dict[str, Any]:
+        """Drain and end. `unflushed`: what the node could not make durable; `killed` when it did
+        not end by itself within the grace."""
+        child, self.state = self.child, "stopped"
+        if child is None or not child.is_running():
+            return {"name": self.name, "unflushed": 0, "killed": False}
+        unflushed = 0
+        try:
+            answer = await ask_async(
+                self.socket, {"ask": "stop", "grace_ms": int(grace_s * 1000)}, 2.0
+            )
+            unflushed = int(answer.get("unflushed", 0))
+        except OperatorError:
+            child.signal(15)
+        ended = await asyncio.to_thread(child.wait, grace_s)
+        if not ended:
+            child.kill()
+        return {"name": self.name, "unflushed": unflushed, "killed": not ended}
+
+    def kill(self) -> int:
+        """kill -9; the next look restarts it. Returns the pid."""
+        if self.child is None or not self.child.is_running():
+            raise OperatorError("E0708", f"{self.name} does not run now", "mmo-cluster status")
+        pid = self.child.pid
+        self.child.kill()
+        return pid
+
+    def _ended(self, code: int, settings: SupervisorSettings) -> None:
+        assert self.child is not None
+        now = time.monotonic()
+        tail = self.child.log_tail(3)
+        self.error = f"ended with {code}" if code >= 0 else f"killed by signal {-code}"
+        if tail and code != 0:
+            self.error += f": {tail.splitlines()[-1][:300]}"
+        self.crashes.append(now)
+        while self.crashes and now - self.crashes[0] > settings.crash_window_ms / 1000:
+            self.crashes.popleft()
+        if len(self.crashes) > settings.crashes_max or code == EXIT_CONFIGURATION:
+            self.state = "failed"
+            return
+        wait_ms = min(
+            settings.restart_ms_min * 2 ** (len(self.crashes) - 1), settings.restart_ms_max
+        )
+        self._restart_at = now + wait_ms / 1000
+        self.state = "waiting"
+
+    async def _look_for_ready(self, settings: SupervisorSettings) -> None:
+        try:
+            said = await ask_async(self.socket, {"ask": "status"}, 1.0)
+        except OperatorError:
+            said = {}
+        if said.get("ready"):
+            self.state = "ready"
+            self.error = ""
+        elif time.monotonic() - self.started_at > settings.ready_ms / 1000:
+            assert self.child is not None
+            self.error = "not ready within supervisor.ready_ms"
+            self.child.kill()
+
+
+def node_command(ports: NodePorts, home: Path, config_file: str) -> list[str]:
+    """What runs a node: `mmo-cluster run` without the parser of all other commands."""
+    command = [
+        sys.executable,
+        "-m",
+        "mmo.cli.run",
+        ports.role,
+        "--number",
+        str(ports.number),
+        "--home",
+        str(home),
+    ]
+    return [*command, "--config", config_file] if config_file else command

@@ -1,0 +1,186 @@
+"""The two stores of a machine as the supervisor sees them: started side by side, watched, mended.
+
+Owns whether they are managed here or external, and the restart of what ended. Never reads a
+player's data. Called by the supervisor, on its loop; blocking work runs in threads.
+"""
+
+import asyncio
+import shutil
+import socket
+import time
+from typing import Any
+
+from mmo.cluster.home import Home
+from mmo.cluster.mysql_server import ManagedMysql, find_mariadbd
+from mmo.cluster.mysql_server import server_version as mysql_version
+from mmo.cluster.redis_servers import SERVERS, ManagedRedis, find_redis_server
+from mmo.cluster.redis_servers import server_version as redis_version
+from mmo.cluster.secret_files import Secrets
+from mmo.cluster.topology import PortBlock
+from mmo.config import Config
+from mmo.errors import OperatorError
+
+CONNECT_S = 2.0
+
+
+class Stores:
+    """Redis Cluster and MySQL of this cluster."""
+
+    def __init__(self, home: Home, config: Config, secrets: Secrets, block: PortBlock) -> None:
+        self.config = config
+        self.mysql: ManagedMysql | None = None
+        self.redis: ManagedRedis | None = None
+        self.mysql_ready = False
+        self.redis_ready = False
+        self.restarts: dict[str, int] = {}
+        self.errors: dict[str, str] = {}
+        if not config.mysql.is_external:
+            self.mysql = ManagedMysql(
+                home.directory / "mysql", config.mysql, secrets.mysql, dies_with_parent=False
+            )
+        if not config.redis.is_external:
+            self.redis = ManagedRedis(
+                home.directory / "redis",
+                config.redis,
+                secrets.redis,
+                block.redis_ports,
+                block.redis_bus_ports,
+                dies_with_parent=False,
+            )
+
+    async def start_mysql(self) -> str:
+        """Start or check the database; returns what to print. Raises `OperatorError`."""
+        if self.mysql is None:
+            await asyncio.to_thread(_check_mysql, self.config)
+            self.mysql_ready = True
+            return f"external {self.config.mysql.host or self.config.mysql.socket}"
+        binary = find_mariadbd(self.config.mysql.server)
+        version, _ = await asyncio.gather(
+            asyncio.to_thread(mysql_version, binary), asyncio.to_thread(self.mysql.start)
+        )
+        self.mysql_ready = True
+        return f"MariaDB {version.partition('-')[0]}   Unix socket"
+
+    async def start_redis(self, ports_moved: bool) -> str:
+        """Start or check the cache; returns what to print. `ports_moved`: the home got another
+        block, and the cluster forms anew, because its nodes know each other by port; what it held
+        was a repetition of MySQL. Raises `OperatorError`."""
+        if self.redis is None:
+            await asyncio.to_thread(_check_redis, self.config)
+            self.redis_ready = True
+            return f"external {', '.join(self.config.redis.nodes)}"
+        if ports_moved:
+            shutil.rmtree(self.redis.directory, ignore_errors=True)
+        binary = find_redis_server(self.config.redis.server)
+        version, _ = await asyncio.gather(
+            asyncio.to_thread(redis_version, binary), asyncio.to_thread(self.redis.start)
+        )
+        self.redis_ready = True
+        return f"3 primaries + 3 replicas   Redis {version}"
+
+    async def look(self) -> None:
+        """Restart what ended; the data is kept and recovers."""
+        if self.mysql is not None and self.mysql_ready and not self.mysql.is_running():
+            self.mysql_ready = False
+            await self._again("mysql", self.mysql.start)
+            self.mysql_ready = self.mysql.is_running()
+        if self.redis is not None and self.redis_ready:
+            for number in range(1, SERVERS + 1):
+                if not self.redis.is_running(number):
+                    redis = self.redis
+                    await self._again(
+                        f"redis-{number}", lambda redis=redis, n=number: redis.start_one(n)
+                    )
+
+    async def _again(self, name: str, start: Any) -> None:
+        self.restarts[name] = self.restarts.get(name, 0) + 1
+        try:
+            await asyncio.to_thread(start)
+            self.errors.pop(name, None)
+        except OperatorError as error:
+            self.errors[name] = f"{error.code} {error.cause}"
+
+    async def stop(self) -> None:
+        """End both; data is kept."""
+        self.mysql_ready = self.redis_ready = False
+        await asyncio.gather(
+            *(asyncio.to_thread(store.stop) for store in (self.mysql, self.redis) if store)
+        )
+
+    def kill(self, name: str) -> int:
+        """kill -9 of `mysql` or `redis-N`. Raises `OperatorError` E0708. Returns the pid."""
+        if name == "mysql" and self.mysql is not None and self.mysql.is_running():
+            pid = self.mysql.pid
+            self.mysql.kill()
+            return pid
+        number = name.removeprefix("redis-")
+        if self.redis is not None and number.isdecimal() and self.redis.is_running(int(number)):
+            pid = self.redis.pid(int(number))
+            self.redis.kill(int(number))
+            return pid
+        raise OperatorError(
+            "E0708", f"{name} is no process of this cluster that runs now", "mmo-cluster status"
+        )
+
+    def rows(self) -> dict[str, Any]:
+        """What `status` prints under `stores`."""
+        mysql: dict[str, Any] = {
+            "ready": self.mysql_ready and (self.mysql is None or self.mysql.is_running()),
+            "managed": self.mysql is not None,
+            "pid": self.mysql.pid if self.mysql else 0,
+            "restarts": self.restarts.get("mysql", 0),
+            "error": self.errors.get("mysql", ""),
+        }
+        redis: dict[str, Any] = {"ready": self.redis_ready, "managed": self.redis is not None}
+        if self.redis is not None:
+            servers = [
+                {
+                    "name": f"redis-{number}",
+                    "port": self.redis.ports[number - 1],
+                    "pid": self.redis.pid(number),
+                    "running": self.redis.is_running(number),
+                    "restarts": self.restarts.get(f"redis-{number}", 0),
+                    "error": self.errors.get(f"redis-{number}", ""),
+                }
+                for number in range(1, SERVERS + 1)
+            ]
+            redis["servers"] = servers
+            redis["ready"] = self.redis_ready and all(row["running"] for row in servers)
+        return {"redis": redis, "mysql": mysql}
+
+
+def _check_mysql(config: Config) -> None:
+    mysql = config.mysql
+    target = mysql.socket or f"{mysql.host}:{mysql.port}"
+    try:
+        if mysql.socket:
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            connection.settimeout(CONNECT_S)
+            connection.connect(mysql.socket)
+        else:
+            connection = socket.create_connection((mysql.host, mysql.port), CONNECT_S)
+        connection.close()
+    except OSError as error:
+        raise OperatorError(
+            "E0210", f"the external database {target} cannot be reached: {error}", "see [mysql]"
+        ) from error
+
+
+def _check_redis(config: Config) -> None:
+    end = time.monotonic() + CONNECT_S
+    last: OSError | None = None
+    for address in config.redis.nodes:
+        host, _, port = address.rpartition(":")
+        try:
+            left_s = max(0.1, end - time.monotonic())
+            socket.create_connection((host, int(port)), left_s).close()
+            return
+        except OSError as error:
+            last = error
+        except ValueError as error:
+            raise OperatorError(
+                "E0103", f"redis.nodes: {address} is not host:port", 'such as "10.0.0.1:6379"'
+            ) from error
+    raise OperatorError(
+        "E0211", f"no server of the external Redis Cluster answers: {last}", "see [redis] nodes"
+    )

@@ -1,0 +1,314 @@
+"""The one process that starts, watches and stops everything of a home.
+
+Owns the order: stores side by side, schema, then all nodes at once; nodes before stores when
+stopping. Restarts what ends. Answers `ping`, `progress`, `status`, `kill`, `stop` on its socket.
+Never touches a player's data; what needs the store (the schema) is handed in by `cli`.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from mmo.cluster.control import Reply, Request, serve
+from mmo.cluster.home import ClusterFile, Home
+from mmo.cluster.node_process import NodeProcess, node_command
+from mmo.cluster.process import ProcessId, end_process, identify, is_alive
+from mmo.cluster.secret_files import Secrets, ensure_secrets, read_secrets
+from mmo.cluster.stores import Stores
+from mmo.cluster.topology import PortBlock, assign_ports, take_block
+from mmo.config import Config, NodeEntry
+from mmo.errors import OperatorError
+
+Prepare = Callable[[Secrets, str], Awaitable[str]]
+"""`(secrets, mysql socket or "") -> what was done`: brings the schema up to date."""
+
+STOP_ORDER = (("login", "cash"), ("channel", "raid"), ("matching",), ("center",))
+
+
+class Supervisor:
+    """Composition and life of a cluster on one machine."""
+
+    def __init__(
+        self,
+        home: Home,
+        config: Config,
+        nodes: tuple[NodeEntry, ...],
+        config_file: str,
+        prepare: Prepare,
+        follow: int = 0,
+    ) -> None:
+        """`follow`: pid of a process with whose end the whole cluster stops; 0: nobody."""
+        self.home = home
+        self.config = config
+        self.prepare = prepare
+        self.nodes: list[NodeProcess] = []
+        self.stores: Stores | None = None
+        self.state = "starting"
+        self.steps: list[dict[str, Any]] = []
+        self.error: OperatorError | None = None
+        self._entries = nodes
+        self._config_file = config_file
+        self._file: ClusterFile | None = None
+        self._block: PortBlock | None = None
+        self._ended = asyncio.Event()
+        self._began = time.monotonic()
+        self._follow = identify(follow) if follow else None
+        self._stopping: asyncio.Task[Reply] | None = None
+
+    async def run(self) -> int:
+        """Start everything, watch until stopped. Returns the exit code."""
+        self.home.create()
+        lock = self.home.lock()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._begin_stop)
+        before = self.home.read()
+        directory = self.home.choose_socket_directory(before.socket_directory if before else "")
+        self._open_file(before, directory)
+        assert self._file is not None
+        server = await serve(self.home.socket("supervisor", self._file), self.answer)
+        starting = asyncio.create_task(self._start(before))
+        watching = asyncio.create_task(self._watch())
+        await self._ended.wait()
+        starting.cancel()
+        watching.cancel()
+        await asyncio.gather(starting, watching, return_exceptions=True)
+        server.close()
+        os.unlink(self.home.socket("supervisor", self._file))
+        os.close(lock)
+        return 0 if self.error is None else 1
+
+    async def answer(self, request: Request) -> Reply:
+        """Answer one question of the command line."""
+        kind = request.get("ask")
+        if kind == "ping":
+            return {"pid": os.getpid(), "state": self.state}
+        if kind == "progress":
+            return self._progress(int(request.get("after", 0)))
+        if kind == "status":
+            return await self._status()
+        if kind == "kill":
+            return self._kill(str(request.get("name", "")))
+        if kind == "stop":
+            names = [str(name) for name in request.get("nodes", [])]
+            return await (self._stop_nodes(names) if names else asyncio.shield(self._begin_stop()))
+        raise OperatorError("E0707", f"unknown question {kind!r}", "mmo-cluster --help")
+
+    def _open_file(self, before: ClusterFile | None, socket_directory: str) -> None:
+        self._block = take_block(self.config, before.port_first if before else 0)
+        ports = assign_ports(self._entries, self._block.first)
+        redis, mysql = self.config.redis, self.config.mysql
+        self._file = ClusterFile(
+            version=1,
+            config_file=self._config_file,
+            port_first=self._block.first,
+            socket_directory=socket_directory,
+            nodes=ports,
+            redis_nodes=list(redis.nodes)
+            or [f"127.0.0.1:{port}" for port in self._block.redis_ports],
+            mysql_socket=mysql.socket,
+            supervisor=identify(os.getpid()),
+        )
+
+    async def _start(self, before: ClusterFile | None) -> None:
+        try:
+            await self._start_all(before)
+        except OperatorError as error:
+            self.error = error
+            self.state = "failed"
+            self._begin_stop()
+
+    async def _start_all(self, before: ClusterFile | None) -> None:
+        file, block = self._file, self._block
+        assert file is not None and block is not None
+        await self._end_leftovers(before)
+        ensure_secrets(self.home, self.config)
+        secrets = read_secrets(self.home, self.config)
+        self.stores = stores = Stores(self.home, self.config, secrets, block)
+        if stores.mysql is not None:
+            file.mysql_socket = str(stores.mysql.socket_path)
+        self.home.write(file)
+        moved = before is not None and before.port_first != file.port_first
+        redis = asyncio.create_task(self._step("redis", stores.start_redis(moved)))
+        try:
+            await self._step("mysql", stores.start_mysql())
+            await self._step("schema", self.prepare(secrets, file.mysql_socket))
+            began = time.monotonic()
+            self._spawn_nodes(file)
+            await redis
+        except BaseException:
+            redis.cancel()
+            await asyncio.gather(redis, return_exceptions=True)
+            raise
+        await self._await_nodes()
+        names = " ".join(node.name for node in self.nodes)
+        self._told("nodes", names, time.monotonic() - began)
+        self._record()
+        self.state = "ready"
+
+    async def _step(self, name: str, work: Awaitable[str]) -> None:
+        began = time.monotonic()
+        self._told(name, await work, time.monotonic() - began)
+        self._record()
+
+    def _told(self, name: str, text: str, seconds: float) -> None:
+        self.steps.append({"step": name, "text": text, "seconds": round(seconds, 3)})
+
+    def _spawn_nodes(self, file: ClusterFile) -> None:
+        for ports in file.nodes:
+            node = NodeProcess(
+                ports,
+                node_command(ports, self.home.directory, self._config_file),
+                self.home.socket(ports.name, file),
+                self.home.logs / f"{ports.name}.out",
+            )
+            node.spawn()
+            self.nodes.append(node)
+
+    async def _await_nodes(self) -> None:
+        end = time.monotonic() + self.config.supervisor.ready_ms / 1000
+        while not all(node.state == "ready" for node in self.nodes):
+            failed = [node for node in self.nodes if node.state == "failed"]
+            late = [node for node in self.nodes if node.state != "ready"]
+            if failed or time.monotonic() > end:
+                node = (failed or late)[0]
+                raise OperatorError(
+                    "E0709",
+                    f"{node.name} did not become ready: {node.error or 'no answer'}",
+                    f"read {self.home.logs / node.name}.out and {self.home.log_file(node.name)}",
+                )
+            await asyncio.gather(*(node.look(self.config.supervisor) for node in self.nodes))
+            await asyncio.sleep(0.02)
+
+    async def _watch(self) -> None:
+        """From ready on: mend what ended, a look every `supervisor.watch_ms`."""
+        while True:
+            await asyncio.sleep(self.config.supervisor.watch_ms / 1000)
+            if self._follow is not None and not is_alive(self._follow):
+                self._begin_stop()
+                return
+            if self.state != "ready" or self.stores is None:
+                continue
+            looks = [node.look(self.config.supervisor) for node in self.nodes]
+            await asyncio.gather(self.stores.look(), *looks)
+            self._record()
+
+    def _record(self) -> None:
+        """Write who runs into `cluster.json`, when that changed."""
+        file, stores = self._file, self.stores
+        if file is None or stores is None:
+            return
+        running: dict[str, ProcessId] = {
+            node.name: node.child.identity
+            for node in self.nodes
+            if node.child is not None and node.child.is_running()
+        }
+        if stores.mysql is not None and stores.mysql.child is not None:
+            running["mysql"] = stores.mysql.child.identity
+        if stores.redis is not None:
+            for number, child in stores.redis.children.items():
+                running[f"redis-{number}"] = child.identity
+        if running != file.processes:
+            file.processes = running
+            self.home.write(file)
+
+    async def _end_leftovers(self, before: ClusterFile | None) -> None:
+        """End nodes that a killed supervisor left; the stores end their own by their files."""
+        if before is None:
+            return
+        stores = ("mysql", "redis-")
+        left = [
+            process
+            for name, process in before.processes.items()
+            if not name.startswith(stores) and is_alive(process)
+        ]
+        if left:
+            grace_s = self.config.node.drain_ms / 1000 + 1.0
+            await asyncio.gather(*(asyncio.to_thread(end_process, p, grace_s) for p in left))
+            self._told("leftovers", f"{len(left)} nodes of an earlier start ended", 0.0)
+
+    def _progress(self, after: int) -> Reply:
+        error = self.error
+        return {
+            "state": self.state,
+            "steps": self.steps[after:],
+            "seconds": round(time.monotonic() - self._began, 3),
+            "failure": None
+            if error is None
+            else {"code": error.code, "cause": error.cause, "fix": error.fix},
+        }
+
+    async def _status(self) -> Reply:
+        rows = await asyncio.gather(*(node.row() for node in self.nodes))
+        stores = self.stores.rows() if self.stores else {"redis": {}, "mysql": {}}
+        generations = [row["generation"] for row in rows if row["ready"]]
+        ready = (
+            self.state == "ready"
+            and all(row["ready"] for row in rows if row["state"] != "stopped")
+            and all(row.get("ready") for row in stores.values())
+        )
+        return {
+            "ready": ready,
+            "generation": min(generations, default=0),
+            "nodes": rows,
+            "stores": stores,
+            "state": self.state,
+            "pid": os.getpid(),
+            "port_first": self._block.first if self._block else 0,
+        }
+
+    def _kill(self, name: str) -> Reply:
+        for node in self.nodes:
+            if node.name == name:
+                return {"name": name, "pid": node.kill()}
+        if self.stores is None:
+            raise OperatorError("E0708", f"{name} does not run now", "mmo-cluster status")
+        return {"name": name, "pid": self.stores.kill(name)}
+
+    async def _stop_nodes(self, names: list[str]) -> Reply:
+        known = {node.name: node for node in self.nodes}
+        missing = [name for name in names if name not in known]
+        if missing:
+            raise OperatorError(
+                "E0708", f"no node {missing[0]} in this cluster", "one of: " + ", ".join(known)
+            )
+        results: list[dict[str, Any]] = []
+        grace_s = self.config.node.drain_ms / 1000 + 1.0
+        for roles in STOP_ORDER:
+            group = [
+                known[name] for name in dict.fromkeys(names) if known[name].ports.role in roles
+            ]
+            results += await asyncio.gather(*(node.stop(grace_s) for node in group))
+        self._record()
+        return {
+            "stopped": [result["name"] for result in results],
+            "unflushed": sum(result["unflushed"] for result in results),
+            "killed": [result["name"] for result in results if result["killed"]],
+        }
+
+    def _begin_stop(self) -> "asyncio.Task[Reply]":
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._stop())
+        return self._stopping
+
+    async def _stop(self) -> Reply:
+        if self.state != "failed":
+            self.state = "stopping"
+        reply = await self._stop_nodes([node.name for node in self.nodes])
+        if self.stores is not None:
+            rows = self.stores.rows()
+            await self.stores.stop()
+            reply["stopped"] += ["redis"] if rows["redis"]["managed"] else []
+            reply["stopped"] += ["mysql"] if rows["mysql"]["managed"] else []
+        if self._file is not None and self.stores is not None:
+            self._file.processes = {}
+            self._file.supervisor = None
+            self.home.write(self._file)
+        if self._block is not None:
+            self._block.close()
+        # The asker gets his answer before the socket goes; a failed start stays to tell why.
+        asyncio.get_running_loop().call_later(2.0 if self.error else 0.05, self._ended.set)
+        return reply

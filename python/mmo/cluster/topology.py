@@ -1,0 +1,131 @@
+"""Which servers run on this machine and on which ports.
+
+Owns the search for a free block of ports and the numbering inside it. A block is held by a
+listening guard socket, so two clusters that start at once never share one. Never opens a game
+port. Called by the supervisor.
+"""
+
+import contextlib
+import itertools
+import socket
+
+from mmo.cluster.home import NodePorts
+from mmo.config import Config, NodeEntry
+from mmo.errors import OperatorError
+
+BLOCK_PORTS = 100
+NODES_MAX = 20  # nodes that take their ports from a block: three ports each from 10 to 69
+_GUARD = 0
+_NODES = 10
+_REDIS = 80
+_REDIS_BUS = 90
+_REDIS_SERVERS = 6
+_PORT_LAST = 65_535
+
+
+class PortBlock:
+    """A block of 100 ports that is ours while this object is open."""
+
+    def __init__(self, first: int, guard: socket.socket) -> None:
+        self.first = first
+        self._guard = guard
+
+    @property
+    def redis_ports(self) -> list[int]:
+        return [self.first + _REDIS + index for index in range(_REDIS_SERVERS)]
+
+    @property
+    def redis_bus_ports(self) -> list[int]:
+        return [self.first + _REDIS_BUS + index for index in range(_REDIS_SERVERS)]
+
+    def close(self) -> None:
+        self._guard.close()
+
+
+def take_block(config: Config, remembered: int) -> PortBlock:
+    """The remembered block if it is free, else the first free one from `cluster.port_first`.
+    Raises `OperatorError` E0705 when there is none."""
+    first = config.cluster.port_first
+    candidates = [remembered] if remembered else []
+    candidates += list(range(first, _PORT_LAST - BLOCK_PORTS, BLOCK_PORTS))
+    for candidate in candidates:
+        guard = _hold(config.cluster.link_host, candidate)
+        if guard is not None:
+            return PortBlock(candidate, guard)
+    raise OperatorError(
+        "E0705",
+        f"no free block of {BLOCK_PORTS} ports from {first} upwards",
+        "set cluster.port_first elsewhere, or stop what listens there",
+    )
+
+
+def with_channels(nodes: tuple[NodeEntry, ...], count: int) -> tuple[NodeEntry, ...]:
+    """The nodes with exactly `count` channel servers, numbered on from the last configured one."""
+    channels = [entry for entry in nodes if entry.role == "channel"]
+    others = [entry for entry in nodes if entry.role != "channel"]
+    taken = {entry.number for entry in nodes}
+    names = {entry.name for entry in nodes}
+    last = max((entry.number for entry in channels), default=10)
+    numbers = (number for number in itertools.count(last + 1) if number not in taken)
+    fresh = (f"channel-{i}" for i in itertools.count(1) if f"channel-{i}" not in names)
+    while len(channels) < count:
+        channels.append(NodeEntry(name=next(fresh), role="channel", number=next(numbers)))
+    place = next((i for i, entry in enumerate(nodes) if entry.role == "channel"), len(others))
+    return (*others[:place], *channels[:count], *others[place:])
+
+
+def assign_ports(nodes: tuple[NodeEntry, ...], first: int) -> list[NodePorts]:
+    """Ports of every node, by its place in the list. Raises `OperatorError` E0706 for too many."""
+    if len(nodes) > NODES_MAX:
+        raise OperatorError(
+            "E0706",
+            f"{len(nodes)} nodes on one machine, more than {NODES_MAX} that a block holds",
+            "run the others elsewhere with mmo-cluster run",
+        )
+    assigned = []
+    for index, entry in enumerate(nodes):
+        port = first + _NODES + 3 * index
+        assigned.append(
+            NodePorts(
+                entry.name,
+                entry.role,
+                entry.number,
+                entry.client_port or port,
+                entry.link_port or port + 1,
+                entry.datagram_port or port + 2,
+            )
+        )
+    return assigned
+
+
+def _hold(host: str, first: int) -> socket.socket | None:
+    """The listening guard of a block whose ports are all free; None otherwise."""
+    guard = _bound(host, first + _GUARD)
+    if guard is None:
+        return None
+    try:
+        guard.listen(1)
+    except OSError:
+        guard.close()
+        return None
+    with contextlib.ExitStack() as stack:
+        for port in range(first + 1, first + BLOCK_PORTS):
+            probe = _bound(host, port)
+            if probe is None:
+                guard.close()
+                return None
+            stack.callback(probe.close)
+    return guard
+
+
+def _bound(host: str, port: int) -> socket.socket | None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    probe = socket.socket(family, socket.SOCK_STREAM)
+    # Connections in TIME_WAIT do not make a port busy; a listener does.
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        probe.bind((host, port))
+    except OSError:
+        probe.close()
+        return None
+    return probe
