@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mmo.errors import OperatorError
-from mmo.proof import bench_network
+from mmo.proof import bench_instructions, bench_network
 from mmo.proof.bench_result import BenchResult
 from mmo.proof.bench_rounds import Report
 
@@ -21,6 +21,7 @@ def benches() -> dict[str, Bench]:
     return {
         "loopback": bench_network.loopback,
         "seam": bench_network.seam,
+        "instructions": bench_instructions.instructions,
     }
 
 
@@ -31,7 +32,8 @@ def describe(name: str) -> str:
 
 def run(name: str, seconds: float, home: Path, report: Report) -> BenchResult:
     """Run one bench for about `seconds` of measured windows (at least 1). `home` is the cluster's,
-    for benches that need one. Raises `OperatorError` for an unknown name or when it cannot run here."""
+    for benches that need one. Raises `OperatorError` for an unknown name or when it
+    cannot run here."""
     found = benches().get(name)
     if found is None:
         known = ", ".join(benches())

@@ -45,7 +45,8 @@ class Load(msgspec.Struct, frozen=True):
 
 def binary() -> Path:
     """The `mmo-bench` binary: named by MMO_BENCH_BINARY, or of this checkout, built when it is
-    missing or older than its source. Raises `OperatorError` when there is neither binary nor checkout."""
+    missing or older than its source. Raises `OperatorError` when there is neither
+    binary nor checkout."""
     named = os.environ.get("MMO_BENCH_BINARY")
     if named:
         return Path(named)
@@ -116,17 +117,21 @@ class Server:
 
 
 @contextmanager
-def server(command: Sequence[str]) -> Iterator[Server]:
+def server(command: Sequence[str], environment: dict[str, str] | None = None) -> Iterator[Server]:
     """Start a server, hand it out when it is ready, end it whatever happens."""
     process = subprocess.Popen(
-        list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        list(command),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
     )
     running = None
     try:
         running = Server(process)
         yield running
     finally:
-        if running is not None:
+        if running is not None and process.poll() is None:
             running.end()
         elif process.poll() is None:
             process.kill()
@@ -146,7 +151,8 @@ def measured(name: str, *arguments: str) -> list[str]:
 
 def generate(target: Server, **options: object) -> Load:
     """Run the generator against `target`; options by their names (`for_`, `server_pid` is added).
-    Raises `OperatorError` when a reply was wrong or missing: a figure of a wrong answer is no figure."""
+    Raises `OperatorError` when a reply was wrong or missing: a wrong answer has no
+    figure."""
     command = [str(binary()), "generate", "--address", target.address]
     command += ["--server-pid", str(target.pid)]
     for name, value in options.items():

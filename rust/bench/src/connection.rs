@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 
 use crate::failure::Failure;
-use crate::frame::{self, Body, CLOSING, ENTER, HEADER_BYTES};
+use crate::frame::{self, Body, CLOSING, ENTER, HEADER_BYTES, Template};
 use crate::histogram::Histogram;
 
 /// A server that does not answer a first frame within this is broken.
@@ -25,8 +25,6 @@ pub struct Plan {
     pub reply_opcode: u16,
     /// The bodies.
     pub body: Body,
-    /// The length field of each frame.
-    pub length: u32,
     /// Most messages in flight on one connection; a power of two.
     pub in_flight_max: u32,
 }
@@ -45,7 +43,7 @@ pub struct Tally {
 pub struct Connection {
     /// The socket, for the epoll set.
     pub stream: TcpStream,
-    index: u32,
+    template: Template,
     next_seq: u32,
     next_reply: u32,
     out: Vec<u8>,
@@ -116,7 +114,7 @@ impl Connection {
         let in_flight_max = usize::try_from(plan.in_flight_max).unwrap_or(usize::MAX);
         Ok(Self {
             stream,
-            index,
+            template: Template::new(&plan.body, plan.opcode, index, seq_first)?,
             next_seq: seq_first,
             next_reply: seq_first,
             out: Vec::with_capacity(in_flight_max * (plan.body.len() + HEADER_BYTES)),
@@ -135,13 +133,7 @@ impl Connection {
     pub fn queue(&mut self, plan: &Plan, due_ns: u64) {
         let place = place(self.next_seq, plan);
         self.due_ns[place] = due_ns;
-        plan.body.append(
-            &mut self.out,
-            plan.opcode,
-            self.index,
-            self.next_seq,
-            plan.length,
-        );
+        self.template.append(&mut self.out, self.next_seq);
         self.next_seq = self.next_seq.wrapping_add(1);
     }
 
@@ -218,7 +210,7 @@ impl Connection {
                 plan.reply_opcode, header.opcode, header.seq
             )));
         }
-        if !plan.body.is_echo(body, self.index, expected) {
+        if !self.template.is_echo(body, expected) {
             return Err(Failure::Server(format!(
                 "the body of seq {expected} is another one"
             )));

@@ -47,12 +47,14 @@ pub fn write(out: &mut Vec<u8>, opcode: u16, seq: u32, body: &[u8]) -> Result<()
 }
 
 /// What every body of a load carries.
+#[derive(Clone)]
 pub enum Body {
-    /// Words that depend on connection and seq, of this many bytes: an echo of another message is
-    /// found out.
+    /// This many bytes; all of them depend on the connection and the first eight on the seq too, so
+    /// the echo of any other message is found out.
     Pattern(usize),
-    /// The same bytes always; replies are checked by opcode and seq only.
-    Fixed(Vec<u8>),
+    /// The same bytes always; replies are checked by opcode and seq only. With an offset, the number
+    /// of the message on its connection (1, 2, …) stands there as a big-endian u32.
+    Fixed(Vec<u8>, Option<usize>),
 }
 
 impl Body {
@@ -60,48 +62,83 @@ impl Body {
     pub fn len(&self) -> usize {
         match self {
             Self::Pattern(bytes) => *bytes,
-            Self::Fixed(bytes) => bytes.len(),
+            Self::Fixed(bytes, _) => bytes.len(),
         }
     }
+}
 
-    /// Appends the frame for `seq` of `connection`. Allocates nothing while `out` has room.
-    pub fn append(&self, out: &mut Vec<u8>, opcode: u16, connection: u32, seq: u32, length: u32) {
-        out.extend_from_slice(&length.to_le_bytes());
-        out.extend_from_slice(&opcode.to_le_bytes());
-        out.extend_from_slice(&seq.to_le_bytes());
-        match self {
-            Self::Fixed(bytes) => out.extend_from_slice(bytes),
-            Self::Pattern(bytes) => {
-                let mut word = first_word(connection, seq);
-                let mut left = *bytes;
-                while left > 0 {
-                    let taken = left.min(8);
-                    out.extend_from_slice(&word.to_le_bytes()[..taken]);
-                    word = word.wrapping_add(1);
-                    left -= taken;
-                }
+/// The frame that one connection sends again and again, patched for each message.
+pub struct Template {
+    frame: Vec<u8>,
+    body: Body,
+    connection: u32,
+    seq_first: u32,
+}
+
+impl Template {
+    /// The frame of `connection`, whose first message has `seq_first`.
+    pub fn new(body: &Body, opcode: u16, connection: u32, seq_first: u32) -> Result<Self, Failure> {
+        let bytes = match body {
+            Body::Fixed(bytes, _) => bytes.clone(),
+            Body::Pattern(length) => {
+                let word = mixed(connection, 0).to_le_bytes();
+                word.iter().cycle().take(*length).copied().collect()
             }
+        };
+        if let Body::Fixed(_, Some(offset)) = body
+            && bytes.len() < offset + 4
+        {
+            return Err(Failure::Usage("--count-at is outside the body".to_owned()));
+        }
+        let mut frame = Vec::new();
+        write(&mut frame, opcode, 0, &bytes)?;
+        Ok(Self {
+            frame,
+            body: body.clone(),
+            connection,
+            seq_first,
+        })
+    }
+
+    /// Appends the frame for `seq`. Allocates nothing while `out` has room.
+    pub fn append(&self, out: &mut Vec<u8>, seq: u32) {
+        let begin = out.len();
+        out.extend_from_slice(&self.frame);
+        let frame = &mut out[begin..];
+        frame[6..10].copy_from_slice(&seq.to_le_bytes());
+        match self.body {
+            Body::Pattern(length) => {
+                let word = mixed(self.connection, seq).to_le_bytes();
+                let patched = length.min(8);
+                frame[HEADER_BYTES..HEADER_BYTES + patched].copy_from_slice(&word[..patched]);
+            }
+            Body::Fixed(_, Some(offset)) => {
+                let count = seq.wrapping_sub(self.seq_first).wrapping_add(1);
+                let at = HEADER_BYTES + offset;
+                frame[at..at + 4].copy_from_slice(&count.to_be_bytes());
+            }
+            Body::Fixed(_, None) => {}
         }
     }
 
-    /// Whether `body` is the echo of what `append` wrote for `seq` of `connection`.
-    pub fn is_echo(&self, body: &[u8], connection: u32, seq: u32) -> bool {
-        let Self::Pattern(bytes) = self else {
+    /// Whether `body` is the echo of what `append` wrote for `seq`.
+    pub fn is_echo(&self, body: &[u8], seq: u32) -> bool {
+        let Body::Pattern(length) = self.body else {
             return true;
         };
-        let mut word = first_word(connection, seq);
-        body.len() == *bytes
-            && body.chunks(8).all(|chunk| {
-                let same = word.to_le_bytes()[..chunk.len()] == *chunk;
-                word = word.wrapping_add(1);
-                same
-            })
+        if body.len() != length {
+            return false;
+        }
+        let word = mixed(self.connection, seq).to_le_bytes();
+        let patched = length.min(8);
+        body[..patched] == word[..patched]
+            && body[patched..] == self.frame[HEADER_BYTES + patched..]
     }
 }
 
 /// A mixed word (the finalizer of splitmix64, Steele, Lea and Flood 2014), so that neighbours differ
 /// in every byte.
-fn first_word(connection: u32, seq: u32) -> u64 {
+fn mixed(connection: u32, seq: u32) -> u64 {
     let mut word =
         (u64::from(connection) << 32 | u64::from(seq)).wrapping_add(0x9e37_79b9_7f4a_7c15);
     word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -110,14 +147,24 @@ fn first_word(connection: u32, seq: u32) -> u64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
+    fn template(body: &Body, connection: u32) -> Template {
+        Template::new(body, 102, connection, 2).unwrap()
+    }
+
+    fn framed(template: &Template, seq: u32) -> Vec<u8> {
+        let mut out = Vec::new();
+        template.append(&mut out, seq);
+        out
+    }
+
     #[test]
     fn a_frame_is_read_as_written() {
-        let body = Body::Pattern(54);
-        let mut out = Vec::new();
-        body.append(&mut out, 102, 3, 9, 60);
+        let template = template(&Body::Pattern(54), 3);
+        let out = framed(&template, 9);
         assert_eq!(out.len(), 64);
         assert_eq!(
             header(&out),
@@ -128,18 +175,28 @@ mod tests {
             })
         );
         assert_eq!(header(&out[..9]), None);
-        assert!(body.is_echo(&out[10..], 3, 9));
+        assert!(template.is_echo(&out[10..], 9));
     }
 
     #[test]
     fn a_foreign_or_cut_echo_is_found_out() {
-        let body = Body::Pattern(21);
-        let mut out = Vec::new();
-        body.append(&mut out, 102, 3, 9, 27);
-        assert!(!body.is_echo(&out[10..], 4, 9));
-        assert!(!body.is_echo(&out[10..], 3, 10));
-        assert!(!body.is_echo(&out[10..30], 3, 9));
-        out[25] ^= 1;
-        assert!(!body.is_echo(&out[10..], 3, 9));
+        for length in [5, 8, 21] {
+            let ours = template(&Body::Pattern(length), 3);
+            let mut out = framed(&ours, 9);
+            assert!(ours.is_echo(&out[10..], 9));
+            assert!(!ours.is_echo(&out[10..], 10));
+            assert!(!ours.is_echo(&out[10..9 + length], 9));
+            assert!(!template(&Body::Pattern(length), 4).is_echo(&out[10..], 9));
+            out[9 + length] ^= 1;
+            assert!(!ours.is_echo(&out[10..], 9));
+        }
+    }
+
+    #[test]
+    fn messages_are_counted_where_asked() {
+        let counted = template(&Body::Fixed(vec![0x91, 0xce, 0, 0, 0, 0], Some(2)), 0);
+        assert_eq!(framed(&counted, 2)[10..], [0x91, 0xce, 0, 0, 0, 1]);
+        assert_eq!(framed(&counted, 300)[10..], [0x91, 0xce, 0, 0, 1, 43]);
+        assert!(Template::new(&Body::Fixed(vec![0; 5], Some(2)), 102, 0, 2).is_err());
     }
 }

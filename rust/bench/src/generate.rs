@@ -59,6 +59,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         "opcode",
         "reply-opcode",
         "body",
+        "count-at",
         "rate",
         "messages",
         "server-pid",
@@ -90,7 +91,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 fn read_plan(options: &Options, pace: &Pace) -> Result<Plan, Failure> {
     let opcode = options.number("opcode")?.unwrap_or(102);
     let body = match options.text("body") {
-        Some(text) => Body::Fixed(bytes_from_hex(text)?),
+        Some(text) => Body::Fixed(bytes_from_hex(text)?, options.number("count-at")?),
         None => {
             let frame_bytes: usize = options.required_number("bytes")?;
             let least = "--bytes counts the 10-byte header";
@@ -106,8 +107,6 @@ fn read_plan(options: &Options, pace: &Pace) -> Result<Plan, Failure> {
     Ok(Plan {
         opcode,
         reply_opcode: options.number("reply-opcode")?.unwrap_or(opcode),
-        length: u32::try_from(body.len() + HEADER_BYTES - 4)
-            .map_err(|_| Failure::Usage("--bytes is too large".to_owned()))?,
         body,
         in_flight_max,
     })

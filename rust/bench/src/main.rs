@@ -21,7 +21,7 @@ const USAGE: &str = "usage: mmo-bench COMMAND [--option value]…
   echo-floor      --port P
   generate        --address H:P --connections N --depth D --bytes B --for S [--warm S]
                   [--enter TOKENS] [--setup OP:HEX,…] [--opcode O] [--reply-opcode O]
-                  [--body HEX] [--rate R] [--messages M] [--server-pid P]
+                  [--body HEX [--count-at N]] [--rate R] [--messages M] [--server-pid P]
   connect         --address H:P --connections N --hold S [--enter TOKENS] [--sources N]
   database-floor  --socket PATH --user U --password-file F --database D
                   --transactions FILE --connections N --for S [--warm S] [--server-pid P]";

@@ -5,8 +5,6 @@
 
 use std::time::Instant;
 
-use rustix::time::{ClockId, clock_gettime};
-
 use crate::failure::Failure;
 
 /// On-CPU nanoseconds of all threads of a process, from the scheduler's own count.
@@ -23,13 +21,6 @@ pub fn process_cpu_ns(pid: u32) -> Result<u64, Failure> {
     Ok(total_ns)
 }
 
-/// On-CPU nanoseconds of this process.
-pub fn own_cpu_ns() -> u64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000
-        + u64::try_from(time.tv_nsec).unwrap_or(0)
-}
-
 /// One edge of a measured window.
 pub struct Edge {
     /// When it was taken.
@@ -44,7 +35,7 @@ impl Edge {
         let server_ns = server_pid.map(process_cpu_ns).transpose()?;
         Ok(Self {
             at: Instant::now(),
-            own_ns: own_cpu_ns(),
+            own_ns: process_cpu_ns(std::process::id())?,
             server_ns,
         })
     }
