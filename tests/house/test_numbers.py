@@ -42,6 +42,8 @@ def message_hundreds() -> dict[str, set[int]]:
         importlib.import_module(f"mmo.wire.messages.{name}")
     found: dict[str, set[int]] = {}
     for number in codec.opcodes():
+        if number in LIFECYCLE:
+            continue
         cls = codec.class_of(number)
         assert cls is not None
         found.setdefault(cls.__module__.split(".")[-1], set()).add(number // 100)
@@ -97,15 +99,19 @@ def test_the_settings_of_the_core_are_one_list_on_both_sides() -> None:
 
 
 def uncommented(text: str) -> list[str]:
-    """Keys of a TOML text with neither a comment at their end nor one above them in their block."""
-    found, told = [], False
+    """Keys of a TOML text with neither a comment at their end nor one above them, unless
+    the same key was explained before (rows of an array of tables)."""
+    found, told, once_told = [], False, set[str]()
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             told = False
         elif line.lstrip().startswith("#"):
             told = True
-        elif re.match(r"[A-Za-z_][\w-]*\s*=", line) and not told and "#" not in line:
-            found.append(f"{number}: {line}")
+        elif key := re.match(r"[A-Za-z_][\w-]*(?=\s*=)", line):
+            if told or "#" in line:
+                once_told.add(key[0])
+            elif key[0] not in once_told:
+                found.append(f"{number}: {line}")
     return found
 
 
