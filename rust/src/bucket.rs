@@ -1,0 +1,79 @@
+//! A token bucket in eight bytes.
+//!
+//! Owns the arithmetic of one rate limit. Never reads a clock: time is an argument. Called by
+//! `gate` and by the sampling of log records.
+//!
+//! Kept as the moment at which the bucket would be full again (the "generic cell rate
+//! algorithm", ITU-T I.371), which admits exactly what a bucket of tokens admits.
+
+/// What one bucket allows, shared by all connections.
+#[derive(Clone, Copy, Debug)]
+pub struct Rate {
+    token_ns: u64,
+    burst_ns: u64,
+}
+
+impl Rate {
+    /// `per_s` tokens a second (above 0), at most `burst` (1 or more) at once.
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    pub fn new(per_s: f64, burst: u64) -> Self {
+        // A float cast saturates, so an absurdly slow rate becomes "never again", not a wrap.
+        let token_ns = (1e9 / per_s).max(1.0) as u64;
+        Self {
+            token_ns,
+            burst_ns: token_ns.saturating_mul(burst),
+        }
+    }
+}
+
+/// The state of one rate limit of one connection; starts full.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bucket {
+    full_at_ns: u64,
+}
+
+impl Bucket {
+    /// Takes `tokens` at `now_ns` when there are as many; otherwise takes none.
+    #[inline]
+    pub fn take(&mut self, rate: Rate, tokens: u64, now_ns: u64) -> bool {
+        let begin = self.full_at_ns.max(now_ns);
+        let full_at = begin.saturating_add(rate.token_ns.saturating_mul(tokens));
+        if full_at - now_ns > rate.burst_ns {
+            return false;
+        }
+        self.full_at_ns = full_at;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND_NS: u64 = 1_000_000_000;
+
+    #[test]
+    fn bucket_admits_its_burst_then_its_rate() {
+        let rate = Rate::new(10.0, 5);
+        let mut bucket = Bucket::default();
+        let start = 3 * SECOND_NS;
+        assert_eq!((0..20).filter(|_| bucket.take(rate, 1, start)).count(), 5);
+        assert!(!bucket.take(rate, 1, start + SECOND_NS / 10 - 1));
+        assert!(bucket.take(rate, 1, start + SECOND_NS / 10));
+        let later = start + 100 * SECOND_NS;
+        assert_eq!((0..20).filter(|_| bucket.take(rate, 1, later)).count(), 5);
+    }
+
+    #[test]
+    fn bucket_refuses_more_than_its_burst_at_once_and_survives_extremes() {
+        let mut bucket = Bucket::default();
+        assert!(!bucket.take(Rate::new(1000.0, 10), 11, 0));
+        assert!(bucket.take(Rate::new(1000.0, 10), 10, 0));
+        let slow = Rate::new(f64::MIN_POSITIVE, 1);
+        let mut bucket = Bucket::default();
+        assert!(bucket.take(slow, 1, 0));
+        assert!(!bucket.take(slow, 1, u64::MAX - 1));
+        assert!(!Bucket::default().take(Rate::new(1.0, 1), u64::MAX, 7));
+    }
+}

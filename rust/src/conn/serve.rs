@@ -1,0 +1,428 @@
+//! The task of one connection: reads, judges, writes, ends.
+//!
+//! Owns the reading half and, while a frame is incomplete or held back, a receive ring. Reads
+//! into the thread's shared scratch, so an idle connection holds no buffer. Never waits for
+//! Python: where there is no room it stops reading, and TCP pushes back.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::tcp::OwnedReadHalf;
+
+use crate::conn::net::{Net, unix_ms};
+use crate::conn::{Connection, reason_of};
+use crate::error::CloseReason;
+use crate::frame::{self, Frame, HEADER_BYTES, LENGTH_BYTES};
+use crate::gate::{Gate, Verdict};
+use crate::outbox::SLICES_MAX;
+use crate::queue::{Body, Event};
+use crate::ring::Ring;
+
+/// Any byte stream that a connection can run over.
+pub trait ByteStream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> ByteStream for T {}
+
+/// Where a connection's bytes come from.
+pub enum Stream {
+    /// TCP; the writing half is with the connection, where everyone may write.
+    Tcp(OwnedReadHalf),
+    /// Anything else; only the task writes.
+    Any(Box<dyn ByteStream>),
+}
+
+/// Serves `connection` until it ended. `early` are bytes that were read before.
+pub async fn serve(net: Rc<Net>, connection: Rc<Connection>, stream: Stream, early: Option<Ring>) {
+    let held_back = early.is_some();
+    let mut task = Serving {
+        net,
+        connection,
+        stream,
+        ring: early,
+        held_back,
+    };
+    poll_fn(|context| task.poll(context)).await;
+    task.drop_ring();
+    let lingers = !task.connection.broken.get();
+    drop(task.connection.writer.borrow_mut().take());
+    task.net.end(&task.connection);
+    if lingers {
+        // Boxed: this part of the future would otherwise cost every idle connection its size.
+        let time = Duration::from_millis(task.net.settings.close_flush_ms);
+        Box::pin(linger(task.stream, time)).await;
+    }
+    task.net.freed.notify_waiters();
+}
+
+struct Serving {
+    net: Rc<Net>,
+    connection: Rc<Connection>,
+    stream: Stream,
+    ring: Option<Ring>,
+    /// Bytes in the ring wait for room towards Python, not for the peer.
+    held_back: bool,
+}
+
+/// What a look at received bytes found.
+enum Step {
+    /// All whole frames are done.
+    Done,
+    /// There is no room for the next frame.
+    HeldBack,
+    /// The connection ends.
+    Close(CloseReason),
+}
+
+impl Serving {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.note_waker(context);
+        loop {
+            if self.connection.broken.get() {
+                return Poll::Ready(());
+            }
+            let written = self.poll_write(context);
+            if self.connection.is_closing() {
+                return match written {
+                    Poll::Ready(Ok(())) => self.poll_shutdown(context),
+                    Poll::Ready(Err(_)) => Poll::Ready(()),
+                    Poll::Pending => Poll::Pending,
+                };
+            }
+            if let Poll::Ready(Err(error)) = written {
+                self.connection.begin_close(&self.net, reason_of(&error));
+                continue;
+            }
+            match self.poll_read(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Step::Done | Step::HeldBack) => {}
+                Poll::Ready(Step::Close(reason)) => {
+                    self.connection.begin_close(&self.net, reason);
+                }
+            }
+            if self.net.since_pass.get() >= EVENTS_A_PASS {
+                self.net.pass();
+            }
+        }
+    }
+
+    fn note_waker(&self, context: &Context<'_>) {
+        let mut waker = self.connection.waker.borrow_mut();
+        if !waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(context.waker()))
+        {
+            *waker = Some(context.waker().clone());
+        }
+    }
+
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Step> {
+        if self.held_back {
+            if !self.has_room() {
+                self.net.stop_reader(context.waker());
+                if self.net.crossing.inbound.stop_reading(|| self.has_room()) {
+                    return Poll::Pending;
+                }
+            }
+            return Poll::Ready(self.read_held());
+        }
+        if self.ring.is_some() {
+            return self.poll_read_ring(context);
+        }
+        // Whatever a read leaves over must find a ring, so there must be one before.
+        let is_link = self.connection.is_link();
+        if !is_link && !self.net.rings.borrow().has_one() {
+            self.net.stop_reader(context.waker());
+            return Poll::Pending;
+        }
+        self.poll_read_scratch(context)
+    }
+
+    fn has_room(&self) -> bool {
+        self.net.crossing.inbound.room() > 0 && self.net.bodies.borrow_mut().has_one()
+    }
+
+    /// Reads into the scratch that all connections share.
+    fn poll_read_scratch(&mut self, context: &mut Context<'_>) -> Poll<Step> {
+        let net = Rc::clone(&self.net);
+        let mut scratch = net.scratch.borrow_mut();
+        let most = scratch.len().min(self.ring_bytes());
+        let got = match poll_stream(&mut self.stream, context, &mut scratch[..most]) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(error)) => return Poll::Ready(Step::Close(reason_of(&error))),
+            Poll::Ready(Ok(0)) => return Poll::Ready(Step::Close(CloseReason::PeerClosed)),
+            Poll::Ready(Ok(got)) => got,
+        };
+        net.stats().received_bytes_total.add(got as u64);
+        let (used, step) = self.judge_all(&scratch[..got]);
+        if used < got && !matches!(step, Step::Close(_)) {
+            let Some(mut ring) = self.take_ring() else {
+                return Poll::Ready(Step::Close(CloseReason::IoError));
+            };
+            ring.hold(&scratch[used..got]);
+            self.ring = Some(ring);
+        }
+        self.after(&step, used > 0);
+        Poll::Ready(step)
+    }
+
+    /// Reads behind what the ring holds.
+    fn poll_read_ring(&mut self, context: &mut Context<'_>) -> Poll<Step> {
+        let Some(ring) = self.ring.as_mut() else {
+            return Poll::Ready(Step::Done);
+        };
+        let got = match poll_stream(&mut self.stream, context, ring.room()) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(error)) => return Poll::Ready(Step::Close(reason_of(&error))),
+            Poll::Ready(Ok(0)) => return Poll::Ready(Step::Close(CloseReason::PeerClosed)),
+            Poll::Ready(Ok(got)) => got,
+        };
+        ring.fill(got);
+        self.net.stats().received_bytes_total.add(got as u64);
+        Poll::Ready(self.read_held())
+    }
+
+    /// Judges what the ring holds.
+    fn read_held(&mut self) -> Step {
+        let Some(mut ring) = self.ring.take() else {
+            return Step::Done;
+        };
+        let (used, step) = self.judge_all(ring.readable());
+        ring.consume(used);
+        if ring.is_empty() {
+            self.net.give_back_ring(ring);
+        } else {
+            self.ring = Some(ring);
+        }
+        self.after(&step, used > 0);
+        step
+    }
+
+    fn after(&mut self, step: &Step, completed: bool) {
+        self.held_back = matches!(step, Step::HeldBack);
+        let mut gate = self.connection.gate.borrow_mut();
+        if self.ring.is_none() || self.held_back {
+            gate.frame_done();
+        } else {
+            gate.frame_begun(completed, self.net.now_ns());
+        }
+    }
+
+    fn ring_bytes(&self) -> usize {
+        if self.connection.is_link() {
+            LENGTH_BYTES + self.net.settings.link_frame_bytes_max as usize
+        } else {
+            self.net.settings.ring_bytes as usize
+        }
+    }
+
+    fn take_ring(&self) -> Option<Ring> {
+        if self.connection.is_link() {
+            return Some(Ring::new(self.ring_bytes()));
+        }
+        let mut rings = self.net.rings.borrow_mut();
+        let ring = rings.take();
+        self.net.stats().rings_lent.set(rings.lent() as u64);
+        ring
+    }
+
+    fn drop_ring(&mut self) {
+        if let Some(ring) = self.ring.take() {
+            self.net.give_back_ring(ring);
+        }
+    }
+
+    /// Judges every whole frame in `bytes`; gives how many bytes are done.
+    fn judge_all(&self, bytes: &[u8]) -> (usize, Step) {
+        let net = &*self.net;
+        let now_ns = net.now_ns();
+        let mut gate = self.connection.gate.borrow_mut();
+        let mut room = net.crossing.inbound.room();
+        let mut used = 0;
+        let mut delivered = 0;
+        let step = loop {
+            let next = match frame::decode(&bytes[used..], gate.length_max(net.rules())) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break Step::Done,
+                Err(reason) => break Step::Close(reason),
+            };
+            if room == 0 || !net.bodies.borrow_mut().has_one() {
+                break Step::HeldBack;
+            }
+            used += next.wire_bytes();
+            match gate.judge(net.rules(), next.opcode, next.wire_bytes(), now_ns) {
+                Verdict::Deliver => {
+                    self.deliver(gate.user(), next);
+                    room -= 1;
+                    delivered += 1;
+                }
+                Verdict::Echo(reply) => {
+                    net.stats().echoed_messages_total.add(1);
+                    self.connection.add_own(net, reply, next.seq, next.body);
+                    if self.connection.waiting() > net.settings.outbox_bytes_max as usize {
+                        break Step::Close(CloseReason::SlowConsumer);
+                    }
+                }
+                Verdict::Verify => match self.verify(&mut gate, next, now_ns) {
+                    Ok(()) => {
+                        room -= 1;
+                        delivered += 1;
+                    }
+                    Err(reason) => break Step::Close(reason),
+                },
+                Verdict::Ignore => {}
+                Verdict::Close(reason) => break Step::Close(reason),
+            }
+        };
+        if delivered > 0 {
+            net.stats().received_messages_total.add(delivered as u64);
+            net.since_pass.set(net.since_pass.get() + delivered);
+        }
+        (used, step)
+    }
+
+    #[inline]
+    fn deliver(&self, user: i64, frame: Frame<'_>) {
+        let net = &*self.net;
+        let mut bodies = net.bodies.borrow_mut();
+        let body = if frame.body.is_empty() {
+            Body::Empty
+        } else if frame.body.len() > bodies.slot_bytes() {
+            net.stats().heap_bodies_total.add(1);
+            Body::Heap(frame.body.into())
+        } else {
+            bodies
+                .store(frame.body)
+                .map_or_else(|| Body::Heap(frame.body.into()), Body::Slot)
+        };
+        net.crossing.inbound.push(Event {
+            conn: self.connection.id.as_i64(),
+            user,
+            seq: frame.seq,
+            opcode: frame.opcode,
+            is_lifecycle: false,
+            body,
+        });
+    }
+
+    #[cold]
+    fn verify(&self, gate: &mut Gate, frame: Frame<'_>, now_ns: u64) -> Result<(), CloseReason> {
+        let net = &*self.net;
+        let verified = net.rules().tokens.verify(frame.body, unix_ms() / 1000);
+        let proof = verified.inspect_err(|_| net.stats().tokens_refused_total.add(1))?;
+        net.stats().tokens_accepted_total.add(1);
+        gate.set_user(proof.user, now_ns);
+        net.note_proved(true, false);
+        net.crossing.inbound.push(Event {
+            conn: self.connection.id.as_i64(),
+            user: proof.user,
+            seq: frame.seq,
+            opcode: frame.opcode,
+            is_lifecycle: false,
+            body: Body::Heap(proof.claims.into_boxed_slice()),
+        });
+        Ok(())
+    }
+
+    /// Writes all that waits; pending with the task to be woken when the socket takes more.
+    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = loop {
+            let mut waiting = self.connection.outbox.borrow_mut();
+            let Some(outbox) = waiting.as_mut() else {
+                break Poll::Ready(Ok(()));
+            };
+            if outbox.is_empty() {
+                if let Some(outbox) = waiting.take() {
+                    self.net.give_back_outbox(outbox);
+                }
+                break Poll::Ready(Ok(()));
+            }
+            let mut slices = [io::IoSlice::new(&[]); SLICES_MAX];
+            let used = outbox.slices(&mut slices);
+            let written = match &mut self.stream {
+                Stream::Any(stream) => write_to(stream.as_mut(), context, &slices[..used]),
+                Stream::Tcp(_) => match self.connection.writer.borrow_mut().as_mut() {
+                    Some(writer) => write_to(writer, context, &slices[..used]),
+                    None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+                },
+            };
+            match written {
+                Poll::Pending => break Poll::Pending,
+                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(bytes)) => {
+                    self.net.stats().sent_bytes_total.add(bytes as u64);
+                    outbox.sent(bytes);
+                }
+            }
+        };
+        let flushed = match (&mut self.stream, outcome) {
+            (Stream::Any(stream), Poll::Ready(Ok(()))) => {
+                Pin::new(stream.as_mut()).poll_flush(context)
+            }
+            (_, outcome) => outcome,
+        };
+        self.connection.blocked.set(flushed.is_pending());
+        self.connection.release(&self.net);
+        flushed
+    }
+
+    fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match &mut self.stream {
+            // Dropping the writing half, which follows, is the shutdown.
+            Stream::Tcp(_) => Poll::Ready(()),
+            Stream::Any(stream) => Pin::new(stream.as_mut()).poll_shutdown(context).map(|_| ()),
+        }
+    }
+}
+
+fn poll_stream(
+    stream: &mut Stream,
+    context: &mut Context<'_>,
+    target: &mut [u8],
+) -> Poll<io::Result<usize>> {
+    let mut buffer = ReadBuf::new(target);
+    let outcome = match stream {
+        Stream::Tcp(half) => Pin::new(half).poll_read(context, &mut buffer),
+        Stream::Any(stream) => Pin::new(stream.as_mut()).poll_read(context, &mut buffer),
+    };
+    outcome.map_ok(|()| buffer.filled().len())
+}
+
+fn write_to<W: AsyncWrite + Unpin + ?Sized>(
+    writer: &mut W,
+    context: &mut Context<'_>,
+    slices: &[io::IoSlice<'_>],
+) -> Poll<io::Result<usize>> {
+    let mut writer = Pin::new(writer);
+    match slices {
+        [single] => writer.as_mut().poll_write(context, single),
+        _ => writer.as_mut().poll_write_vectored(context, slices),
+    }
+}
+
+/// Reads and forgets until the peer closes too: closing a socket with unread bytes would reset
+/// it, and the peer might never see why it was closed.
+async fn linger(mut stream: Stream, time: Duration) {
+    let mut left = LINGER_BYTES_MAX;
+    let discard = async {
+        let mut chunk = vec![0; 4096];
+        while left > 0 {
+            match poll_fn(|context| poll_stream(&mut stream, context, &mut chunk)).await {
+                Ok(got) if got > 0 => left = left.saturating_sub(got),
+                _ => return,
+            }
+        }
+    };
+    // Whether the peer closed or the time is over: either way the socket is dropped now.
+    let _ = tokio::time::timeout(time, discard).await;
+}
+
+const EVENTS_A_PASS: usize = 256;
+const LINGER_BYTES_MAX: usize = 1 << 20;
+
+const _: () = assert!(HEADER_BYTES > LENGTH_BYTES);

@@ -1,0 +1,392 @@
+//! The gate: which frames of one connection are believed, and which end it.
+//!
+//! Owns the state of a peer (open, user, link), its rates and its deadlines. Sans-IO: time is an
+//! argument, sockets and queues are elsewhere. Never raises: every verdict is a value. Called by
+//! `conn` for each frame and each deadline.
+
+use crate::bucket::{Bucket, Rate};
+use crate::config::Settings;
+use crate::error::{CloseReason, CoreError};
+use crate::ids::opcode;
+use crate::token::TokenRules;
+
+/// What to do with one frame.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// Hand it to Python.
+    Deliver,
+    /// Send the same body back under this opcode.
+    Echo(u16),
+    /// The body is a token: verify it.
+    Verify,
+    /// Nothing more to do.
+    Ignore,
+    /// End the connection.
+    Close(CloseReason),
+}
+
+/// What one opcode means on the client port.
+#[derive(Clone, Copy, Debug, Default)]
+struct OpcodeRule {
+    /// Bit 0: while open; bit 1: as a user; 0: no such opcode here.
+    states: u8,
+    rate: u8,
+    echo: Option<u16>,
+}
+
+/// What all client connections and links of a node have in common.
+#[derive(Debug)]
+pub struct GateRules {
+    opcodes: Vec<OpcodeRule>,
+    rates: Vec<Rate>,
+    bytes_rate: Rate,
+    /// How tokens are verified.
+    pub tokens: TokenRules,
+    frame_bytes_max: u32,
+    frame_unproved_bytes_max: u32,
+    link_frame_bytes_max: u32,
+    unproved_bytes_max: u32,
+    open_for_ns: u64,
+    open_reason: CloseReason,
+    frame_ns: u64,
+    idle_ns: u64,
+    heartbeat_lost_ns: u64,
+    link_opcodes: Vec<(String, Vec<bool>)>,
+}
+
+impl GateRules {
+    /// Takes the rules out of checked settings.
+    ///
+    /// # Errors
+    /// `CoreError::Setting` when a token key is unusable.
+    pub fn new(settings: &Settings) -> Result<Self, CoreError> {
+        let takes_tokens = settings.takes_tokens();
+        let (open_for_ms, open_reason) = if takes_tokens {
+            (settings.prove_ms, CloseReason::ProveTimeout)
+        } else {
+            (settings.open_ms, CloseReason::OpenTimeout)
+        };
+        #[allow(clippy::cast_precision_loss)]
+        let bytes_rate = Rate::new(settings.bytes_per_s_max as f64, settings.bytes_burst_max);
+        let rate = |(_, per_s, burst): &(String, f64, u32)| Rate::new(*per_s, u64::from(*burst));
+        Ok(Self {
+            opcodes: opcode_rules(settings),
+            rates: settings.rate_classes.iter().map(rate).collect(),
+            bytes_rate,
+            tokens: TokenRules::new(settings)?,
+            frame_bytes_max: settings.frame_bytes_max,
+            frame_unproved_bytes_max: settings.frame_unproved_bytes_max,
+            link_frame_bytes_max: settings.link_frame_bytes_max,
+            unproved_bytes_max: if takes_tokens {
+                settings
+                    .frame_unproved_bytes_max
+                    .saturating_mul(UNPROVED_FRAMES)
+            } else {
+                u32::MAX
+            },
+            open_for_ns: ns(open_for_ms),
+            open_reason,
+            frame_ns: ns(settings.frame_ms),
+            idle_ns: ns(settings.idle_ms),
+            heartbeat_lost_ns: ns(settings.heartbeat_lost_ms),
+            link_opcodes: link_rules(settings),
+        })
+    }
+
+    fn opcode(&self, number: u16) -> OpcodeRule {
+        self.opcodes
+            .get(usize::from(number))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    fn link_may_send(&self, role: u16, number: u16) -> bool {
+        let allowed = self.link_opcodes.get(usize::from(role));
+        allowed.is_some_and(|(_, opcodes)| opcodes.get(usize::from(number)) == Some(&true))
+    }
+
+    /// The index of a peer's role, to be kept in its gate.
+    #[must_use]
+    pub fn link_role(&self, role: &str) -> u16 {
+        let index = self
+            .link_opcodes
+            .iter()
+            .position(|(known, _)| known == role);
+        index
+            .and_then(|index| u16::try_from(index).ok())
+            .unwrap_or(u16::MAX)
+    }
+}
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Peer {
+    Open { unproved_bytes: u32 },
+    User,
+    Link { role: u16 },
+}
+
+/// The state of one connection at the gate.
+#[derive(Debug)]
+pub struct Gate {
+    peer: Peer,
+    user: i64,
+    buckets: Box<[Bucket]>,
+    bytes: Bucket,
+    open_since_ns: u64,
+    heard_ns: u64,
+    /// When the frame that is incomplete now was begun; 0: none is.
+    frame_since_ns: u64,
+}
+
+impl Gate {
+    /// The gate of a client that said nothing yet.
+    #[must_use]
+    pub fn for_client(rules: &GateRules, now_ns: u64) -> Self {
+        Self {
+            peer: Peer::Open { unproved_bytes: 0 },
+            user: 0,
+            buckets: vec![Bucket::default(); rules.rates.len()].into_boxed_slice(),
+            bytes: Bucket::default(),
+            open_since_ns: now_ns,
+            heard_ns: now_ns,
+            frame_since_ns: 0,
+        }
+    }
+
+    /// The gate of an authenticated server link: its server number and the index of its role.
+    #[must_use]
+    pub fn for_link(number: u16, role: u16, now_ns: u64) -> Self {
+        Self {
+            peer: Peer::Link { role },
+            user: i64::from(number),
+            buckets: Box::default(),
+            bytes: Bucket::default(),
+            open_since_ns: now_ns,
+            heard_ns: now_ns,
+            frame_since_ns: 0,
+        }
+    }
+
+    /// The user or server number this connection proved; 0 before that.
+    #[inline]
+    #[must_use]
+    pub fn user(&self) -> i64 {
+        self.user
+    }
+
+    /// Whether this is a client that proved nothing yet.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self.peer, Peer::Open { .. })
+    }
+
+    /// Largest `length` this peer may announce now.
+    #[inline]
+    #[must_use]
+    pub fn length_max(&self, rules: &GateRules) -> u32 {
+        match self.peer {
+            Peer::Open { .. } => rules.frame_unproved_bytes_max,
+            Peer::User => rules.frame_bytes_max,
+            Peer::Link { .. } => rules.link_frame_bytes_max,
+        }
+    }
+
+    /// Judges one whole frame.
+    #[inline]
+    pub fn judge(
+        &mut self,
+        rules: &GateRules,
+        number: u16,
+        wire_bytes: usize,
+        now_ns: u64,
+    ) -> Verdict {
+        self.heard_ns = now_ns;
+        match self.peer {
+            Peer::User => self.judge_client(rules, number, wire_bytes, STATE_USER, now_ns),
+            Peer::Open { unproved_bytes } => {
+                self.judge_open(rules, number, wire_bytes, unproved_bytes, now_ns)
+            }
+            Peer::Link { role } => judge_link(rules, role, number),
+        }
+    }
+
+    fn judge_open(
+        &mut self,
+        rules: &GateRules,
+        number: u16,
+        wire_bytes: usize,
+        unproved_bytes: u32,
+        now_ns: u64,
+    ) -> Verdict {
+        let more = u32::try_from(wire_bytes).unwrap_or(u32::MAX);
+        let unproved_bytes = unproved_bytes.saturating_add(more);
+        if unproved_bytes > rules.unproved_bytes_max {
+            return Verdict::Close(CloseReason::UnprovedBytes);
+        }
+        self.peer = Peer::Open { unproved_bytes };
+        if number == opcode::ENTER && rules.tokens.takes_tokens() {
+            let enough = self.bytes.take(rules.bytes_rate, wire_bytes as u64, now_ns);
+            return if enough {
+                Verdict::Verify
+            } else {
+                Verdict::Close(CloseReason::RateLimited)
+            };
+        }
+        self.judge_client(rules, number, wire_bytes, STATE_OPEN, now_ns)
+    }
+
+    #[inline]
+    fn judge_client(
+        &mut self,
+        rules: &GateRules,
+        number: u16,
+        wire_bytes: usize,
+        state: u8,
+        now_ns: u64,
+    ) -> Verdict {
+        let rule = rules.opcode(number);
+        if rule.states & state == 0 {
+            return Verdict::Close(refusal(rules, rule, number));
+        }
+        let rate = usize::from(rule.rate);
+        let enough = self.buckets[rate].take(rules.rates[rate], 1, now_ns)
+            && self.bytes.take(rules.bytes_rate, wire_bytes as u64, now_ns);
+        if !enough {
+            return Verdict::Close(CloseReason::RateLimited);
+        }
+        match rule.echo {
+            None => Verdict::Deliver,
+            Some(reply) => Verdict::Echo(reply),
+        }
+    }
+
+    /// A token was believed, or the node vouches: from now on a user. 0 makes it open again.
+    pub fn set_user(&mut self, user: i64, now_ns: u64) {
+        if matches!(self.peer, Peer::Link { .. }) {
+            return;
+        }
+        if user > 0 {
+            self.peer = Peer::User;
+            self.user = user;
+        } else {
+            self.peer = Peer::Open { unproved_bytes: 0 };
+            self.user = 0;
+            self.open_since_ns = now_ns;
+        }
+    }
+
+    /// Notes that a read left a frame incomplete, `fresh` when other frames were completed by it.
+    #[inline]
+    pub fn frame_begun(&mut self, fresh: bool, now_ns: u64) {
+        if fresh || self.frame_since_ns == 0 {
+            self.frame_since_ns = now_ns;
+        }
+    }
+
+    /// Notes that no frame is incomplete, or that its completion does not depend on the peer.
+    #[inline]
+    pub fn frame_done(&mut self) {
+        self.frame_since_ns = 0;
+    }
+
+    /// When this connection ends if nothing more is heard, and why.
+    #[must_use]
+    pub fn deadline(&self, rules: &GateRules) -> (u64, CloseReason) {
+        let mut first = match self.peer {
+            Peer::Link { .. } => (
+                self.heard_ns + rules.heartbeat_lost_ns,
+                CloseReason::LinkLost,
+            ),
+            Peer::User => (self.heard_ns + rules.idle_ns, CloseReason::Idle),
+            Peer::Open { .. } => {
+                let idle = (self.heard_ns + rules.idle_ns, CloseReason::Idle);
+                let open = (self.open_since_ns + rules.open_for_ns, rules.open_reason);
+                if open.0 <= idle.0 { open } else { idle }
+            }
+        };
+        if self.frame_since_ns > 0 && !matches!(self.peer, Peer::Link { .. }) {
+            let frame_end_ns = self.frame_since_ns + rules.frame_ns;
+            if frame_end_ns < first.0 {
+                first = (frame_end_ns, CloseReason::FrameTimeout);
+            }
+        }
+        first
+    }
+}
+
+fn judge_link(rules: &GateRules, role: u16, number: u16) -> Verdict {
+    match number {
+        opcode::LINK_PING => Verdict::Echo(opcode::LINK_PONG),
+        opcode::LINK_PONG => Verdict::Ignore,
+        _ if rules.link_may_send(role, number) => Verdict::Deliver,
+        _ => Verdict::Close(CloseReason::ForbiddenOpcode),
+    }
+}
+
+#[cold]
+fn refusal(rules: &GateRules, rule: OpcodeRule, number: u16) -> CloseReason {
+    let is_enter = number == opcode::ENTER && rules.tokens.takes_tokens();
+    let is_link = (opcode::LINK_HELLO..=opcode::LINK_LAST).contains(&number)
+        || rules
+            .link_opcodes
+            .iter()
+            .any(|(_, all)| all.get(usize::from(number)) == Some(&true));
+    if rule.states != 0 || is_enter || is_link {
+        CloseReason::ForbiddenOpcode
+    } else {
+        CloseReason::UnknownOpcode
+    }
+}
+
+fn opcode_rules(settings: &Settings) -> Vec<OpcodeRule> {
+    let mut rules = Vec::new();
+    for (number, state, rate) in &settings.client_opcodes {
+        let index = usize::from(*number);
+        if rules.len() <= index {
+            rules.resize(index + 1, OpcodeRule::default());
+        }
+        let states = match state {
+            0 => STATE_OPEN,
+            1 => STATE_USER,
+            _ => STATE_OPEN | STATE_USER,
+        };
+        let echoes = settings.core_echo_opcodes.iter();
+        let echo = echoes
+            .filter(|(request, _)| request == number)
+            .map(|(_, reply)| *reply)
+            .next();
+        // The check of the settings holds the number of classes to a byte.
+        let rate = u8::try_from(*rate).unwrap_or(u8::MAX);
+        rules[index] = OpcodeRule { states, rate, echo };
+    }
+    rules
+}
+
+fn link_rules(settings: &Settings) -> Vec<(String, Vec<bool>)> {
+    let mut rules: Vec<(String, Vec<bool>)> = Vec::new();
+    for (role, number) in &settings.link_opcodes {
+        let index = rules
+            .iter()
+            .position(|(known, _)| known == role)
+            .unwrap_or_else(|| {
+                rules.push((role.clone(), Vec::new()));
+                rules.len() - 1
+            });
+        let allowed = &mut rules[index].1;
+        if allowed.len() <= usize::from(*number) {
+            allowed.resize(usize::from(*number) + 1, false);
+        }
+        allowed[usize::from(*number)] = true;
+    }
+    rules
+}
+
+fn ns(time_ms: u64) -> u64 {
+    time_ms.saturating_mul(1_000_000)
+}
+
+const STATE_OPEN: u8 = 1;
+const STATE_USER: u8 = 2;
+/// A client needs a greeting and a token before it is proved: some frames of the largest size.
+const UNPROVED_FRAMES: u32 = 4;

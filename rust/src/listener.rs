@@ -1,0 +1,240 @@
+//! Accepting clients.
+//!
+//! Owns the client listener: permits, back-off after errors, limits per address and for those
+//! without a token, and the TLS handshake. Never reads a frame: that is `conn`. Called by `server`.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::spawn_local;
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::Settings;
+use crate::conn::Peer;
+use crate::conn::net::Net;
+use crate::conn::serve::{Stream, serve};
+use crate::error::{CloseReason, CoreError};
+use crate::gate::Gate;
+use crate::ids::opcode;
+
+/// Binds a listener on `host:port`; port 0 lets the system pick.
+///
+/// # Errors
+/// `CoreError::Address` naming it.
+pub fn bind(host: &str, port: u16, backlog: u32) -> Result<TcpListener, CoreError> {
+    let wrong = |source| CoreError::Address {
+        address: format!("{host}:{port}"),
+        source,
+    };
+    let address = resolve(host, port).map_err(wrong)?;
+    let open = || {
+        let socket = match address {
+            SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
+        };
+        // A restarted node must not wait for connections of the former one to be forgotten.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(backlog)
+    };
+    open().map_err(wrong)
+}
+
+/// The first address of `host:port`.
+///
+/// # Errors
+/// When the name is unknown.
+pub fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
+    use std::net::ToSocketAddrs;
+    (host, port)
+        .to_socket_addrs()?
+        .next()
+        .ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// The acceptor for the two files of `settings`, when they are set.
+///
+/// # Errors
+/// `CoreError::Setting` naming the file that is wrong.
+pub fn tls(settings: &Settings) -> Result<Option<TlsAcceptor>, CoreError> {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    if settings.tls_certificate_file.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |field, why: String| CoreError::Setting { field, why };
+    let certificates = CertificateDer::pem_file_iter(&settings.tls_certificate_file)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| wrong("tls_certificate_file", error.to_string()))?;
+    let key = PrivateKeyDer::from_pem_file(&settings.tls_key_file)
+        .map_err(|error| wrong("tls_key_file", error.to_string()))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| {
+            builder
+                .with_no_client_auth()
+                .with_single_cert(certificates, key)
+        })
+        .map_err(|error| wrong("tls_certificate_file", error.to_string()))?;
+    Ok(Some(TlsAcceptor::from(Arc::new(config))))
+}
+
+/// Accepts for ever; `server` aborts it when the core stops.
+pub async fn accept(net: Rc<Net>, listener: TcpListener, tls: Option<TlsAcceptor>) {
+    let mut pause = PAUSE_MIN;
+    let open = Rc::new(());
+    loop {
+        permit(&net, &open).await;
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                pause = PAUSE_MIN;
+                admit(&net, &open, stream, address, tls.as_ref());
+            }
+            Err(error) => {
+                net.crossing.inbound.release_lifecycle(2);
+                net.stats().accept_errors_total.add(1);
+                net.record(0, || format!("accept failed: {error}"));
+                // Mostly descriptors ran out; asking again at once would only burn the core.
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+        }
+    }
+}
+
+/// Waits until one more connection may exist and reserves its lifecycle events. `open` is held
+/// by every connection in existence, the lingering ones included.
+async fn permit(net: &Net, open: &Rc<()>) {
+    let most = net.settings.connections_max as usize;
+    let mut counted = false;
+    loop {
+        let freed = net.freed.notified();
+        tokio::pin!(freed);
+        freed.as_mut().enable();
+        if Rc::strong_count(open) <= most {
+            if net.crossing.inbound.reserve_lifecycle(2) {
+                return;
+            }
+            // Python has yet to take the end of earlier connections; it says when it did.
+            if !net
+                .crossing
+                .inbound
+                .stop_reading(|| net.crossing.inbound.has_lifecycle(2))
+            {
+                continue;
+            }
+        }
+        if !std::mem::replace(&mut counted, true) {
+            net.stats().accept_waits_total.add(1);
+        }
+        freed.await;
+    }
+}
+
+fn admit(
+    net: &Rc<Net>,
+    open: &Rc<()>,
+    stream: TcpStream,
+    address: SocketAddr,
+    tls: Option<&TlsAcceptor>,
+) {
+    net.stats().accepted_total.add(1);
+    let unproved_max = u64::from(net.settings.connections_unproved_max);
+    let refusal = if net.stats().connections_unproved.get() >= unproved_max {
+        Some(CloseReason::ServerFull)
+    } else if !net.admit_address(address.ip()) {
+        Some(CloseReason::AddressLimit)
+    } else {
+        None
+    };
+    if let Some(reason) = refusal {
+        refuse(net, reason, address);
+        return;
+    }
+    // Answers are small and must not wait for more to be sent.
+    let _ = stream.set_nodelay(true);
+    let permit = Rc::clone(open);
+    match tls {
+        None => {
+            let (reader, writer) = stream.into_split();
+            if let Some(connection) = open_client(net, address, Some(writer)) {
+                let net = Rc::clone(net);
+                spawn_local(async move {
+                    serve(net, connection, Stream::Tcp(reader), None).await;
+                    drop(permit);
+                });
+            }
+        }
+        Some(tls) => {
+            spawn_local(shake_hands(
+                Rc::clone(net),
+                permit,
+                stream,
+                address,
+                tls.clone(),
+            ));
+        }
+    }
+}
+
+async fn shake_hands(
+    net: Rc<Net>,
+    permit: Rc<()>,
+    stream: TcpStream,
+    address: SocketAddr,
+    tls: TlsAcceptor,
+) {
+    let time = Duration::from_millis(net.settings.prove_ms);
+    let shaken = tokio::time::timeout(time, tls.accept(stream)).await;
+    let Ok(Ok(stream)) = shaken else {
+        net.forget_address(address.ip());
+        refuse(&net, CloseReason::TlsFailed, address);
+        return;
+    };
+    if let Some(connection) = open_client(&net, address, None) {
+        serve(
+            Rc::clone(&net),
+            connection,
+            Stream::Any(Box::new(stream)),
+            None,
+        )
+        .await;
+    }
+    drop(permit);
+    net.freed.notify_waiters();
+}
+
+fn open_client(
+    net: &Net,
+    address: SocketAddr,
+    writer: Option<tokio::net::tcp::OwnedWriteHalf>,
+) -> Option<Rc<crate::conn::Connection>> {
+    let gate = Gate::for_client(net.rules(), net.now_ns());
+    let first = (opcode::OPENED, address.to_string());
+    let connection = net.open(Peer::Client(address.ip()), gate, writer, first);
+    if connection.is_none() {
+        net.forget_address(address.ip());
+        refuse(net, CloseReason::ServerFull, address);
+    } else if net.is_stopping() {
+        if let Some(connection) = &connection {
+            connection.begin_close(net, CloseReason::ServerStopping);
+        }
+    }
+    connection
+}
+
+/// Counts a connection that Python never hears of; dropping its socket closes it.
+fn refuse(net: &Net, reason: CloseReason, address: SocketAddr) {
+    net.crossing.inbound.release_lifecycle(2);
+    net.stats().closed(reason);
+    net.record(0, || format!("refused {} from {address}", reason.name()));
+    net.freed.notify_waiters();
+}
+
+const PAUSE_MIN: Duration = Duration::from_millis(5);
+const PAUSE_MAX: Duration = Duration::from_millis(1000);
