@@ -56,6 +56,8 @@ class Monster(Table, frozen=True):
 
 
 class MonsterFile(Table, frozen=True):
+    """The whole of `monsters.toml`."""
+
     monster: Annotated[tuple[Monster, ...], msgspec.Meta(min_length=1)]
 
 
@@ -77,15 +79,17 @@ class Channels(Table, frozen=True):
 
 
 class Combat(Table, frozen=True):
-    """`combat.toml`. damage = base + level * per_level + attack power of the weapon in hand."""
+    """`combat.toml`. damage = bare + level * per_level + attack power of the weapon in hand."""
 
     attack_cooldown_ms: Milliseconds
-    damage_base: Natural
+    damage_bare: Natural  # of a blow at level 0 with bare hands
     damage_per_level: Natural
     damage_per_enhance: Natural
 
 
 class Equipment(Table, frozen=True):
+    """One piece of equipment; it never stacks."""
+
     code: Code
     name: Name
     attack_power: Natural

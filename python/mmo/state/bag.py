@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 
 class ItemKind(IntEnum):
+    """The three inventories by number, as in the reference game."""
+
     EQUIPMENT = 0
     CONSUMABLE = 1
     MATERIAL = 2

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 
 class BundleItem(msgspec.Struct, array_like=True, frozen=True):
+    """So many of one item of the master."""
+
     kind: int
     code: int
     count: int

@@ -4,4 +4,6 @@ import msgspec
 
 
 class Score(msgspec.Struct, frozen=True):
+    """The best result of all raids, 0 before the first."""
+
     best: int = 0

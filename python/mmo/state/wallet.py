@@ -35,6 +35,8 @@ class Account(IntEnum):
 
 
 class Wallet(msgspec.Struct, frozen=True):
+    """Balances of the three currencies in whole coins."""
+
     gold: int = 0
     cash: int = 0
     mileage: int = 0

@@ -25,7 +25,7 @@ _MONSTER_UNKNOWN = Refuse(Code.MONSTER_UNKNOWN)
 def damage_of(content: Content, growth: Growth, bag: Bag) -> int:
     """Damage of one blow by level and the equipment in hand."""
     combat = content.combat
-    return combat.damage_base + growth.level * combat.damage_per_level + attack_power(content, bag)
+    return combat.damage_bare + growth.level * combat.damage_per_level + attack_power(content, bag)
 
 
 @handles(Op.HIT, needs=("growth", "bag", "world"), rate="hit")

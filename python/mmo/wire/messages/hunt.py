@@ -17,6 +17,8 @@ class ChannelListAsk(msgspec.Struct, array_like=True, frozen=True):
 
 
 class ChannelRow(msgspec.Struct, array_like=True, frozen=True):
+    """One channel of the list."""
+
     number: int  # 1..
     users: int
     users_max: int
@@ -35,6 +37,8 @@ class ChannelEnter(msgspec.Struct, array_like=True, frozen=True):
 
 
 class MonsterRow(msgspec.Struct, array_like=True, frozen=True):
+    """One monster as it is now."""
+
     number: int  # place in the channel, stable
     kind: int  # row of the monster table
     hp: int

@@ -58,6 +58,8 @@ class ServerListAsk(msgspec.Struct, array_like=True, frozen=True):
 
 
 class ServerRow(msgspec.Struct, array_like=True, frozen=True):
+    """One channel server of the list; `users` counts players and seats held for movers."""
+
     number: int
     name: str
     users: int
