@@ -8,12 +8,15 @@ no codec; what it costs is the seam itself. Measured by `bench loopback`, `bench
 import argparse
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mmo._core import Event, NetCore
+from mmo._core import NetCore
 from mmo.testing.measured.life import announce, pin, serve, until_stopped
 from mmo.testing.measured.settings import core_settings
 from mmo.wire.opcode import Op
+
+if TYPE_CHECKING:
+    from mmo._core import Event
 
 BATCH_EVENTS_MAX = 256
 
@@ -45,7 +48,7 @@ class EchoIntake:
         """The core has events."""
         self.core.pump(self.on_batch, BATCH_EVENTS_MAX)
 
-    def on_batch(self, events: list[Event]) -> None:
+    def on_batch(self, events: "list[Event]") -> None:
         """Answer every request of one batch."""
         answers: list[tuple[int, int, int, bytes]] = []
         rules = self.rules
