@@ -102,17 +102,18 @@ ITEM_MASTER = Statement(f"""
 """)
 
 VERSIONS = Statement(f"""
-    SELECT h.user_id, h.version, COALESCE(e.lines, 0), COALESCE(e.first, 0), COALESCE(e.last, 0)
+    SELECT h.user_id, h.version, COALESCE(e.log_lines, 0), COALESCE(e.first_version, 0),
+           COALESCE(e.last_version, 0)
     FROM player_head h
     LEFT JOIN (
-        SELECT user_id, COUNT(DISTINCT version) AS versions, COUNT(*) AS lines,
-               MIN(version) AS first, MAX(version) AS last
+        SELECT user_id, COUNT(DISTINCT version) AS versions, COUNT(*) AS log_lines,
+               MIN(version) AS first_version, MAX(version) AS last_version
         FROM event_log GROUP BY user_id
     ) e ON e.user_id = h.user_id
-    WHERE (h.version <> COALESCE(e.last, 0))
-       OR (e.lines <> e.versions)
-       OR (e.lines <> e.last - e.first + 1)
-       OR (e.first <> 1 AND h.operation_floor_epoch = 0)
+    WHERE (h.version <> COALESCE(e.last_version, 0))
+       OR (e.log_lines <> e.versions)
+       OR (e.log_lines <> e.last_version - e.first_version + 1)
+       OR (e.first_version <> 1 AND h.operation_floor_epoch = 0)
     LIMIT {ROWS_MAX + 1}
 """)
 

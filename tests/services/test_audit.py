@@ -1,0 +1,224 @@
+"""The audit against a real MariaDB: honest books pass, every kind of wrong row is found and named.
+
+Owns a server and a database without keys and constraints, into which each test plants one lie by
+plain SQL; the constraints that make most of these lies impossible in production are the store's
+tests.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from mmo.cluster.mysql_server import ManagedMysql
+from mmo.config.load import load_config
+from mmo.content import load_content
+from mmo.ops.audit import Report, audit, known_of
+from mmo.state.grant import Bundle, BundleItem
+from mmo.store.connection import Statement
+from mmo.store.migrate import apply
+from mmo.store.mysql_pool import MysqlPool
+from mmo.store.settings import StoreSettings
+
+pytestmark = pytest.mark.services
+
+BUNDLE = msgspec.msgpack.encode(Bundle(gold=7, items=(BundleItem(2, 301, 1),))).hex()
+KEYLESS = (
+    "ALTER TABLE player_head DROP FOREIGN KEY head_account",
+    "ALTER TABLE player_head DROP CONSTRAINT head_level, DROP CONSTRAINT head_exp",
+    "ALTER TABLE event_log DROP PRIMARY KEY",
+    "ALTER TABLE reward_grant DROP PRIMARY KEY",
+    "ALTER TABLE item DROP PRIMARY KEY",
+)
+TABLES = (
+    *("item", "item_ledger", "ledger", "event_log", "reward_grant", "cache_dirty", "node_lease"),
+    *("player_head", "account"),
+)
+HONEST = (
+    "INSERT INTO account (user_id, name, password_hash, created_ms)"
+    " VALUES (1, 'a', 'x', 1), (2, 'b', 'x', 1)",
+    "INSERT INTO node_lease (number, role, name, incarnation, host, client_port, link_host,"
+    " link_port, until_ms) VALUES (11, 'channel', 'channel-1', 5, 'x', 1, 'x', 2, 9)",
+    "INSERT INTO player_head (user_id, version, session_epoch, place_number, level, exp, gold)"
+    " VALUES (1, 3, 4, 11, 3, 1, 12), (2, 0, 0, 0, 1, 0, 0)",
+    "INSERT INTO event_log VALUES (1, -5, 1, 1, 410, REPEAT('a', 8), 411, '', '', 1, 1),"
+    " (1, 4, 1, 2, 9, REPEAT('a', 8), 0, '', '', 1, 1),"
+    " (1, 0, 3, 3, 412, REPEAT('a', 8), 0, '', '', 1, 1)",
+    "INSERT INTO ledger VALUES (1, 1, 0, 1, 0, 10), (1, 2, 0, 101, 0, -5), (1, 3, 0, 2, 0, 7)",
+    "INSERT INTO item VALUES (1, 900, {kind}, 0, {code}, 2, 0)",
+    "INSERT INTO item_ledger VALUES (1, 1, 0, 900, {code}, {kind}, 1, 3),"
+    " (1, 2, 0, 900, {code}, {kind}, 101, -1)",
+    f"INSERT INTO reward_grant VALUES (1, 1, 1, UNHEX('{BUNDLE}'), 1, 3),"
+    f" (2, 1, 2, UNHEX('{BUNDLE}'), 1, NULL)",
+)
+
+PLANTED = {
+    "balance": "UPDATE player_head SET gold = gold + 1 WHERE user_id = 1",
+    "currency": "UPDATE player_head SET mileage = 3 WHERE user_id = 2",
+    "ledger-line": "UPDATE ledger SET account = 77 WHERE user_id = 1 AND version = 1",
+    "item-count": "UPDATE item SET count = 3 WHERE uid = 900",
+    "item-code": "DELETE FROM item WHERE uid = 900",
+    "item-identity": "UPDATE item SET code = code + 1 WHERE uid = 900",
+    "item-owner": "INSERT INTO item SELECT 2, uid, kind, slot, code, count, enhance FROM item",
+    "item-slot": "INSERT INTO item SELECT user_id, 901, kind, slot, code, count, enhance FROM item",
+    "item-master": "UPDATE item SET slot = 9999 WHERE uid = 900",
+    "version": "DELETE FROM event_log WHERE user_id = 1 AND version = 2",
+    "operation": "INSERT INTO event_log SELECT * FROM event_log WHERE version = 2",
+    "operation-epoch": "UPDATE event_log SET operation_epoch = 9 WHERE version = 2",
+    "line-version": "UPDATE item_ledger SET version = 8 WHERE version = 1",
+    "grant-unique": "INSERT INTO reward_grant SELECT * FROM reward_grant WHERE user_id = 2",
+    "grant-paid": "UPDATE reward_grant SET claimed_version = 2 WHERE user_id = 1",
+    "level": "UPDATE player_head SET level = 16 WHERE user_id = 2",
+    "orphan": "INSERT INTO item VALUES (99, 990, 1, 0, 201, 1, 0)",
+    "headless": "DELETE FROM account WHERE user_id = 2",
+    "place": "UPDATE player_head SET place_number = 77 WHERE user_id = 1",
+    "cache-mark": "INSERT INTO cache_dirty VALUES (1, 4, 1)",
+}
+MORE = {
+    "a head without its rise of the log": ("version", "UPDATE player_head SET version = 4"),
+    "a log that begins late": ("version", "UPDATE event_log SET version = version + 1"),
+    "a sink that pays": ("ledger-line", "UPDATE ledger SET amount = 5 WHERE account = 101"),
+    "a fourth currency": ("ledger-line", "UPDATE ledger SET currency = 3 WHERE account = 1"),
+    "a claim at a version that never was": (
+        "line-version",
+        "UPDATE reward_grant SET claimed_version = 9 WHERE user_id = 2",
+    ),
+    "a grant paid twice": ("grant-paid", "INSERT INTO ledger VALUES (1, 2, 1, 2, 0, 7)"),
+    "experience above the need": ("level", "UPDATE player_head SET exp = 5000 WHERE user_id = 1"),
+    "experience at the top": ("level", "UPDATE player_head SET level = 15, exp = 1"),
+    "an unknown item": ("item-master", "UPDATE item SET code = 999999"),
+    "a stack over its limit": ("item-master", "UPDATE item SET count = 999999999"),
+    "a reservation nowhere": ("place", "UPDATE player_head SET reservation_number = 78"),
+    "an account without a head": ("orphan", "DELETE FROM player_head WHERE user_id = 2"),
+}
+
+Ask = Callable[..., Report]
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreSettings]:
+    """A server of our own and the settings that reach it."""
+    config = load_config(environment={}).config
+    server = ManagedMysql(Path(tmp_path_factory.mktemp("audit")) / "mysql", config.mysql, "secret")
+    server.start()
+    try:
+        yield _settings(server)
+    finally:
+        server.stop()
+
+
+def _settings(server: ManagedMysql) -> StoreSettings:
+    numbers = {
+        field.name: 1_000 for field in msgspec.structs.fields(StoreSettings) if field.type is int
+    }
+    numbers |= {"mysql_connections_max": 2, "mysql_connect_ms": 5_000, "mysql_wait_ms": 5_000}
+    texts = {f.name: "" for f in msgspec.structs.fields(StoreSettings) if f.type is str}
+    return msgspec.convert(
+        {
+            **texts,
+            **numbers,
+            "mysql_tls": False,
+            "redis_nodes": (),
+            "mysql_socket": str(server.socket_path),
+            "mysql_user": server.user,
+            "mysql_password": server.password,
+            "mysql_database": server.database,
+        },
+        StoreSettings,
+    )
+
+
+@pytest.fixture(scope="module")
+def ask(settings: StoreSettings) -> Ask:
+    """`ask(lie…, honest=True)`: honest books, then the lies by plain SQL, then the audit."""
+    content = load_content()
+    kind, code, _ = next((r.kind, r.code, r) for r in content.items.values() if r.stack_max >= 3)
+
+    async def prepare() -> None:
+        await apply(settings)
+        async with MysqlPool(settings) as pool, pool.take() as connection:
+            for text in KEYLESS:
+                await connection.execute(Statement.verbatim(text))
+
+    async def run(lies: tuple[str, ...], honest: bool) -> Report:
+        async with MysqlPool(settings) as pool:
+            async with pool.take() as connection:
+                texts = [f"DELETE FROM {name}" for name in TABLES]
+                texts += [t.format(kind=kind, code=code) for t in HONEST] if honest else []
+                for text in (*texts, *lies):
+                    await connection.execute(Statement.verbatim(text))
+            return await audit(pool, known_of(content, (1, 2, 11, 12, 21, 31, 41)))
+
+    asyncio.run(prepare())
+
+    def answer(*lies: str, honest: bool = True) -> Report:
+        return asyncio.run(run(lies, honest))
+
+    return answer
+
+
+def test_honest_books_are_balanced_and_counted(ask: Ask) -> None:
+    report = ask()
+    assert report.findings == []
+    assert report.balanced and not report.empty
+    assert (report.players, report.ledger_lines, report.items["live"]) == (2, 3, 1)
+    gold = report.currencies["gold"]
+    assert (gold.minted, gold.burned, gold.held) == (17, 5, 12)
+
+
+def test_books_without_a_player_are_nothing_to_check(ask: Ask) -> None:
+    report = ask(honest=False)
+    assert report.empty and report.ledger_lines == 0
+
+
+@pytest.mark.parametrize("check", PLANTED)
+def test_a_planted_wrong_row_is_found_and_named(ask: Ask, check: str) -> None:
+    report = ask(PLANTED[check])
+    assert not report.balanced
+    assert check in {finding.check for finding in report.findings}, report.findings
+
+
+@pytest.mark.parametrize("lie", MORE)
+def test_every_way_to_break_a_rule_is_found(ask: Ask, lie: str) -> None:
+    check, text = MORE[lie]
+    assert check in {finding.check for finding in ask(text).findings}
+
+
+def test_a_finding_names_the_player_and_what_is_wrong(ask: Ask) -> None:
+    finding = next(f for f in ask(PLANTED["balance"]).findings if f.check == "balance")
+    assert finding.user == 1
+    assert finding.text == "currency 0: he holds 13, his ledger lines add up to 12"
+
+
+def test_many_findings_are_told_in_part(ask: Ask) -> None:
+    rows = ", ".join(f"({user}, 1, 0, 1, 0, 1)" for user in range(100, 200))
+    found = [f for f in ask(f"INSERT INTO ledger VALUES {rows}").findings if f.check == "orphan"]
+    assert len(found) == 51 and "more than 50" in found[-1].text
+
+
+def test_the_audit_changes_nothing_and_leaves_no_transaction(
+    ask: Ask, settings: StoreSettings
+) -> None:
+    ask()
+
+    async def counted(work: Callable[[MysqlPool], Awaitable[object]]) -> list[tuple[object, ...]]:
+        async with MysqlPool(settings) as pool:
+            await work(pool)
+            async with pool.take() as connection:
+                open_ones = await connection.rows(
+                    Statement.verbatim("SELECT COUNT(*) FROM information_schema.innodb_trx")
+                )
+                return open_ones + await connection.rows(
+                    Statement.verbatim(f"CHECKSUM TABLE {', '.join(TABLES)}")
+                )
+
+    async def nothing(pool: MysqlPool) -> None:
+        del pool
+
+    known = known_of(load_content(), (11,))
+    before = asyncio.run(counted(nothing))
+    after = asyncio.run(counted(lambda pool: audit(pool, known)))
+    assert before[0] == after[0] == (0,)
+    assert before == after
