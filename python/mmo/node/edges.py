@@ -1,0 +1,176 @@
+"""Edges: asking the outside before a rule decides.
+
+Owns the running of edge functions, their deadlines, and the waiting line before them. An edge turns
+one message into an internal one; its lane is closed meanwhile, and the internal message is decided
+first when it opens. Never decides. Called by the router; `run_again` by the committer when the row
+of an edge's message lost its guard.
+"""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any, Protocol
+
+from mmo.contract import Credentials, Refuse, Sender
+from mmo.errors import StoreUnavailable
+from mmo.node.engine import Engine
+from mmo.node.lanes import Job, Lane, Source
+from mmo.node.waiting_line import Waiter, WaitingLine
+from mmo.wire.codec import encode
+from mmo.wire.messages.account import LoginWait
+from mmo.wire.opcode import Code, Op
+
+EDGE_TRIES_MAX = 3
+LINE_TOLD_MS = 1_000
+EDGE_MS_FIRST_GUESS = 50.0
+
+
+class Passwords(Protocol):
+    """What computes password hashes apart from the loop (`node.passwords`, or a fake)."""
+
+    def hash(self, password: str) -> Awaitable[str]: ...
+
+    def verify(self, password_hash: str | None, password: str) -> Awaitable[bool]: ...
+
+
+class NodeOutside:
+    """`contract.Outside` of this node."""
+
+    def __init__(self, engine: Engine, passwords: Passwords | None) -> None:
+        self._store = engine.store
+        self._passwords = passwords
+
+    async def credentials(self, name: str) -> Credentials | None:
+        """The account of a NFC name."""
+        return await self._store.credentials(name)
+
+    async def hash_password(self, password: str) -> str:
+        """An argon2id hash, in text form."""
+        assert self._passwords is not None, "this role has no password pool"
+        return await self._passwords.hash(password)
+
+    async def verify_password(self, password_hash: str | None, password: str) -> bool:
+        """Whether it matches; None takes the same time and does not."""
+        assert self._passwords is not None, "this role has no password pool"
+        return await self._passwords.verify(password_hash, password)
+
+
+class Edges:
+    """One per node."""
+
+    def __init__(self, engine: Engine, passwords: Passwords | None) -> None:
+        settings = engine.settings
+        self._engine = engine
+        self._outside = NodeOutside(engine, passwords)
+        self._running = 0
+        self._running_max = settings.edges_running_max
+        self._edge_ms = EDGE_MS_FIRST_GUESS  # moving mean, for the wait that is told
+        self._telling = False
+        self.line = WaitingLine(settings.waiting_max, settings.ticket_ms, engine.timers.now_ms)
+
+    def start(self, lane: Lane, job: Job) -> None:
+        """Run the edge of `job`, or let it wait in the line."""
+        engine = self._engine
+        ticket = getattr(job.message, "ticket", "")
+        if self._running < self._running_max and (not len(self.line) or not self.line.numbers()):
+            engine.lanes.close(lane)
+            self._begin(lane, job, tries=1)
+            return
+        waiter = self.line.join(lane, job, ticket)
+        if waiter is None:
+            seconds = max(1, round(self._wait_ms(len(self.line)) / 1_000))
+            engine.refuse(job.source, job.seq, Code.LOGIN_LINE_FULL, str(seconds))
+            engine.metrics.count("line_full_total")
+            return
+        engine.lanes.close(lane)
+        engine.metrics.count("line_joined_total")
+        self._tell_numbers()
+
+    def forget(self, source: Source) -> None:
+        """The connection is gone; its place in the line is kept for a while."""
+        if len(self.line):
+            self.line.leave(source.lane)
+
+    def run_again(self, lane: Lane, job: Job) -> None:
+        """The row of an edge's message lost its guard: ask the outside again, at most thrice."""
+        if job.edge is None or job.edge[1] >= EDGE_TRIES_MAX:
+            self._engine.refuse(job.source, job.seq, Code.RETRY_LATER)
+            return
+        edge_job, tries = job.edge
+        self._engine.lanes.close(lane)
+        self._begin(lane, edge_job, tries + 1)
+
+    def _begin(self, lane: Lane, job: Job, tries: int) -> None:
+        self._running += 1
+        self._engine.spawn(self._run(lane, job, tries))
+
+    async def _run(self, lane: Lane, job: Job, tries: int) -> None:
+        engine, edge, source = self._engine, job.route.edge, job.source
+        assert edge is not None and source is not None
+        started_ms = engine.timers.now_ms()
+        sender = Sender(source.conn, source.user, job.seq, 0, source.address)
+        result: Any
+        try:
+            async with asyncio.timeout(edge.deadline_ms / 1_000):
+                result = await job.route.call(job.message, self._outside, sender)
+        except StoreUnavailable:
+            result = Refuse(Code.RETRY_LATER)
+        except TimeoutError:
+            result = Refuse(Code.TIMEOUT)
+        except Exception:
+            engine.router.raised(job)
+            result = None
+        self._running -= 1
+        self._edge_ms += (engine.timers.now_ms() - started_ms - self._edge_ms) / 16
+        engine.now()
+        engine.lanes.reopen(lane)
+        self._settle(lane, job, result, tries)
+        self._next()
+        engine.turn()
+
+    def _settle(self, lane: Lane, job: Job, result: Any, tries: int) -> None:
+        engine = self._engine
+        if result is None:
+            return
+        if isinstance(result, Refuse):
+            engine.refuse(job.source, job.seq, result.code, result.detail)
+            return
+        route = engine.table.node.get(getattr(result, "opcode", 0))
+        if route is None:
+            engine.log.error("edge wrong", edge=job.route.name, fault=type(result).__name__)
+            engine.refuse(job.source, job.seq, Code.INTERNAL)
+            return
+        inner = Job(route, job.source, job.seq, message=result)
+        inner.edge = (job, tries)
+        engine.lanes.put_first(lane, inner)
+
+    def _next(self) -> None:
+        while self._running < self._running_max:
+            waiter = self.line.take()
+            if waiter is None:
+                return
+            assert waiter.lane is not None and waiter.job is not None
+            self._begin(waiter.lane, waiter.job, tries=1)
+
+    def _wait_ms(self, number: int) -> int:
+        return int(number * self._edge_ms / self._running_max)
+
+    def _tell_numbers(self) -> None:
+        """Tell everyone in the line his number when it changed, now and each second."""
+        engine = self._engine
+        for number, waiter in self.line.numbers():
+            if waiter.told != number:
+                self._tell_number(waiter, number)
+        if not self._telling and len(self.line):
+            self._telling = True
+            engine.timers.after(LINE_TOLD_MS, self._tell_again)
+
+    def _tell_number(self, waiter: Waiter, number: int) -> None:
+        assert waiter.job is not None and waiter.job.source is not None
+        waiter.told = number
+        body = encode(LoginWait(number, waiter.ticket, self._wait_ms(number)))
+        self._engine.reply(waiter.job.source, 0, int(Op.LOGIN_WAIT), body)
+
+    def _tell_again(self) -> None:
+        self._telling = False
+        self._tell_numbers()
+        self._engine.turn()

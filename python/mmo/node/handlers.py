@@ -1,0 +1,249 @@
+"""The table of what a role can do: opcode -> rule, ticks and edges, checked before anything runs.
+
+Owns the reading of marks and their checks; every fault is an `OperatorError` E04xx that names the
+function. Modules are loaded by name from a package that is handed in; none is imported here.
+Called once at the start of a node, and by `mmo-cluster check`.
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+import msgspec
+
+from mmo.contract import PLAYER_PARTS, Edge, Env, Handler, Role, Tick
+from mmo.errors import OperatorError
+from mmo.state.player import Player
+from mmo.wire import codec
+from mmo.wire.opcode import Op
+
+LINK_OPCODES = range(16, 100)
+RATES = ("hello", "login", "action", "hit", "list", "ping")
+
+
+class Route:
+    """How one opcode is served."""
+
+    __slots__ = (
+        "by", "call", "decode", "edge", "lane_field", "mutates", "name", "opcode", "parts",
+        "peers", "rate", "simple",
+    )  # fmt: skip
+
+    def __init__(self, opcode: int, by: str, name: str) -> None:
+        self.opcode = opcode
+        self.by = by
+        self.name = name
+        self.call: Callable[..., Any] = _never
+        self.decode = codec.decoder_of(opcode)
+        self.parts: tuple[str, ...] = ()  # of the player, handed over as keywords
+        self.mutates = False
+        self.edge: Edge | None = None
+        self.lane_field = ""
+        self.peers: tuple[str, ...] = ()
+        self.rate = ""
+        self.simple = False  # decided in line when its lane is open
+
+
+class TickRoute:
+    """One rule that runs on time."""
+
+    __slots__ = ("call", "every_ms", "name")
+
+    def __init__(self, call: Callable[[], Any], every_ms: int, name: str) -> None:
+        self.call = call
+        self.every_ms = every_ms
+        self.name = name
+
+
+class Table:
+    """All routes of a role by who may cause them."""
+
+    def __init__(self) -> None:
+        self.user: dict[int, Route] = {}
+        self.open: dict[int, Route] = {}
+        self.peer: dict[int, Route] = {}
+        self.node: dict[int, Route] = {}
+        self.ticks: list[TickRoute] = []
+
+    def of(self, by: str) -> dict[int, Route]:
+        """Routes of one origin."""
+        routes: dict[int, Route] = getattr(self, by)
+        return routes
+
+
+def build_table(
+    role: Role, states: Mapping[str, Any], env: Env, systems_package: str, edges_package: str
+) -> Table:
+    """Load the modules that `role` names and build its table. `states` are the volatile states by
+    name; `env` is the one environment that every call of this node receives."""
+    table = Table()
+    seen: dict[int, str] = {}
+    if role.token_types and not role.owns_players:
+        raise OperatorError("E0409", f"role {role.name} accepts tokens but may not own players")
+    for name in role.systems:
+        module = load_module(f"{systems_package}.{name}")
+        for function in _marked(module, "mmo_handler"):
+            _add_handler(table, seen, role, states, env, function)
+        for function in _marked(module, "mmo_tick"):
+            table.ticks.append(_tick(role, states, env, function))
+    for name in role.edges:
+        module = load_module(f"{edges_package}.{name}")
+        for function in _marked(module, "mmo_edge"):
+            _add_edge(table, seen, function)
+    return table
+
+
+def load_module(name: str) -> ModuleType:
+    """Import one module of the game by name."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as fault:
+        if fault.name is not None and name.startswith(fault.name):
+            raise OperatorError("E0401", f"there is no module {name}", "correct the role") from None
+        raise
+
+
+def _never(*arguments: Any) -> Any:
+    raise AssertionError("a route without a function was called")
+
+
+def _marked(module: ModuleType, mark: str) -> list[Callable[..., Any]]:
+    return [
+        value
+        for value in vars(module).values()
+        if hasattr(value, mark) and getattr(value, "__module__", "") == module.__name__
+    ]
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}.{function.__qualname__}"
+
+
+def _claim_opcode(seen: dict[int, str], opcode: int, name: str) -> None:
+    first = seen.setdefault(opcode, name)
+    if first != name:
+        raise OperatorError(
+            "E0402", f"opcode {opcode} is handled by {first} and by {name}", "keep one of them"
+        )
+    if codec.class_of(opcode) is None:
+        raise OperatorError("E0405", f"{name}: opcode {opcode} has no message", "declare it")
+
+
+def _add_handler(
+    table: Table,
+    seen: dict[int, str],
+    role: Role,
+    states: Mapping[str, Any],
+    env: Env,
+    function: Callable[..., Any],
+) -> None:
+    mark: Handler = function.mmo_handler  # type: ignore[attr-defined]
+    name = _name(function)
+    _claim_opcode(seen, mark.opcode, name)
+    _check_signature(function, name, mark.needs, has_message=True)
+    for need in mark.needs:
+        if need not in PLAYER_PARTS and need not in states:
+            raise OperatorError("E0404", f"{name} needs {need!r}, no part and no state here")
+    fields = {field.name for field in _fields(mark.opcode)}
+    if mark.mutates and "op" not in fields:
+        raise OperatorError("E0406", f"{name} mutates, but its message has no field `op`")
+    if mark.lane and mark.lane not in fields:
+        raise OperatorError("E0406", f"{name}: its message has no field {mark.lane!r} for a lane")
+    if (mark.by == "peer") != (mark.opcode in LINK_OPCODES) and mark.by != "node":
+        raise OperatorError("E0407", f"{name}: opcode {mark.opcode} cannot come by {mark.by}")
+    if mark.rate not in RATES:
+        raise OperatorError("E0408", f"{name}: no rate class {mark.rate!r}", ", ".join(RATES))
+    route = Route(mark.opcode, mark.by, name)
+    route.parts = tuple(need for need in mark.needs if need in PLAYER_PARTS)
+    route.call = _bind(function, mark.needs, route.parts, states, env)
+    route.mutates = mark.mutates
+    route.lane_field = mark.lane
+    route.peers = mark.peers
+    route.rate = mark.rate
+    route.simple = not mark.mutates and not mark.lane
+    table.of(mark.by)[mark.opcode] = route
+
+
+def _add_edge(table: Table, seen: dict[int, str], function: Callable[..., Any]) -> None:
+    mark: Edge = function.mmo_edge  # type: ignore[attr-defined]
+    name = _name(function)
+    _claim_opcode(seen, mark.opcode, name)
+    if (
+        not inspect.iscoroutinefunction(function)
+        or len(inspect.signature(function).parameters) != 3
+    ):
+        raise OperatorError("E0403", f"{name} must be `async (message, outside, sender)`")
+    if mark.by not in ("open", "user") or mark.rate not in RATES:
+        raise OperatorError("E0408", f"{name}: an edge is caused by a client, in a rate class")
+    route = Route(mark.opcode, mark.by, name)
+    route.call = function
+    route.edge = mark
+    route.rate = mark.rate
+    table.of(mark.by)[mark.opcode] = route
+
+
+def _tick(
+    role: Role, states: Mapping[str, Any], env: Env, function: Callable[..., Any]
+) -> TickRoute:
+    mark: Tick = function.mmo_tick  # type: ignore[attr-defined]
+    name = _name(function)
+    if mark.of not in states:
+        raise OperatorError("E0404", f"{name} ticks {mark.of!r}, which is no state of {role.name}")
+    if mark.every_ms < 1:
+        raise OperatorError("E0403", f"{name} ticks every {mark.every_ms} ms")
+    _check_signature(function, name, (), has_message=True)
+    state = states[mark.of]
+    return TickRoute(lambda: function(state, env=env), mark.every_ms, name)
+
+
+def _fields(opcode: int) -> tuple[Any, ...]:
+    return msgspec.structs.fields(codec.class_of(opcode))  # type: ignore[arg-type]
+
+
+def _check_signature(
+    function: Callable[..., Any], name: str, needs: tuple[str, ...], has_message: bool
+) -> None:
+    parameters = list(inspect.signature(function).parameters.values())
+    first = [p for p in parameters if p.kind is not inspect.Parameter.KEYWORD_ONLY]
+    keywords = {p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    wanted = {*needs, "env"}
+    if len(first) != int(has_message) or keywords != wanted:
+        raise OperatorError(
+            "E0403",
+            f"{name} takes {sorted(keywords)} by keyword after {len(first)} arguments",
+            f"def {function.__name__}(message, *, {', '.join([*needs, 'env'])})",
+        )
+    if inspect.iscoroutinefunction(function):
+        raise OperatorError("E0403", f"{name} is async; a rule is a plain function")
+
+
+def _bind(
+    function: Callable[..., Any],
+    needs: tuple[str, ...],
+    parts: tuple[str, ...],
+    states: Mapping[str, Any],
+    env: Env,
+) -> Callable[..., Any]:
+    """`call(message, player)`; the keywords that never change are bound once."""
+    fixed: dict[str, Any] = {name: states[name] for name in needs if name not in parts}
+    fixed["env"] = env
+    if not parts:
+
+        def call_without_player(message: Any, player: Player | None) -> Any:
+            return function(message, **fixed)
+
+        return call_without_player
+
+    def call(message: Any, player: Player | None) -> Any:
+        for part in parts:
+            fixed[part] = None if player is None else getattr(player, part)
+        return function(message, **fixed)
+
+    return call
+
+
+def is_entering(route: Route) -> bool:
+    """Whether this is the rule of an admitted player, which also runs without his parts."""
+    return route.opcode == Op.ENTER

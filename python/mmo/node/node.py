@@ -1,0 +1,287 @@
+"""One node: composed, started, drained, stopped.
+
+Owns the order of birth (lease, table, core, ports, admin, ready) and of death (draining, commits
+done, connections told, lease given back). Never serves a message itself. Composed by `cli run`,
+which hands in the role, the store, the content and a way to make the core.
+"""
+
+import asyncio
+import gc
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from mmo.contract import Role
+from mmo.errors import StoreError
+from mmo.node.admin import Admin
+from mmo.node.committer import Committer
+from mmo.node.core_table import core_fields
+from mmo.node.edges import Edges, Passwords
+from mmo.node.engine import Engine
+from mmo.node.handlers import build_table
+from mmo.node.intake import Intake
+from mmo.node.lanes import Lanes
+from mmo.node.lease import Lease
+from mmo.node.outcomes import Outcomes
+from mmo.node.peers import Peers
+from mmo.node.residents import Residents
+from mmo.node.router import Router
+from mmo.node.settings import NodeSettings
+from mmo.node.ticker import Ticker
+from mmo.node.timers import Timers
+from mmo.store import Store
+from mmo.wire.opcode import CloseReason
+
+if TYPE_CHECKING:
+    from mmo._core import NetCore
+
+EXIT_STOPPED, EXIT_CRASHED, EXIT_FENCED = 0, 1, 3
+LAG_SAMPLE_MS = 50
+IDLE_LOOK_MS = 10
+YOUNG_OBJECTS_MAX = 50_000  # allocations between looks of the garbage collector
+MakeCore = Callable[[int, Mapping[str, Any]], "NetCore"]
+
+
+def unix_ms() -> int:
+    """The clock of a node in production."""
+    return time.time_ns() // 1_000_000
+
+
+def monotonic_ms() -> int:
+    """The clock of its deadlines."""
+    return time.monotonic_ns() // 1_000_000
+
+
+def compose(
+    settings: NodeSettings,
+    role: Role,
+    store: Store,
+    content: Any,
+    *,
+    log: Any,
+    systems_package: str,
+    edges_package: str,
+    passwords: Passwords | None = None,
+    sign: Callable[..., str] | None = None,
+    roll: Callable[..., int] | None = None,
+    clock_ms: Callable[[], int] = unix_ms,
+    deadline_clock_ms: Callable[[], int] = monotonic_ms,
+) -> Engine:
+    """The machinery of one node without a core: table built, states made, nothing started."""
+    timers = Timers(deadline_clock_ms)
+    engine = Engine(settings, role, store, content, clock_ms, timers, log, sign, roll)
+    for name, make in role.states.items():
+        engine.states[name] = make(content, engine.env.node)
+    engine.table = build_table(role, engine.states, engine.env, systems_package, edges_package)
+    engine.router = Router(engine)
+    engine.lanes = Lanes(engine.router.perform)
+    engine.outcomes = Outcomes(engine)
+    engine.committer = Committer(engine)
+    engine.edges = Edges(engine, passwords)
+    engine.peers = Peers(engine)
+    engine.residents = Residents(engine)
+    return engine
+
+
+class Node:
+    """A composed engine with its life. `make_core(incarnation, fields)` returns a core that is not
+    started; `fields` are those settings that follow from the role (`core_table.core_fields`)."""
+
+    def __init__(self, engine: Engine, make_core: MakeCore, roles: tuple[str, ...]) -> None:
+        self.engine = engine
+        self.lease = Lease(engine)
+        self.ports: dict[str, int] = {}
+        self.is_ready = False
+        self._make_core = make_core
+        self._roles = roles
+        self._ended: asyncio.Future[int] | None = None
+        self._stopping = False
+        self._wake: asyncio.TimerHandle | None = None
+        answers = {
+            "status": self._status,
+            "stats": self._stats,
+            "stop": self._stop,
+            "fail": self._fail,
+        }
+        self._admin = Admin(engine.settings.admin_socket, answers)
+        self._intake: Intake | None = None
+
+    async def start(self) -> None:
+        """Take the lease, make and start the core, serve. Raises `OperatorError`, `CoreError`,
+        `StoreUnavailable`."""
+        engine, settings = self.engine, self.engine.settings
+        self._ended = asyncio.get_running_loop().create_future()
+        engine.on_crash = self._crashed
+        incarnation = await self.lease.take()
+        engine.change_view(incarnation=incarnation)
+        fields = core_fields(engine.role, engine.table, settings.number, self._roles)
+        engine.core = self._make_core(incarnation, fields)
+        self.ports = engine.core.start()
+        client_port = self.ports.get("client", 0)
+        engine.change_view(port=client_port)
+        await self.lease.announce(client_port, self.ports.get("link", 0))
+        self._intake = Intake(engine)
+        self._intake.start()
+        engine.peers.dial(await engine.store.leases())
+        timers = engine.timers
+        timers.every(settings.lease_renew_ms, self._renew)
+        timers.every(settings.sweep_ms, engine.residents.sweep)
+        timers.every(LAG_SAMPLE_MS, self._sample_lag)
+        Ticker(engine).start()
+        self._lag_due_ms = timers.now_ms() + LAG_SAMPLE_MS
+        timers.on_earlier = self._arm
+        self._arm()
+        if settings.admin_socket:
+            await self._admin.start()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(YOUNG_OBJECTS_MAX, 20, 50)
+        self.is_ready = True
+        engine.log.info(
+            "node ready", incarnation=incarnation, ports=self.ports, generation=settings.generation
+        )
+
+    async def run(self) -> int:
+        """Serve until stopped, fenced or crashed; returns the exit code. Call after `start`."""
+        assert self._ended is not None, "start first"
+        return await self._ended
+
+    def stop(self, grace_ms: int | None = None) -> None:
+        """Begin to drain; `run` returns 0 when all is flushed. Idempotent."""
+        if not self._stopping:
+            self._stopping = True
+            wait_ms = self.engine.settings.drain_ms if grace_ms is None else grace_ms
+            self.engine.spawn(self._drain(wait_ms, EXIT_STOPPED))
+
+    async def _drain(self, grace_ms: int, code: int) -> None:
+        """New players are turned away, what runs is finished, everyone is told, the lease is given
+        back."""
+        engine = self.engine
+        self.is_ready = False
+        engine.change_view(draining=True)
+        engine.log.info("node draining", grace_ms=grace_ms)
+        until_ms = engine.timers.now_ms() + grace_ms
+        await self._until_idle(until_ms)
+        engine.flush()
+        engine.core.begin_shutdown(max(1, until_ms - engine.timers.now_ms()))
+        try:
+            async with asyncio.timeout(grace_ms / 1_000 + 1):
+                await engine.residents.stopped.wait()
+        except TimeoutError:
+            engine.log.error("core did not stop in time")
+        try:
+            await engine.store.leave(engine.settings.number, self.lease.row.incarnation)
+        except StoreError:
+            engine.log.warning("lease not given back")
+        await self._end(code)
+
+    async def _until_idle(self, until_ms: int) -> None:
+        """Until no commit is on its way, or the time is over."""
+        idle = asyncio.Event()
+
+        def look() -> None:
+            late = self.engine.timers.now_ms() >= until_ms
+            if self.engine.committer.is_idle or late:
+                idle.set()
+            else:
+                self.engine.timers.after(IDLE_LOOK_MS, look)
+
+        look()
+        await idle.wait()
+
+    async def _end(self, code: int) -> None:
+        if self._intake is not None:
+            self._intake.stop()
+        if self._wake is not None:
+            self._wake.cancel()
+        self.engine.timers.on_earlier = None
+        await self._admin.stop()
+        self.engine.core.finish_shutdown()
+        self.engine.log.info("node ended", code=code)
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(code)
+
+    def _renew(self) -> None:
+        self.lease.renew()
+        if self.lease.is_lost and not self._stopping:
+            self._stopping = True
+            self.engine.spawn(self._fence())
+
+    async def _fence(self) -> None:
+        """The right to serve is lost: every client is told, nothing is flushed to the store."""
+        engine = self.engine
+        self.is_ready = False
+        for source in list(engine.sources.values()):
+            if not source.peer:
+                engine.close(source, CloseReason.NODE_FENCED)
+        engine.core.begin_shutdown(500)
+        try:
+            async with asyncio.timeout(1):
+                await engine.residents.stopped.wait()
+        except TimeoutError:
+            pass
+        await self._end(EXIT_FENCED)
+
+    def _crashed(self, fault: BaseException) -> None:
+        """A bug of the machinery: the process ends and is started again."""
+        self.engine.log.critical("node crashed", exc_info=fault)
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(EXIT_CRASHED)
+
+    def _arm(self) -> None:
+        """Wake the loop when the first timer is due."""
+        if self._wake is not None:
+            self._wake.cancel()
+        due_ms = self.engine.timers.next_due_ms()
+        if due_ms is not None:
+            wait_s = max(0, due_ms - self.engine.timers.now_ms()) / 1_000
+            self._wake = asyncio.get_running_loop().call_later(wait_s, self._due)
+
+    def _due(self) -> None:
+        try:
+            self.engine.now()
+            self.engine.timers.run_due()
+        except Exception as fault:
+            self._crashed(fault)
+            return
+        self._arm()
+
+    def _sample_lag(self) -> None:
+        now_ms = self.engine.timers.now_ms()
+        self.engine.metrics.sample("loop_lag_ms", max(0, now_ms - self._lag_due_ms))
+        self._lag_due_ms = now_ms + LAG_SAMPLE_MS
+
+    def _status(self, question: dict[str, Any]) -> dict[str, Any]:
+        engine, settings = self.engine, self.engine.settings
+
+        return {
+            "name": settings.name,
+            "number": settings.number,
+            "role": engine.role.name,
+            "pid": os.getpid(),
+            "ready": self.is_ready,
+            "generation": settings.generation,
+            "connections": engine.residents.connections,
+            "loop_lag_p99_ms": engine.metrics.samples["loop_lag_ms"].percentile(990),
+            "queue": engine.core.stats().get("inbound_waiting", 0),
+            "players": engine.residents.players,
+            "incarnation": self.lease.row.incarnation,
+            "ports": self.ports,
+            "links": engine.peers.numbers,
+            "store_away": engine.committer.is_out,
+            "waiting_line": len(engine.edges.line),
+        }
+
+    def _stats(self, question: dict[str, Any]) -> dict[str, Any]:
+        stats: dict[str, Any] = {f"core_{k}": v for k, v in self.engine.core.stats().items()}
+        stats.update(self.engine.metrics.report())
+        return stats
+
+    def _stop(self, question: dict[str, Any]) -> dict[str, Any]:
+        self.stop(int(question.get("grace_ms", self.engine.settings.drain_ms)))
+        return {"stopping": self.engine.settings.name}
+
+    def _fail(self, question: dict[str, Any]) -> dict[str, Any]:
+        self.engine.failpoints.arm(str(question["point"]), int(question.get("times", 1)))
+        return {"armed": question["point"]}

@@ -1,0 +1,252 @@
+"""Who is here: connections, owned players, and every way of leaving.
+
+Owns connections from OPENED to CLOSED, the grace time after a lost connection, eviction, and the
+sweep that finds what no notice told: newer sessions, places elsewhere, unclaimed grants. So no
+ghost lives longer than a sweep. Never decides a rule; tells rules by `Disconnected`. Called by the
+router, the committer and the node's timers.
+"""
+
+import asyncio
+from functools import partial
+from typing import Any
+
+from mmo.errors import StoreError
+from mmo.node.admission import Admission
+from mmo.node.engine import Engine
+from mmo.node.lanes import Job, Lane, Source
+from mmo.node.reloading import Reloading
+from mmo.state.player import Player
+from mmo.store import Seat
+from mmo.wire.messages.hunt import GrantClaim
+from mmo.wire.messages.session import Disconnected
+from mmo.wire.opcode import CloseReason, Code, Op
+
+SWEEP_USERS_MAX = 500
+SESSION_HOLDER_TYPE = "login+jwt"
+
+
+class Residents:
+    """One per node."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        admission, reloading = Admission(engine), Reloading(engine)
+        self.enter = admission.enter
+        self.claim_here = admission.claim_here
+        self.reload = reloading.reload
+        self.look_up = reloading.look_up
+        self.make_certain = reloading.make_certain
+        self._has_happened = reloading.has_happened
+        self.stopped = asyncio.Event()
+        # A center keeps the connection of a player that a channel owns; elsewhere place is all.
+        self._holds_sessions = SESSION_HOLDER_TYPE in engine.role.token_types
+        self._sweeping = False
+
+    @property
+    def connections(self) -> int:
+        """Client connections now."""
+        return sum(1 for source in self._engine.sources.values() if not source.peer)
+
+    @property
+    def players(self) -> int:
+        """Players that this node owns."""
+        return sum(1 for lane in self._engine.lanes.users.values() if lane.player is not None)
+
+    def opened(self, conn: int, body: bytes) -> None:
+        """A client connected from `address:port`."""
+        lane = Lane(conn)
+        source = Source(conn, self._engine.table.open, lane)
+        source.address = body.decode().rpartition(":")[0]
+        lane.source = source
+        self._engine.sources[conn] = source
+
+    def closed(self, source: Source, reason: int) -> None:
+        """A client connection ended; its player stays for the grace time."""
+        engine = self._engine
+        engine.sources.pop(source.conn, None)
+        source.gone = True
+        engine.edges.forget(source)
+        lane = source.lane
+        if lane.user and lane.source is source:
+            lane.source = None
+            self.begin_grace(lane, reason)
+        engine.metrics.count("connections_ended_total")
+
+    def detach(self, source: Source, reason: int) -> None:
+        """Close a connection that no longer speaks for its player."""
+        self._engine.close(source, reason)
+        source.gone = True
+
+    def step_back(self, source: Source) -> None:
+        """A claim could not be made: the connection is as before its token."""
+        source.user = 0
+        source.routes = self._engine.table.open
+        source.lane = Lane(source.conn)
+        source.lane.source = source
+
+    def epoch_of(self, lane: Lane) -> int:
+        """The session epoch under which the lane's connection entered."""
+        if lane.source is not None:
+            return lane.source.session_epoch
+        return lane.player.head.session_epoch if lane.player is not None else 0
+
+    def begin_grace(self, lane: Lane, reason: int) -> None:
+        """Tell the rules, and evict later unless a token of the same session comes first."""
+        engine = self._engine
+        engine.tell(lane, Disconnected(lane.user, int(reason)))
+        mark = lane.grace = object()
+        engine.timers.after(engine.settings.resume_grace_ms, partial(self._end_grace, lane, mark))
+
+    def _end_grace(self, lane: Lane, mark: object) -> None:
+        if lane.grace is mark:
+            self._engine.now()
+            self.evict(lane, CloseReason.PEER_CLOSED)
+            self._engine.turn()
+
+    def evict(self, lane: Lane, reason: int, was: Player | None = None) -> None:
+        """The player goes now: rules first, then his parts, in the order of his lane. `was`: the
+        player as the rules see him when he is fenced already."""
+        engine = self._engine
+        lane.grace = None
+        route = engine.table.node.get(int(Op.CLOSED))
+        if route is not None:
+            job = Job(route, message=Disconnected(lane.user, int(reason), evicted=True))
+            job.player = lane.player or was
+            engine.lanes.put(lane, job)
+        engine.lanes.put(lane, partial(self._drop, lane.player))
+        engine.metrics.count("players_evicted_total")
+
+    def _drop(self, player: Player | None, lane: Lane) -> None:
+        if lane.player is player:  # not claimed again meanwhile
+            lane.player = None
+            lane.stale = False
+
+    def dismiss(self, lane: Lane, reason: int, was: Player | None = None) -> None:
+        """Close the player's connection and evict him without grace."""
+        source = lane.source
+        if source is not None and reason:
+            lane.source = None
+            self.detach(source, reason)
+        self.evict(lane, reason, was)
+
+    def release(self, user: int) -> None:
+        """Another server owns the player now; his connection stays as a session."""
+        lane = self._engine.lanes.users.get(user)
+        if lane is not None and lane.player is not None:
+            self._engine.lanes.put(lane, partial(self._drop, lane.player))
+
+    def absent(self, lane: Lane, job: Job) -> None:
+        """A job needs parts of a player whom this node does not own."""
+        engine = self._engine
+        if job.earned is not None:
+            self.fenced(lane, job)
+        elif job.source is not None:
+            engine.refuse(job.source, job.seq, Code.WRONG_PLACE)
+        else:
+            engine.metrics.count("messages_of_absent_players_total")
+
+    def fenced(self, lane: Lane, job: Job) -> None:
+        """The store says that the player is owned elsewhere, or never was ours."""
+        engine = self._engine
+        engine.refuse(job.source, job.seq, Code.WRONG_PLACE)
+        if job.earned is not None:
+            engine.spawn(self._owe(lane, job))
+        if lane.player is not None:
+            player, lane.player, lane.stale = lane.player, None, False
+            engine.spawn(self._why_fenced(lane, player))
+
+    async def _owe(self, lane: Lane, job: Job) -> None:
+        """What a gone player earned becomes a grant, unless its commit happened after all."""
+        engine = self._engine
+        happened = False if job.certain else await self._has_happened(lane, job)
+        if happened is None:
+            engine.timers.after(
+                engine.settings.sweep_ms, lambda: engine.spawn(self._owe(lane, job))
+            )
+        elif happened:
+            engine.outcomes.spent(lane, job)
+        else:
+            engine.outcomes.owe(lane, job)
+
+    async def _why_fenced(self, lane: Lane, player: Player) -> None:
+        """A newer session closes the connection as taken, a move as moved."""
+        engine = self._engine
+        try:
+            swept = await engine.store.sweep([lane.user])
+        except StoreError:
+            engine.committer.went_out()
+            return  # the next sweep finds it: the lane still has its connection
+        engine.now()
+        for seat in swept.seats:
+            self._lost(lane, seat, player)
+        engine.turn()
+
+    def sweep(self) -> None:
+        """Compare all residents with their heads, unless a sweep still runs."""
+        if not self._sweeping and not self._engine.committer.is_out:
+            self._sweeping = True
+            self._engine.spawn(self._sweep())
+
+    async def _sweep(self) -> None:
+        engine = self._engine
+        users = [
+            user
+            for user, lane in engine.lanes.users.items()
+            if lane.player is not None or (lane.source is not None and lane.source.entered)
+        ]
+        try:
+            for first in range(0, len(users), SWEEP_USERS_MAX):
+                swept = await engine.store.sweep(users[first : first + SWEEP_USERS_MAX])
+                engine.now()
+                for seat in swept.seats:
+                    self._judge_seat(seat)
+                for grant in swept.grants:
+                    self._offer(grant)
+                engine.turn()
+        except StoreError:
+            engine.committer.went_out()
+        finally:
+            self._sweeping = False
+
+    def _judge_seat(self, seat: Seat) -> None:
+        lane = self._engine.lanes.users.get(seat.user)
+        if lane is None:
+            return
+        player = lane.player
+        epoch = player.head.session_epoch if player is not None else self.epoch_of(lane)
+        if player is not None:
+            moved = seat.place_epoch > player.head.place_epoch
+        else:
+            moved = not self._holds_sessions and seat.place_number != self._engine.settings.number
+        if seat.session_epoch > epoch or moved:
+            self._lost(lane, seat, player)
+
+    def _lost(self, lane: Lane, seat: Seat, player: Player | None) -> None:
+        """A seat read from the store is newer than what is here."""
+        engine = self._engine
+        here = lane.player
+        if here is not None and here.head.place_epoch >= seat.place_epoch:
+            return  # claimed again meanwhile
+        source = lane.source
+        epoch = source.session_epoch if source is not None else seat.session_epoch
+        if seat.session_epoch > epoch:
+            engine.metrics.count("sessions_taken_total")
+            self.dismiss(lane, CloseReason.SESSION_TAKEN, player)
+        elif self._holds_sessions and source is not None and seat.session_epoch == epoch:
+            self.release(lane.user)
+        else:
+            self.dismiss(lane, CloseReason.MOVED, player)
+
+    def _offer(self, grant: Any) -> None:
+        """An unclaimed grant becomes a message in its player's lane, once at a time."""
+        engine = self._engine
+        lane = engine.lanes.users.get(grant.user)
+        name = (grant.source_kind, grant.source_id)
+        if lane is None or lane.player is None or name in lane.player.grants_claimed:
+            return
+        if name in lane.grants:
+            return
+        message = GrantClaim(grant.user, grant.source_kind, grant.source_id, grant.bundle)
+        if engine.tell(lane, message):
+            lane.grants.add(name)
+            engine.lanes.put(lane, lambda lane: lane.grants.discard(name))
