@@ -24,8 +24,8 @@ class Verdict(IntEnum):
 
     COMMITTED = 1
     FENCED = 2  # the place epoch moved: another server owns the player
-    STALE = 3  # version moved, or this operation id is already recorded: load, look it up, decide again
-    LOCKED = 4  # another transaction holds the row now: put it into the next group, until your deadline
+    STALE = 3  # version moved or the operation id is recorded: load, look it up, decide again
+    LOCKED = 4  # another transaction holds the row now: into the next group, until your deadline
     GUILTY = 5  # its rows broke a constraint; nothing of it was written
 
 
@@ -84,9 +84,9 @@ class Store(Protocol):
 
     async def commit(self, group: Sequence[PlayerCommit]) -> list[Verdict]:
         """One grouped transaction in the five steps of design 6; at most one member a player. The
-        members' `player` objects are not changed here, and read again after the commit (for the cache)
-        once their `head.version` shows that the node applied it. Verdicts in the order of `group`.
-        A LOCKED member does not hold up the others: it comes back at once."""
+        members' `player` objects are not changed here, and read again after the commit (for the
+        cache) once their `head.version` shows that the node applied it. Verdicts in the order of
+        `group`. A LOCKED member does not hold up the others: it comes back at once."""
         ...
 
     async def write(self, row: Row) -> bool:
@@ -132,5 +132,36 @@ class Store(Protocol):
 
     async def online(self, user: int, state: str, number: int) -> None:
         """Best effort: publish the presence state of a player in Redis (`online`, `moving`,
-        `offline`)."""
+        `offline`); kept fresh by this store until `offline`. Returns at once and never fails."""
         ...
+
+    def stats(self) -> dict[str, float]:
+        """Counters and gauges by name: connections, waits, groups, verdicts, cache puts,
+        repairs."""
+        ...
+
+    async def close(self) -> None:
+        """Flush what waits for the cache (bounded), give the lease back, close all connections."""
+        ...
+
+
+async def open_store(settings: StoreSettings) -> Store:
+    """The real store. Opens one connection to prove the database answers and its schema fits; Redis
+    may be down. Raises `StoreUnavailable`, or `OperatorError` E0203 to E0205 (schema is not the one
+    this code was built for). Imports the drivers only here: the protocol stays light to import."""
+    from mmo.store.durable import DurableStore
+
+    return await DurableStore.open(settings)
+
+
+__all__ = [
+    "Claimed",
+    "LeaseRow",
+    "PlayerCommit",
+    "Seat",
+    "Store",
+    "StoreSettings",
+    "Sweep",
+    "Verdict",
+    "open_store",
+]

@@ -1,4 +1,5 @@
-"""What `open_store` is told: one flat struct, no defaults; every value comes from the configuration.
+"""What `open_store` is told: one flat struct, no defaults; every value comes from the
+configuration.
 
 Owns the field list only. Built by `cli` from the configuration and by tests.
 """

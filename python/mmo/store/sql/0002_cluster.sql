@@ -29,7 +29,8 @@ CREATE TABLE reward_grant (
     bundle          BLOB   NOT NULL,
     created_ms      BIGINT NOT NULL,
     claimed_version BIGINT NULL,
-    PRIMARY KEY (user_id, source_kind, source_id)
+    PRIMARY KEY (user_id, source_kind, source_id),
+    KEY unclaimed (user_id, claimed_version)
 ) ENGINE = InnoDB;
 
 -- A player whose snapshot in Redis may be older than his head; the relay repairs and removes it.

@@ -1,0 +1,172 @@
+"""The real store: MySQL decides, Redis repeats. Composes the parts and gives every call a deadline.
+
+Owns the life of the pool, the lease connection, the cache and the relay; holds no rule and no
+statement. Made by `open_store`; called by the node.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from types import TracebackType
+
+from mmo.contract import Credentials
+from mmo.errors import StoreUnavailable
+from mmo.state.change import Row
+from mmo.state.grant import Grant
+from mmo.state.place import Claim
+from mmo.state.player import OperationRecord, Player
+from mmo.store import Claimed, LeaseRow, PlayerCommit, Sweep, Verdict, loading, migrate, presence
+from mmo.store.leases import Leases
+from mmo.store.mysql_pool import MysqlPool
+from mmo.store.players import PlayerCommits
+from mmo.store.redis_cluster import RedisCache
+from mmo.store.relay import Relay
+from mmo.store.settings import StoreSettings
+
+
+class _Deadline:
+    """`async with`: a call that is not done in time ends as StoreUnavailable; its connection, in an
+    unknown state by then, is destroyed by the pool."""
+
+    __slots__ = ("_limit_s", "_timeout")
+
+    def __init__(self, limit_ms: int) -> None:
+        self._limit_s = limit_ms / 1_000
+        self._timeout = asyncio.timeout(self._limit_s)
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            await self._timeout.__aexit__(kind, error, trace)
+        except TimeoutError:
+            raise StoreUnavailable(f"the store did not answer in {self._limit_s:g} s") from None
+
+
+class DurableStore:
+    """Implements `mmo.store.Store` on MySQL (or MariaDB) and Redis Cluster."""
+
+    def __init__(self, settings: StoreSettings) -> None:
+        self._settings = settings
+        self.pool = MysqlPool(settings)
+        self.cache = RedisCache(settings)
+        self.relay = Relay(settings, self.pool, self.cache)
+        self._leases = Leases(settings)
+        self._commits = PlayerCommits(self.pool)
+
+    @classmethod
+    async def open(cls, settings: StoreSettings) -> "DurableStore":
+        """Prove the database answers with the schema of this code, then start the relay."""
+        store = cls(settings)
+        try:
+            async with store._deadline(), store.pool.take() as connection:
+                await migrate.check(connection)
+        except BaseException:
+            await store.pool.close()
+            raise
+        store.relay.start()
+        return store
+
+    async def commit(self, group: Sequence[PlayerCommit]) -> list[Verdict]:
+        """See `Store.commit`."""
+        async with self._deadline():
+            verdicts = await self._commits.commit(group)
+        for commit, verdict in zip(group, verdicts, strict=True):
+            if verdict is Verdict.COMMITTED:
+                self.relay.offer(commit.player, commit.player.head.version + 1)
+        return verdicts
+
+    async def write(self, row: Row) -> bool:
+        """See `Store.write`."""
+        async with self._deadline():
+            return await presence.write(self.pool, row)
+
+    async def claim(self, claim: Claim) -> Claimed | None:
+        """See `Store.claim`. The snapshot is asked for while the claim runs: it costs no time."""
+        reading = asyncio.get_running_loop().create_task(self.cache.read(claim.user))
+        try:
+            async with self._deadline():
+                outcome = await presence.retried(
+                    self.pool, lambda connection: presence.claim(connection, claim)
+                )
+                if outcome is None:
+                    return None
+                owned, previous = outcome
+                async with self.pool.take() as connection:
+                    if not owned:
+                        head = await loading.read_head(connection, claim.user)
+                        return None if head is None else Claimed(head, None, previous)
+                    player = await loading.read_player(connection, claim.user, await reading)
+        finally:
+            reading.cancel()
+        assert player is not None, "a claimed head has an account"
+        if player.head.session_epoch != claim.session_epoch:
+            return None  # a login came in between: it wins
+        return Claimed(player.head, player, previous)
+
+    async def load(self, user: int) -> Player | None:
+        """See `Store.load`."""
+        async with self._deadline(), self.pool.take() as connection:
+            return await loading.read_player(connection, user)
+
+    async def find_operation(self, user: int, epoch: int, counter: int) -> OperationRecord | None:
+        """See `Store.find_operation`."""
+        async with self._deadline(), self.pool.take() as connection:
+            return await loading.find_operation(connection, user, epoch, counter)
+
+    async def credentials(self, name: str) -> Credentials | None:
+        """See `Store.credentials`."""
+        async with self._deadline(), self.pool.take() as connection:
+            return await presence.credentials(connection, name)
+
+    async def sweep(self, users: Sequence[int]) -> Sweep:
+        """See `Store.sweep`."""
+        async with self._deadline(), self.pool.take() as connection:
+            return await presence.sweep(connection, users)
+
+    async def grant(self, grants: Sequence[Grant]) -> int:
+        """See `Store.grant`."""
+        async with self._deadline():
+            return await presence.grant(self.pool, grants)
+
+    async def lease(self, row: LeaseRow, lease_ms: int) -> int:
+        """See `Store.lease`."""
+        async with self._deadline():
+            return await self._leases.lease(row, lease_ms)
+
+    async def leave(self, number: int, incarnation: int) -> None:
+        """See `Store.leave`."""
+        async with self._deadline():
+            await self._leases.leave(number, incarnation)
+
+    async def leases(self) -> list[LeaseRow]:
+        """See `Store.leases`."""
+        async with self._deadline():
+            return await self._leases.leases()
+
+    async def online(self, user: int, state: str, number: int) -> None:
+        """See `Store.online`."""
+        self.relay.publish(user, state, number)
+
+    def stats(self) -> dict[str, float]:
+        """See `Store.stats`."""
+        commits = {f"commit_{name}": value for name, value in self._commits.counts.items()}
+        return self.pool.stats() | commits | self.cache.stats() | self.relay.stats()
+
+    async def close(self) -> None:
+        """See `Store.close`."""
+        await self.relay.close()
+        await self.cache.close()
+        with contextlib.suppress(StoreUnavailable):  # then the lease ends by itself
+            async with self._deadline():
+                await self._leases.close()
+        await self.pool.close()
+
+    def _deadline(self) -> _Deadline:
+        return _Deadline(self._settings.mysql_call_ms)
