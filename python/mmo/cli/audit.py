@@ -1,0 +1,77 @@
+"""`audit`: proves the books of the cluster of a home, while it runs.
+
+Owns the print and the exit code: 0 balanced, 1 a finding or nothing to check. The rules are in
+`ops.audit`. Called by the operator and by the proofs.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import typer
+
+from mmo.cli import terminal
+from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption, load
+from mmo.cli.rim import FAILED, OK
+from mmo.errors import OperatorError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from mmo.ops.audit import Report
+    from mmo.ops.audit_checks import Known
+    from mmo.store.settings import StoreSettings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the table."""
+    app.command()(audit)
+
+
+def audit(home: HomeOption = HOME, config: ConfigOption = None, json: JsonOption = False) -> int:
+    """Prove that nothing a player owns was lost, doubled or invented."""
+    from mmo.cli.compose import home_store_settings
+    from mmo.content import load_content
+    from mmo.ops.audit import known_of
+
+    effective = load(config, home).config
+    settings = home_store_settings(home, effective)
+    known = known_of(load_content(), (entry.number for entry in effective.nodes))
+    try:
+        report = asyncio.run(_asked(settings, known))
+    except StoreUnavailable as error:
+        raise OperatorError(
+            "E0214", f"the books cannot be read: {error}", "mmo-cluster status; mmo-cluster doctor"
+        ) from error
+    if json:
+        _print_json(report)
+    else:
+        _print(report)
+    return OK if report.balanced and not report.empty else FAILED
+
+
+async def _asked(settings: "StoreSettings", known: "Known") -> "Report":
+    from mmo.ops.audit import audit as ask
+    from mmo.store.mysql_pool import MysqlPool
+
+    async with MysqlPool(settings, connections_max=1) as pool:
+        return await ask(pool, known)
+
+
+def _print_json(report: "Report") -> None:
+    import msgspec
+
+    terminal.print_json(msgspec.to_builtins(report))
+
+
+def _print(report: "Report") -> None:
+    rows = [(name, f.minted, f.burned, f.held) for name, f in report.currencies.items()]
+    terminal.print_table(("currency", "minted", "burned", "held"), rows)
+    items = report.items
+    print(
+        f"\n{report.players} players, {report.ledger_lines} ledger lines, {items['live']} items of"
+        f" {items['codes']} codes, {items['log_lines']} log lines, {items['grants']} grants"
+    )
+    for finding in report.findings:
+        print(f"  {finding.check}: user {finding.user}: {finding.text}")
+    if report.empty:
+        print("nothing to check: no player yet")
+    else:
+        print("balanced" if report.balanced else f"NOT balanced: {len(report.findings)} findings")
