@@ -176,7 +176,7 @@ def tour(me: Hero, seconds: float) -> Walk[None]:
     if len(rows) < 2:
         me.meter.error(f"{me.name}: a tour needs two channel servers, the list has {len(rows)}")
         return
-    yield from hold_on(me, lambda: _settle(me))
+    yield from settle(me)
     first_server = me.game_number
     yield from refused(me, GAME, ChannelEnter(0), Code.CHANNEL_UNKNOWN)
     yield from refused(me, GAME, Hit(1), Code.NOT_IN_CHANNEL)
@@ -214,12 +214,17 @@ def register_again(me: Hero) -> Walk[None]:
 
 
 def hunter(me: Hero, seconds: float) -> Walk[None]:
-    """Arrive, hunt for `seconds`, leave the channel, come back once more to compare, log out."""
+    """Hunt for `seconds`."""
     yield from register(me)
     yield from arrive(me)
-    yield from hold_on(me, lambda: _settle(me))
+    yield from settle(me)
     until = me.clock() + seconds
-    yield from hunt_while(me, lambda: me.clock() < until)
+    yield from hunt_until_over(me, lambda: me.clock() < until)
+
+
+def hunt_until_over(me: Hero, goes_on: Callable[[], bool]) -> Walk[None]:
+    """Hunt while told to, leave the channel, come back once more to compare, log out."""
+    yield from hunt_while(me, goes_on)
     yield from hold_on(me, lambda: _leave(me))
     yield Drop(GAME)
     yield Drop(CENTER)
@@ -228,9 +233,13 @@ def hunter(me: Hero, seconds: float) -> Walk[None]:
     yield from log_out(me)
 
 
-def _settle(me: Hero) -> Walk[None]:
-    if me.game is None:
-        yield from move_somewhere(me)
+def settle(me: Hero) -> Walk[None]:
+    """From the center to any channel server with a seat."""
+    while me.game is None:
+        try:
+            yield from move_somewhere(me)
+        except Lost as lost:
+            yield from come_back(me, lost)
 
 
 def _leave(me: Hero) -> Walk[None]:

@@ -1,0 +1,16 @@
+"""Lengths of time as they are typed: `30s`, `2m`, `500ms`, `1h`. Owns that one form."""
+
+import re
+
+import typer
+
+_FORM = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h)?$")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+
+
+def seconds_of(text: str) -> float:
+    """Seconds in `text`; a bare number is seconds. Raises a usage error for anything else."""
+    match = _FORM.match(text.strip())
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is no length of time, such as 30s, 2m or 500ms")
+    return float(match[1]) * _SECONDS[match[2]]

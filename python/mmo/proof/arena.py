@@ -1,0 +1,143 @@
+"""The cluster under proof: started in a home of its own (or one that runs), asked, broken, stopped.
+
+Owns processes only through the product's own command line and control sockets, as an operator
+would. Judges nothing. Used by every proof.
+"""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from mmo.client.hero import Address
+from mmo.cluster import control
+from mmo.cluster.home import ClusterFile, Home
+from mmo.errors import OperatorError
+
+START_S = 120.0
+REPAIR_S = 30.0
+LOOK_EVERY_S = 0.05
+
+
+class Arena:
+    """A running cluster. `own`: made here, stopped and wiped at the end."""
+
+    def __init__(self, home: Path | None, overlay: str = "") -> None:
+        self.own = home is None
+        self._directory = Path(tempfile.mkdtemp(prefix="mmo-proof-")) if home is None else home
+        self.home = Home(self._directory / "home" if home is None else home)
+        self._config = self._directory / "proof.toml"
+        if self.own:
+            self._config.write_text(overlay, encoding="utf-8")
+
+    async def __aenter__(self) -> "Arena":
+        if self.own:
+            try:
+                await self.command("start", "--follow", str(os.getpid()), deadline_s=START_S)
+            except BaseException:
+                await self._end()
+                raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self.own:
+            await self._end()
+
+    async def _end(self) -> None:
+        try:
+            await self.command("stop", "--wipe", "--yes", deadline_s=60, accept=(0, 1, 3, 4))
+        finally:
+            shutil.rmtree(self._directory, ignore_errors=True)
+
+    async def command(
+        self, *words: str, deadline_s: float = 30, accept: tuple[int, ...] = (0,)
+    ) -> Any:
+        """Run one `mmo-cluster` command with `--json` and return what it printed. Raises
+        `OperatorError` E0790 when it ends with a code outside `accept`."""
+        home = ["--home", str(self.home.directory), "--json"]
+        config = ["--config", str(self._config)] if self.own and words[0] == "start" else []
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "mmo.cli", *words, *home, *config,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            async with asyncio.timeout(deadline_s):
+                out, err = await process.communicate()
+        except BaseException:
+            if process.returncode is None:
+                process.kill()
+            raise
+        if process.returncode not in accept:
+            said = (err or out).decode(errors="replace").strip()[-800:]
+            raise OperatorError("E0790", f"{words[0]} ended with {process.returncode}: {said}")
+        try:
+            return json.loads(out) if out.strip() else {}
+        except ValueError:
+            return {}
+
+    def file(self) -> ClusterFile:
+        """`cluster.json` as it is now. Raises `OperatorError` E0701 when there is none."""
+        file = self.home.read()
+        if file is None:
+            raise control.NotRunning(self.home.cluster_file)
+        return file
+
+    def addresses(self, role: str) -> list[Address]:
+        """Client addresses of all nodes of a role."""
+        nodes = self.file().nodes
+        return [("127.0.0.1", node.client_port) for node in nodes if node.role == role]
+
+    def open_ports(self) -> dict[str, Address]:
+        """Client address of every node that has a client port, by node name."""
+        return {
+            node.name: ("127.0.0.1", node.client_port)
+            for node in self.file().nodes
+            if node.client_port and node.role in ("login", "center", "channel", "raid")
+        }
+
+    async def status(self) -> dict[str, Any]:
+        """What `status --json` prints, asked of the supervisor directly."""
+        socket = self.home.socket("supervisor", self.file())
+        return await control.ask_async(socket, {"ask": "status"}, 2.0)
+
+    async def node(self, name: str) -> dict[str, Any]:
+        """The status row of one node."""
+        rows = (await self.status())["nodes"]
+        return next(dict(row) for row in rows if row["name"] == name)
+
+    async def stats(self, name: str) -> dict[str, Any]:
+        """All counters of one node."""
+        return await control.ask_async(self.home.socket(name, self.file()), {"ask": "stats"}, 2.0)
+
+    async def kill_node(self, name: str) -> int:
+        """kill -9 of a node's process; returns its pid."""
+        pid = int((await self.node(name))["pid"])
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    async def repaired_s(self, name: str, dead_pid: int) -> float | None:
+        """Seconds until the node is ready again under another pid; None when it is not."""
+        began = time.monotonic()
+        while time.monotonic() - began < REPAIR_S:
+            row = await self.node(name)
+            if row["ready"] and row["pid"] not in (0, dead_pid):
+                return time.monotonic() - began
+            await asyncio.sleep(LOOK_EVERY_S)
+        return None
+
+    async def ready_s(self) -> float | None:
+        """Seconds until the whole cluster, stores included, is ready; None when it is not."""
+        began = time.monotonic()
+        while time.monotonic() - began < REPAIR_S:
+            if (await self.status())["ready"]:
+                return time.monotonic() - began
+            await asyncio.sleep(LOOK_EVERY_S)
+        return None

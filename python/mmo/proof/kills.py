@@ -1,0 +1,158 @@
+"""Proofs with kill -9 under load: each kind of node, MySQL, a Redis primary; and Redis wiped.
+
+Owns the order of the blows. What must hold afterwards is `load.close_with`.
+"""
+
+import asyncio
+import time
+
+from mmo.proof.arena import Arena
+from mmo.proof.load import Hunters, close_with
+from mmo.proof.stores import Stores
+from mmo.proof.verdict import Trial
+
+AGREE_S = 30.0
+"""How long Redis may take to repeat MySQL after the last fault (two repair rounds and a
+failover)."""
+
+
+async def node_killed(arena: Arena, trial: Trial, short: bool) -> None:
+    """Kill -9 of each kind of node in turn under hunters: repaired, nothing acknowledged lost."""
+    hunters = Hunters(arena, 12 if short else 50, seed=41)
+    try:
+        await hunters.begin()
+        nodes = arena.file().nodes
+        kinds: dict[str, str] = {}
+        for node in nodes:
+            kinds.setdefault(node.role, node.name)
+        victims = [kinds[role] for role in ("channel", "center", "login") if role in kinds]
+        if not short:
+            victims += [name for role, name in kinds.items() if name not in victims]
+            victims += [n.name for n in nodes if n.role == "channel" and n.name not in victims]
+        repairs = []
+        for name in victims:
+            took = await _kill_one(arena, trial, hunters, name)
+            if took is not None:
+                repairs.append(took)
+        trial.figure("nodes_killed", len(victims))
+        trial.figure("repair_s_max", round(max(repairs, default=0), 2))
+        await close_with(arena, trial, hunters)
+    finally:
+        await hunters.abandon()
+
+
+async def _kill_one(arena: Arena, trial: Trial, hunters: Hunters, name: str) -> float | None:
+    pid = await arena.kill_node(name)
+    took = await arena.repaired_s(name, pid)
+    if not trial.expect(took is not None, f"{name} was not repaired after kill -9"):
+        return None
+    try:
+        going = await hunters.progress(len(hunters.heroes))
+    except TimeoutError as late:
+        trial.found(f"after {name} was killed the hunt did not go on: {late}")
+        return took
+    trial.tried(
+        f"kill -9 {name} (pid {pid}): ready again after {took:.1f} s, "
+        f"{len(hunters.heroes)} more kills {going:.1f} s later"
+    )
+    return took
+
+
+async def mysql_killed(arena: Arena, trial: Trial, short: bool) -> None:
+    """Kill -9 of the database under hunters: combat goes on, nothing acknowledged is lost."""
+    hunters = Hunters(arena, 10 if short else 40, seed=42)
+    try:
+        await hunters.begin()
+        repairs = []
+        for round_number in range(1 if short else 4):
+            pid = arena.file().processes["mysql"].pid
+            hits = hunters.hits
+            await arena.command("kill", "mysql")
+            during = await _hits_while_down(arena, hunters, pid, hits)
+            took = await arena.ready_s()
+            if not trial.expect(took is not None, "the database was not repaired"):
+                break
+            repairs.append(took or 0.0)
+            try:
+                going = await hunters.progress(len(hunters.heroes))
+            except TimeoutError as late:
+                trial.found(f"rewards did not go on after the database came back: {late}")
+                break
+            trial.tried(
+                f"kill -9 mysql, round {round_number + 1}: {during} blows were answered while it "
+                f"was away, all ready {took or 0:.1f} s later, rewards went on after {going:.1f} s"
+            )
+            trial.expect(during > 0, "no blow was answered while the database was away")
+        trial.figure("repair_s_max", round(max(repairs, default=0), 2))
+        await close_with(arena, trial, hunters)
+    finally:
+        await hunters.abandon()
+
+
+async def _hits_while_down(arena: Arena, hunters: Hunters, pid: int, hits: int) -> int:
+    """Blows answered until another database process runs."""
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        process = arena.file().processes.get("mysql")
+        if process is not None and process.pid not in (0, pid):
+            break
+        await asyncio.sleep(0.02)
+    return hunters.hits - hits
+
+
+async def redis_primary_killed(arena: Arena, trial: Trial, short: bool) -> None:
+    """Kill -9 of Redis primaries under hunters: slower reads at most, then Redis agrees again."""
+    hunters = Hunters(arena, 10 if short else 40, seed=43)
+    try:
+        await hunters.begin()
+        stores = Stores(arena)
+        for round_number in range(1 if short else 3):
+            primaries = await asyncio.to_thread(stores.primaries)
+            if not trial.expect(len(primaries) >= 3, f"{len(primaries)} Redis primaries serve"):
+                break
+            name = f"redis-{primaries[round_number % len(primaries)] + 1}"
+            await arena.command("kill", name)
+            if not await _goes_on(trial, hunters, name):
+                break
+            took = await arena.ready_s()
+            trial.expect(took is not None, f"{name} was not repaired")
+        await _close_and_agree(arena, trial, hunters, stores)
+    finally:
+        await hunters.abandon()
+
+
+async def redis_wiped(arena: Arena, trial: Trial, short: bool) -> None:
+    """FLUSHALL on every primary in the middle of the hunt, again and again: nothing is missed."""
+    hunters = Hunters(arena, 10 if short else 40, seed=44)
+    try:
+        await hunters.begin()
+        stores = Stores(arena)
+        for _ in range(2 if short else 6):
+            wiped = await asyncio.to_thread(stores.wipe)
+            trial.expect(wiped >= 3, f"only {wiped} primaries were wiped")
+            if not await _goes_on(trial, hunters, f"a wipe of {wiped} primaries"):
+                break
+        await _close_and_agree(arena, trial, hunters, stores)
+    finally:
+        await hunters.abandon()
+
+
+async def _goes_on(trial: Trial, hunters: Hunters, what: str) -> bool:
+    try:
+        going = await hunters.progress(2 * len(hunters.heroes))
+    except TimeoutError as late:
+        trial.found(f"after {what} the hunt did not go on: {late}")
+        return False
+    trial.tried(f"{what}: {2 * len(hunters.heroes)} more kills in {going:.1f} s")
+    return True
+
+
+async def _close_and_agree(arena: Arena, trial: Trial, hunters: Hunters, stores: Stores) -> None:
+    await close_with(arena, trial, hunters)
+    users = [me.user for me in hunters.heroes]
+    for text in await asyncio.to_thread(stores.disagreements, users, AGREE_S):
+        trial.found(text)
+    cached = await asyncio.to_thread(stores.snapshots, users)
+    trial.expect(bool(cached), "Redis holds no snapshot of any hunter, so nothing was compared")
+    trial.tried(f"{len(cached)} of {len(users)} snapshots in Redis carry the version of MySQL")
+    trial.figure("snapshots_compared", len(cached))

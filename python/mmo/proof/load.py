@@ -1,0 +1,161 @@
+"""Hunters that play while something is broken, and what must be true when they are done.
+
+Owns the fleet of a proof and the three closing checks: the bots' own records, the audit, no ghosts.
+"""
+
+import asyncio
+import time
+
+from mmo.client.aio import walk_alone
+from mmo.client.fleet import Fleet, muster, sail
+from mmo.client.hero import Hero, Policy
+from mmo.client.journeys import Journey, hunt_until_over, settle
+from mmo.client.meter import Meter
+from mmo.client.session import arrive, log_out, register, servers
+from mmo.client.steps import Walk
+from mmo.proof.arena import LOOK_EVERY_S, Arena
+from mmo.proof.verdict import Trial
+from mmo.wire.messages.presence import ServerRow
+
+ENOUGH_KILLS = 3
+"""A hunter that told fewer kills has proved nothing about what it owns."""
+
+FAULT_POLICY = Policy(answer_ms=8_000, patience_ms=45_000, faults=True)
+
+
+class Hunters:
+    """A fleet that hunts until it is told to stop. Counts go on through every fault."""
+
+    def __init__(self, arena: Arena, count: int, seed: int) -> None:
+        self.meter = Meter()
+        self.heroes = muster(arena.addresses("login"), count, seed, self.meter, FAULT_POLICY)
+        self._hunting = True
+        self._task: asyncio.Task[Fleet] | None = None
+
+    def _walk(self, me: Hero, _: float) -> Walk[None]:
+        yield from register(me)
+        yield from arrive(me)
+        yield from settle(me)
+        yield from hunt_until_over(me, lambda: self._hunting)
+
+    async def begin(self) -> None:
+        """Start all and return when every one of them told its first kill."""
+        journey = Journey("hunters", "hunt until told to stop", self._walk, lambda _: 20)
+        self._task = asyncio.create_task(sail(self.heroes, [journey], 0, spread_s=1))
+        await self.until(lambda: all(me.record.kills for me in self.heroes), "a first kill each")
+
+    async def until(self, holds: object, what: str, within_s: float = 60) -> float:
+        """Wait until `holds()`; returns the seconds it took. Raises `TimeoutError`."""
+        assert callable(holds) and self._task is not None
+        began = time.monotonic()
+        while not holds():
+            if self._task.done():
+                self._task.result()
+                raise TimeoutError(f"the hunters ended before {what}: {self.meter.findings[:5]}")
+            if time.monotonic() - began > within_s:
+                raise TimeoutError(f"not within {within_s} s: {what}")
+            await asyncio.sleep(LOOK_EVERY_S)
+        return time.monotonic() - began
+
+    @property
+    def hits(self) -> int:
+        """Blows that were answered."""
+        return self.meter.by_kind.get("Hit", 0)
+
+    @property
+    def kills(self) -> int:
+        """Rewards that were told, each after its commit."""
+        return sum(me.record.kills for me in self.heroes)
+
+    async def progress(self, kills: int, within_s: float = 60) -> float:
+        """Wait for so many more rewards; returns the seconds it took."""
+        target = self.kills + kills
+        return await self.until(lambda: self.kills >= target, f"{kills} more kills", within_s)
+
+    async def end(self) -> Fleet:
+        """Tell all to stop, to come back once more and compare."""
+        self._hunting = False
+        assert self._task is not None
+        return await self._task
+
+    async def abandon(self) -> None:
+        """Cut them off where they are."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+
+async def close_with(arena: Arena, trial: Trial, hunters: Hunters) -> None:
+    """End the hunt, then: every record agrees, the books balance, nobody is left behind."""
+    fleet = await hunters.end()
+    for text in fleet.meter.findings:
+        trial.found(f"bot {text}")
+    trial.expect(not fleet.meter.errors, f"{fleet.meter.errors} errors of bots")
+    idle = [me.name for me in hunters.heroes if me.record.kills < ENOUGH_KILLS]
+    trial.expect(not idle, f"{len(idle)} hunters told fewer than {ENOUGH_KILLS} kills: {idle[:3]}")
+    exact = sum(me.record.loose == 0 for me in hunters.heroes)
+    trial.tried(
+        f"{len(hunters.heroes)} hunters logged in again and compared: {hunters.kills} kills were "
+        f"acknowledged, {exact} records exact, {len(hunters.heroes) - exact} as lower bound"
+    )
+    summary = fleet.summary
+    trial.figure("actions", summary.actions)
+    trial.figure("kills_acknowledged", hunters.kills)
+    trial.figure("connections_lost", fleet.meter.lost)
+    trial.figure("retries", fleet.meter.retries)
+    trial.figure("p50_ms", summary.p50_ms)
+    trial.figure("p99_ms", summary.p99_ms)
+    await books_balance(arena, trial, len(hunters.heroes))
+    await nobody_is_left(arena, trial)
+
+
+async def books_balance(arena: Arena, trial: Trial, players_min: int) -> None:
+    """The audit finds nothing wrong over at least so many players."""
+    told = await arena.command("audit", deadline_s=120, accept=(0, 1))
+    trial.tried(
+        f"audit: {told.get('players')} players, {told.get('ledger_lines')} ledger lines, "
+        f"{told.get('items')} items"
+    )
+    trial.expect(bool(told.get("balanced")), "the books do not balance")
+    for finding in told.get("findings", ["the audit printed nothing"]):
+        trial.found(f"audit: {finding}")
+    players = int(told.get("players") or 0)
+    trial.expect(players >= players_min, f"the audit saw {players} of {players_min} players")
+    trial.expect(bool(told.get("ledger_lines")), "the audit saw no ledger line")
+    trial.figure("audit_players", players)
+
+
+def _look_around(me: Hero) -> Walk[list[ServerRow]]:
+    rows = yield from servers(me)
+    return rows
+
+
+async def nobody_is_left(arena: Arena, trial: Trial, within_s: float = 30) -> None:
+    """Every seat is free and every client connection gone, within the grace times."""
+    meter = Meter()
+    observer = muster(arena.addresses("login"), 1, 0, meter)[0]
+
+    def look() -> Walk[list[ServerRow]]:
+        yield from arrive(observer)
+        rows = yield from _look_around(observer)
+        yield from log_out(observer)
+        return rows
+
+    await walk_alone(lambda: register(observer), "127.240.0.1")
+    began = time.monotonic()
+    while True:
+        rows = await walk_alone(look, "127.240.0.1")
+        seats = {row.name: row.users for row in rows if row.users}
+        nodes = (await arena.status())["nodes"]
+        held = {row["name"]: row["connections"] for row in nodes if row["connections"]}
+        if not seats and not held:
+            break
+        if time.monotonic() - began > within_s:
+            trial.expect(not seats, f"seats are still taken after {within_s} s: {seats}")
+            trial.expect(not held, f"connections are still counted after {within_s} s: {held}")
+            return
+        await asyncio.sleep(0.5)
+    took = time.monotonic() - began
+    trial.expect(True, "")
+    trial.tried(f"no seat and no connection is left ({took:.1f} s after the last bot)")
+    trial.figure("ghosts_gone_s", round(took, 2))

@@ -1,0 +1,140 @@
+"""The list of proofs: each promise of the product by name, with what runs it.
+
+Owns the list and the frame around a run: a cluster of its own, the verdict, the raw file. Called by
+the `prove` command and by cluster tests.
+"""
+
+import importlib
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+
+from mmo.cluster import control
+from mmo.errors import MmoError
+from mmo.proof.arena import Arena
+from mmo.proof.verdict import Trial, Verdict
+
+Run = Callable[[Arena, Trial, bool], Awaitable[None]]
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """One promise. `module` and `function` run it; `overlay` is the configuration of its
+    cluster."""
+
+    name: str
+    promise: str
+    module: str
+    function: str
+    overlay: str = ""
+
+    def run(self) -> Run:
+        """The function, imported when it is needed."""
+        found: Run = getattr(importlib.import_module(self.module), self.function)
+        return found
+
+
+QUICK_LIMITS = """
+[net]
+prove_ms = 3000
+frame_ms = 3000
+open_ms = 6000
+"""
+"""Slow and half-open connections are given up sooner, so that a proof of it takes seconds."""
+
+PROOFS = (
+    Proof(
+        "node-killed",
+        "kill -9 of each kind of node under hunters: the supervisor repairs it, nothing "
+        "acknowledged is lost, the books balance, the bots' own records agree",
+        "mmo.proof.kills",
+        "node_killed",
+    ),
+    Proof(
+        "mysql-killed",
+        "kill -9 of the database under hunters: combat goes on, rewards follow, nothing is lost",
+        "mmo.proof.kills",
+        "mysql_killed",
+    ),
+    Proof(
+        "redis-primary-killed",
+        "kill -9 of Redis primaries under hunters: players notice nothing, Redis agrees again",
+        "mmo.proof.kills",
+        "redis_primary_killed",
+    ),
+    Proof(
+        "redis-wiped",
+        "FLUSHALL on every primary in the middle: nothing is decided from Redis, nothing is lost",
+        "mmo.proof.kills",
+        "redis_wiped",
+    ),
+    Proof(
+        "two-logins",
+        "two logins of one account at the same moment: exactly one plays",
+        "mmo.proof.logins",
+        "two_logins",
+    ),
+    Proof(
+        "hostile-client",
+        "every kind of bad input at every client port: a clear refusal or a counted close, the "
+        "honest player beside it notices nothing",
+        "mmo.proof.hostile",
+        "hostile_client",
+        QUICK_LIMITS,
+    ),
+    Proof(
+        "disconnects",
+        "vanishing in any state leaves no ghost, no count, no seat, no token",
+        "mmo.proof.departures",
+        "disconnects",
+    ),
+)
+
+
+def proofs() -> dict[str, Proof]:
+    """Every proof by name."""
+    return {proof.name: proof for proof in PROOFS}
+
+
+async def prove(
+    proof: Proof,
+    *,
+    home: Path | None,
+    short: bool,
+    say: Callable[[str], None],
+    out: Path | None = None,
+) -> Verdict:
+    """Run one proof on a cluster of its own, or on the one of `home`. Whatever interrupts it is a
+    finding. With `out` the verdict is also written there as `prove-NAME.json`."""
+    trial = Trial(proof.name, say)
+    began = time.monotonic()
+    try:
+        async with Arena(home, proof.overlay) as arena:
+            trial.figure("start_s", round(time.monotonic() - began, 2))
+            await proof.run()(arena, trial, short)
+    except control.NotRunning:
+        raise
+    except (MmoError, TimeoutError, OSError, AssertionError, BaseExceptionGroup) as fault:
+        trial.found(f"the proof was interrupted: {_told(fault)}")
+    trial.figure("took_s", round(time.monotonic() - began, 1))
+    verdict = trial.verdict()
+    if out is not None:
+        keep(verdict, out)
+    return verdict
+
+
+def _told(fault: BaseException) -> str:
+    """The first real fault, whatever task group wrapped it."""
+    while isinstance(fault, BaseExceptionGroup):
+        fault = fault.exceptions[0]
+    if isinstance(fault, KeyboardInterrupt | SystemExit):
+        raise fault
+    return f"{type(fault).__name__}: {fault}"
+
+
+def keep(verdict: Verdict, directory: Path) -> None:
+    """Write the raw verdict to `directory/prove-NAME.json`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    text = msgspec.json.format(msgspec.json.encode(verdict), indent=2)
+    (directory / f"prove-{verdict.name}.json").write_bytes(text + b"\n")

@@ -1,0 +1,112 @@
+"""What the two stores hold, read by drivers of its own: does Redis repeat what MySQL decided?
+
+Owns two questions and no answer of the product's own code: statements and key names are written out
+here on purpose. Blocking; called in a thread.
+"""
+
+import time
+from typing import Any
+
+import mysql.connector
+import redis
+
+from mmo.proof.arena import Arena
+
+
+class Stores:
+    """Both stores of an arena, as its operator reaches them."""
+
+    def __init__(self, arena: Arena) -> None:
+        file = arena.file()
+        secrets = arena.home.secrets
+        self._socket = file.mysql_socket
+        self._password = (secrets / "mysql").read_text().strip()
+        self._redis_password = (secrets / "redis").read_text().strip()
+        self.redis_addresses = [_address(text) for text in file.redis_nodes]
+
+    def heads(self) -> dict[int, int]:
+        """Version of every player, from MySQL."""
+        connection: Any = mysql.connector.connect(
+            unix_socket=self._socket,
+            user="mmo",
+            password=self._password,
+            database="mmo",
+            use_pure=True,
+        )
+        try:
+            cursor = connection.cursor()
+            cursor.execute("SELECT user_id, version FROM player_head")
+            return {int(user): int(version) for user, version in cursor.fetchall()}
+        finally:
+            connection.close()
+
+    def _cluster(self) -> Any:
+        node: Any = redis.cluster.ClusterNode  # untyped in redis-py
+        nodes = [node(host, port) for host, port in self.redis_addresses]
+        return redis.RedisCluster(
+            startup_nodes=nodes, password=self._redis_password, socket_timeout=2.0
+        )
+
+    def snapshots(self, users: list[int]) -> dict[int, int]:
+        """Version of every snapshot that Redis holds of these players."""
+        cluster = self._cluster()
+        try:
+            found = {}
+            for user in users:
+                version = cluster.hget(f"{{u:{user}}}:snap", "version")
+                if version is not None:
+                    found[user] = int(version)
+            return found
+        finally:
+            cluster.close()
+
+    def primaries(self) -> list[int]:
+        """Places in the list of servers (from 0) that are primaries now."""
+        found = []
+        for place, (host, port) in enumerate(self.redis_addresses):
+            client: Any = redis.Redis(host, port, password=self._redis_password, socket_timeout=2.0)
+            try:
+                if client.role()[0] in (b"master", "master"):
+                    found.append(place)
+            except redis.RedisError:
+                continue  # dead or loading: no primary now
+            finally:
+                client.close()
+        return found
+
+    def wipe(self) -> int:
+        """FLUSHALL on every primary; returns how many took it."""
+        wiped = 0
+        for place in self.primaries():
+            host, port = self.redis_addresses[place]
+            client: Any = redis.Redis(host, port, password=self._redis_password, socket_timeout=2.0)
+            try:
+                client.flushall()
+                wiped += 1
+            finally:
+                client.close()
+        return wiped
+
+    def disagreements(self, users: list[int], within_s: float) -> list[str]:
+        """Players whose snapshot is ahead of MySQL (at once), or still behind after `within_s`."""
+        until = time.monotonic() + within_s
+        while True:
+            cached = self.snapshots(users)
+            heads = self.heads()
+            ahead = [u for u, version in cached.items() if version > heads.get(u, -1)]
+            behind = [u for u, version in cached.items() if version < heads[u]]
+            if ahead:
+                return [f"Redis is ahead of MySQL for player {user}" for user in ahead]
+            if not behind:
+                return []
+            if time.monotonic() > until:
+                return [
+                    f"Redis holds version {cached[u]} of player {u}, MySQL {heads[u]}"
+                    for u in behind
+                ]
+            time.sleep(0.2)
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host, int(port)
