@@ -321,8 +321,9 @@ impl Settings {
             )?;
         }
         for (_, number) in &self.link_opcodes {
-            // Below are lifecycle and the link's own opcodes, which the core reads itself.
-            let free = *number > opcode::LINK_PONG;
+            // Lifecycle and the handshake's opcodes are read by the core itself.
+            let own = opcode::LINK_HELLO..=opcode::LINK_LAST;
+            let free = *number >= opcode::LINK_FIRST && !own.contains(number);
             need(
                 free,
                 "link_opcodes",

@@ -327,7 +327,7 @@ fn judge_link(rules: &GateRules, role: u16, number: u16) -> Verdict {
 #[cold]
 fn refusal(rules: &GateRules, rule: OpcodeRule, number: u16) -> CloseReason {
     let is_enter = number == opcode::ENTER && rules.tokens.takes_tokens();
-    let is_link = (opcode::LINK_HELLO..=opcode::LINK_LAST).contains(&number)
+    let is_link = (opcode::LINK_FIRST..=opcode::LINK_LAST).contains(&number)
         || rules
             .link_opcodes
             .iter()

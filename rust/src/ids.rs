@@ -59,20 +59,22 @@ pub mod opcode {
     /// The core has stopped; the last event.
     pub const STOPPED: u16 = 5;
     /// Link handshake, dialler to acceptor: who I am, whom I want, my nonce.
-    pub const LINK_HELLO: u16 = 16;
+    pub const LINK_HELLO: u16 = 90;
     /// Link handshake, acceptor to dialler: who I am, my nonce, my proof.
-    pub const LINK_CHALLENGE: u16 = 17;
+    pub const LINK_CHALLENGE: u16 = 91;
     /// Link handshake, dialler to acceptor: my proof.
-    pub const LINK_PROOF: u16 = 18;
+    pub const LINK_PROOF: u16 = 92;
     /// Link handshake, acceptor to dialler: the link stands.
-    pub const LINK_READY: u16 = 19;
+    pub const LINK_READY: u16 = 93;
     /// Link handshake, either way: no link, with the close reason.
-    pub const LINK_REFUSED: u16 = 20;
+    pub const LINK_REFUSED: u16 = 94;
     /// Heartbeat on a link; answered by [`LINK_PONG`].
-    pub const LINK_PING: u16 = 21;
+    pub const LINK_PING: u16 = 95;
     /// Answer to [`LINK_PING`].
-    pub const LINK_PONG: u16 = 22;
-    /// Highest opcode that belongs to links; the lowest is [`LINK_HELLO`].
+    pub const LINK_PONG: u16 = 96;
+    /// Lowest opcode that belongs to links; from [`LINK_HELLO`] on they are the core's own.
+    pub const LINK_FIRST: u16 = 16;
+    /// Highest opcode that belongs to links.
     pub const LINK_LAST: u16 = 99;
     /// To a client before its connection is closed: MessagePack array `[reason]`.
     pub const CLOSING: u16 = 103;

@@ -390,15 +390,12 @@ impl Net {
 
     pub(super) fn give_back_ring(&self, ring: Ring) {
         let mut rings = self.rings.borrow_mut();
-        // A link's ring has a size of its own and no pool.
-        if ring.bytes() == rings.ring_bytes() {
-            let was_empty = !rings.has_one();
-            rings.give_back(ring);
-            self.stats().rings_lent.set(rings.lent() as u64);
-            if was_empty {
-                drop(rings);
-                self.wake_readers();
-            }
+        let was_empty = !rings.has_one();
+        rings.give_back(ring);
+        self.stats().rings_lent.set(rings.lent() as u64);
+        drop(rings);
+        if was_empty {
+            self.wake_readers();
         }
     }
 

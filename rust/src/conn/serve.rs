@@ -48,7 +48,7 @@ pub async fn serve(net: Rc<Net>, connection: Rc<Connection>, stream: Stream, ear
     };
     poll_fn(|context| task.poll(context)).await;
     task.drop_ring();
-    let lingers = !task.connection.broken.get();
+    let lingers = !task.connection.broken.get() && !task.connection.is_link();
     drop(task.connection.writer.borrow_mut().take());
     task.net.end(&task.connection);
     if lingers {
@@ -194,7 +194,7 @@ impl Serving {
         let (used, step) = self.judge_all(ring.readable());
         ring.consume(used);
         if ring.is_empty() {
-            self.net.give_back_ring(ring);
+            self.give_back(ring);
         } else {
             self.ring = Some(ring);
         }
@@ -220,6 +220,16 @@ impl Serving {
         }
     }
 
+    fn outbox_bytes_max(&self) -> usize {
+        let settings = &self.net.settings;
+        let is_link = self.connection.is_link();
+        (if is_link {
+            settings.link_outbox_bytes_max
+        } else {
+            settings.outbox_bytes_max
+        }) as usize
+    }
+
     fn take_ring(&self) -> Option<Ring> {
         if self.connection.is_link() {
             return Some(Ring::new(self.ring_bytes()));
@@ -232,6 +242,13 @@ impl Serving {
 
     fn drop_ring(&mut self) {
         if let Some(ring) = self.ring.take() {
+            self.give_back(ring);
+        }
+    }
+
+    /// A link's ring is of a size of its own and comes from no pool.
+    fn give_back(&self, ring: Ring) {
+        if !self.connection.is_link() {
             self.net.give_back_ring(ring);
         }
     }
@@ -263,7 +280,7 @@ impl Serving {
                 Verdict::Echo(reply) => {
                     net.stats().echoed_messages_total.add(1);
                     self.connection.add_own(net, reply, next.seq, next.body);
-                    if self.connection.waiting() > net.settings.outbox_bytes_max as usize {
+                    if self.connection.waiting() > self.outbox_bytes_max() {
                         break Step::Close(CloseReason::SlowConsumer);
                     }
                 }
