@@ -101,16 +101,18 @@ def test_the_settings_of_the_core_are_one_list_on_both_sides() -> None:
 def uncommented(text: str) -> list[str]:
     """Keys of a TOML text with neither a comment at their end nor one above them, unless
     the same key was explained before (rows of an array of tables)."""
-    found, told, once_told = [], False, set[str]()
+    found, told, section, explained = [], False, "", set[tuple[str, str]]()
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             told = False
         elif line.lstrip().startswith("#"):
             told = True
+        elif line.startswith("["):
+            section, told = line.split("#")[0].strip(), False
         elif key := re.match(r"[A-Za-z_][\w-]*(?=\s*=)", line):
             if told or "#" in line:
-                once_told.add(key[0])
-            elif key[0] not in once_told:
+                explained.add((section, key[0]))
+            elif (section, key[0]) not in explained:
                 found.append(f"{number}: {line}")
     return found
 
@@ -123,3 +125,5 @@ def test_every_key_of_the_reference_config_is_explained() -> None:
 
 def test_a_planted_silent_key_is_found() -> None:
     assert uncommented("# told\na = 1\n\nb = 2\nc = 3 # told\n") == ["4: b = 2"]
+    rows = "[[n]]\na = 1 # told\n[[n]]\na = 2\n[m]\na = 3\n"
+    assert uncommented(rows) == ["6: a = 3"]
