@@ -82,7 +82,7 @@ class ManagedMysql:
 
     def start(self) -> None:
         """Bootstrap if the directory is new, spawn, and return when the server answers and is ours.
-        Raises `OperatorError` E0201, E0202 (did not start) or E0206 (another server answers)."""
+        Raises `OperatorError` E0201, E0202 (did not start) or E0212 (another server answers)."""
         binary = find_mariadbd(self.settings.server)
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._end_leftover()
@@ -107,7 +107,7 @@ class ManagedMysql:
         if self.answering_pid() != child.pid:
             child.kill()
             raise OperatorError(
-                "E0206", f"another server answers on {self.socket_path}", "stop it or use --home"
+                "E0212", f"another server answers on {self.socket_path}", "stop it or use --home"
             )
         (self.directory / "server.identity").write_text(
             f"{child.identity.pid} {child.identity.started}", encoding="ascii"

@@ -162,5 +162,6 @@ def node_command(ports: NodePorts, home: Path, config_file: str) -> list[str]:
         str(ports.number),
         "--home",
         str(home),
+        "--replaces",  # the supervisor saw the earlier process end, or ended it
     ]
     return [*command, "--config", config_file] if config_file else command

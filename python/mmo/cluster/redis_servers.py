@@ -26,14 +26,14 @@ _ANSWER_S = 2.0
 
 
 def find_redis_server(configured: str) -> Path:
-    """The server binary. Raises `OperatorError` E0207."""
+    """The server binary. Raises `OperatorError` E0213."""
     names = [configured] if configured else ["redis-server", "valkey-server"]
     for name in names:
         found = shutil.which(name)
         if found:
             return Path(found)
     raise OperatorError(
-        "E0207",
+        "E0213",
         "no Redis server found: looked for " + ", ".join(names),
         "sudo apt-get install redis-server, or set redis.nodes or redis.server",
     )
@@ -79,7 +79,7 @@ class ManagedRedis:
 
     def start(self) -> None:
         """Spawn all, form the cluster if it is new, return when every slot is served and every
-        replica knows its primary. Raises `OperatorError` E0207, E0208, E0209."""
+        replica knows its primary. Raises `OperatorError` E0213, E0208, E0209."""
         self.spawn()
         if not (self.directory / "formed").exists():
             self._form()

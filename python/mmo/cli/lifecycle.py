@@ -1,0 +1,216 @@
+"""`start`, `stop`, `kill`: the life of a cluster on this machine.
+
+Owns the spawning of the supervisor and the waiting for it. The supervisor does the work. Called by
+the operator and by scripts.
+"""
+
+import sys
+import time
+from typing import Annotated, Any
+
+import typer
+
+from mmo.cli import terminal
+from mmo.cli.options import (
+    HOME,
+    ConfigOption,
+    HomeOption,
+    JsonOption,
+    YesOption,
+    config_text,
+    load,
+    open_home,
+)
+from mmo.cli.rim import OK, PARTIAL
+from mmo.cluster.control import NotRunning, ask
+from mmo.cluster.home import Home
+from mmo.errors import OperatorError
+
+ANSWER_S = 2.0
+STOP_S = 120.0
+SOCKET_S = 10.0  # longest wait until a new supervisor answers
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(start)
+    app.command()(stop)
+    app.command()(kill)
+
+
+def start(
+    home: HomeOption = HOME,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+    channels: Annotated[
+        int | None, typer.Option("--channels", min=1, max=14, help="Number of channel servers.")
+    ] = None,
+    follow: Annotated[
+        int, typer.Option("--follow", help="Stop when the process with this pid ends.")
+    ] = 0,
+) -> int:
+    """Start stores, schema and nodes; returns when every node is ready."""
+    place = Home(home)
+    running = _supervisor_status(place)
+    if running is None:
+        loaded = load(config, home)
+        # What is wrong with the configuration or its content is said before anything is spawned.
+        from mmo.content.tables import load_content
+
+        load_content()
+        file = place.read()
+        text = config_text(config) or (file.config_file if file else "")
+        began = time.monotonic()
+        if not json:
+            print(f"\n  mmo-cluster   profile {loaded.config.cluster.profile}   home {home}\n")
+        child = _spawn_supervisor(place, text, channels, follow)
+        _await_start(place, child, quiet=json)
+        if not json:
+            print(f"\n  ready in {time.monotonic() - began:.1f} s", end="")
+            print("        next: mmo-cluster bot --journey tour --count 20\n")
+    elif not json:
+        print(f"  already running, supervisor {running['pid']}")
+    from mmo.cli.status import read_status
+
+    status = read_status(place, place.read())
+    if json:
+        terminal.print_json(status)
+    return OK if status["ready"] else PARTIAL
+
+
+def stop(
+    nodes: Annotated[list[str] | None, typer.Argument(help="Only these nodes.")] = None,
+    home: HomeOption = HOME,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+    wipe: Annotated[bool, typer.Option("--wipe", help="Remove all data after.")] = False,
+    yes: YesOption = False,
+) -> int:
+    """Drain, flush and stop; the stores last."""
+    place, file = open_home(home)
+    if wipe and not terminal.confirm(f"remove all data in {place.directory}?", yes):
+        raise OperatorError(
+            "E0710", "--wipe removes every player of this home", "add --yes to say so"
+        )
+    began = time.monotonic()
+    try:
+        request = {"ask": "stop", "nodes": nodes or []}
+        reply = ask(place.socket("supervisor", file), request, STOP_S)
+    except NotRunning:
+        left = _stop_leftovers(place)
+        if not left and not wipe:
+            raise
+        reply = {"stopped": left, "unflushed": 0, "killed": []}
+    if not nodes:
+        _await_supervisor_gone(place)
+    if wipe and not nodes:
+        place.wipe()
+    if json:
+        terminal.print_json(reply)
+    else:
+        text = " ".join(reply["stopped"]) or "nothing ran"
+        terminal.step("stopped", text, time.monotonic() - began)
+        if reply.get("killed"):
+            print(f"     did not end by themselves and were killed: {' '.join(reply['killed'])}")
+    return PARTIAL if reply["unflushed"] or reply.get("killed") else OK
+
+
+def kill(
+    name: Annotated[str, typer.Argument(help="A node, mysql, or redis-1 to redis-6.")],
+    home: HomeOption = HOME,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> int:
+    """kill -9 of one process; the supervisor repairs it."""
+    place, file = open_home(home)
+    reply = ask(place.socket("supervisor", file), {"ask": "kill", "name": name}, ANSWER_S)
+    if json:
+        terminal.print_json(reply)
+    else:
+        print(f"  killed {reply['name']}, pid {reply['pid']}")
+    return OK
+
+
+def _supervisor_status(place: Home) -> dict[str, Any] | None:
+    file = place.read()
+    if file is None:
+        return None
+    try:
+        return ask(place.socket("supervisor", file), {"ask": "ping"}, ANSWER_S)
+    except NotRunning:
+        return None
+
+
+def _spawn_supervisor(place: Home, config: str, channels: int | None, follow: int) -> Any:
+    from mmo.cluster.process import Child
+
+    place.create()
+    command = [sys.executable, "-m", "mmo.cli.supervise", "--home", str(place.directory)]
+    command += ["--config", config] if config else []
+    command += ["--channels", str(channels)] if channels is not None else []
+    command += ["--follow", str(follow)] if follow else []
+    return Child(command, place.logs / "supervisor.log", dies_with_parent=False)
+
+
+def _await_start(place: Home, child: Any, quiet: bool) -> None:
+    """Print steps as the supervisor tells them, until all is ready. Raises what made it fail."""
+    shown = 0
+    silent_since = time.monotonic()
+    while True:
+        file = place.read()
+        reply = None
+        if file is not None and file.supervisor is not None and file.supervisor.pid == child.pid:
+            reply = _progress(place, shown)
+        if reply is None:
+            if not child.is_running() or time.monotonic() - silent_since > SOCKET_S:
+                raise OperatorError(
+                    "E0711",
+                    "the supervisor did not start:\n" + child.log_tail(3),
+                    f"read {place.logs / 'supervisor.log'}",
+                )
+            time.sleep(0.02)
+            continue
+        silent_since = time.monotonic()
+        for step in reply["steps"]:
+            shown += 1
+            if not quiet:
+                terminal.step(step["step"], step["text"], step["seconds"])
+        if reply["failure"]:
+            failure = reply["failure"]
+            raise OperatorError(failure["code"], failure["cause"], failure["fix"])
+        if reply["state"] == "ready":
+            return
+        if reply["state"] == "stopping":
+            raise OperatorError("E0711", "it was stopped while it started", "mmo-cluster start")
+        time.sleep(0.02)
+
+
+def _progress(place: Home, shown: int) -> dict[str, Any] | None:
+    file = place.read()
+    try:
+        path = place.socket("supervisor", file)
+        return ask(path, {"ask": "progress", "after": shown}, ANSWER_S)
+    except NotRunning:
+        return None
+
+
+def _await_supervisor_gone(place: Home) -> None:
+    from mmo.cluster.process import wait_until
+
+    wait_until(lambda: _supervisor_status(place) is None, 10.0)
+
+
+def _stop_leftovers(place: Home) -> list[str]:
+    """End what a killed supervisor left: nodes first, then stores."""
+    from mmo.cluster.process import end_process, is_alive
+
+    file = place.read()
+    if file is None:
+        return []
+    left = {name: process for name, process in file.processes.items() if is_alive(process)}
+    ordered = sorted(left, key=lambda name: name == "mysql" or name.startswith("redis-"))
+    for name in ordered:
+        end_process(left[name], 10.0)
+    file.processes = {}
+    file.supervisor = None
+    place.write(file)
+    return ordered

@@ -1,0 +1,52 @@
+"""The options that every command takes, and what they lead to.
+
+Owns `--home`, `--config`, `--json` and `--yes`. Reads the configuration when asked. Called by the
+command groups.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mmo.cluster.home import ClusterFile, Home
+from mmo.errors import OperatorError
+
+if TYPE_CHECKING:
+    from mmo.config.load import Loaded
+
+HomeOption = Annotated[
+    Path, typer.Option("--home", help="Where the cluster lives.", envvar="MMO_HOME")
+]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="A TOML file that overlays the defaults.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+HOME = Path(".mmo")
+
+
+def open_home(directory: Path) -> tuple[Home, ClusterFile]:
+    """The home of a cluster that was started. Raises `OperatorError` E0701 when there is none."""
+    home = Home(directory)
+    file = home.read()
+    if file is None:
+        raise OperatorError("E0701", f"no cluster in {home.directory}", "mmo-cluster start")
+    return home, file
+
+
+def load(config: Path | None, home: Path | None = None) -> "Loaded":
+    """The configuration of `--config`; without it, that of the home's last start."""
+    from mmo.config.load import load_config
+
+    if config is None and home is not None:
+        file = Home(home).read()
+        if file is not None and file.config_file:
+            config = Path(file.config_file)
+    return load_config(config)
+
+
+def config_text(config: Path | None) -> str:
+    """The file as other processes are told it: absolute, empty for none."""
+    return str(config.absolute()) if config is not None else ""

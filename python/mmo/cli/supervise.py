@@ -1,0 +1,59 @@
+"""`python -m mmo.cli.supervise`: the process that `start` leaves behind.
+
+Owns the composition of the supervisor with what needs the store: the schema. Called by `start` and,
+in the foreground, by nobody else.
+"""
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+from mmo.cli.rim import guard
+from mmo.cluster.home import Home
+from mmo.cluster.secret_files import Secrets
+from mmo.cluster.supervisor import Supervisor
+from mmo.cluster.topology import with_channels
+from mmo.config import Config
+from mmo.config.load import load_config
+
+
+def main() -> None:
+    """Parse the arguments and supervise until stopped."""
+    parser = argparse.ArgumentParser(prog="mmo-cluster supervise")
+    parser.add_argument("--home", required=True, type=Path)
+    parser.add_argument("--config", default="")
+    parser.add_argument("--channels", type=int, default=None)
+    parser.add_argument("--follow", type=int, default=0)
+    arguments = parser.parse_args()
+    sys.exit(guard(lambda: asyncio.run(supervise(arguments)), as_json=False))
+
+
+async def supervise(arguments: argparse.Namespace) -> int:
+    """Compose and run. Returns the exit code."""
+    loaded = load_config(Path(arguments.config) if arguments.config else None)
+    config = loaded.config
+    nodes = config.nodes
+    if arguments.channels is not None:
+        nodes = with_channels(nodes, arguments.channels)
+
+    async def prepare(secrets: Secrets, socket: str) -> str:
+        return await apply_schema(config, secrets, socket)
+
+    supervisor = Supervisor(
+        Home(arguments.home), config, nodes, arguments.config, prepare, arguments.follow
+    )
+    return await supervisor.run()
+
+
+async def apply_schema(config: Config, secrets: Secrets, socket: str) -> str:
+    """Bring the schema up to date; returns what to print."""
+    from mmo.cli.compose import store_settings
+    from mmo.store import migrate
+
+    count = await migrate.apply(store_settings(config, secrets, socket, []))
+    return f"{count} statements applied" if count else "up to date"
+
+
+if __name__ == "__main__":
+    main()

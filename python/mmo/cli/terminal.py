@@ -1,0 +1,61 @@
+"""What an operator sees: steps with times, tables, one JSON object.
+
+Owns the choice between a terminal (colour, rich tables) and a pipe (plain columns). Called by the
+command groups; imports rich only for a table on a terminal.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+
+def print_json(value: Any) -> None:
+    """One object on one line of standard output."""
+    print(json.dumps(value, ensure_ascii=False))
+
+
+def on_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+def step(name: str, text: str, seconds: float) -> None:
+    """One finished step of a start or stop with its time."""
+    mark = "\x1b[32m✔\x1b[0m" if on_terminal() else "ok"
+    print(f"  {mark} {name:<10} {text:<58} {seconds:5.1f} s", flush=True)
+
+
+def print_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table: with rich on a terminal, plain aligned columns elsewhere."""
+    texts = [[str(cell) for cell in row] for row in rows]
+    if on_terminal():
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(*heads, box=None, header_style="bold", pad_edge=False)
+        for row in texts:
+            table.add_row(*(_coloured(cell) for cell in row))
+        Console().print(table)
+        return
+    widths = [max([len(head), *(len(row[i]) for row in texts)]) for i, head in enumerate(heads)]
+    for row in [list(heads), *texts]:
+        print(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
+
+
+def confirm(question: str, yes: bool) -> bool:
+    """Whether a destructive act may go on: `--yes`, or an answer typed on a terminal."""
+    if yes:
+        return True
+    if not (sys.stdin.isatty() and on_terminal()):
+        return False
+    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _coloured(cell: str) -> str:
+    from rich.markup import escape
+
+    colour = {"yes": "green", "ready": "green", "ok": "green", "no": "red", "failed": "red"}
+    colour |= {"waiting": "yellow", "starting": "yellow", "warning": "yellow"}
+    return f"[{colour[cell]}]{cell}[/]" if cell in colour else escape(cell)
