@@ -21,6 +21,7 @@ def benches() -> dict[str, Bench]:
     return {
         "loopback": bench_network.loopback,
         "seam": bench_network.seam,
+        "handler": bench_network.handler,
         "instructions": bench_instructions.instructions,
     }
 

@@ -22,6 +22,9 @@ DEPTHS = (1, 16)
 LATENCY_LOAD_SHARE = 0.5  # of the measured throughput, for latency at an honest load
 FLOOR = "floor"
 OURS = "ours"
+UVLOOP = "uvloop by hand"
+HIT_BODY = b"\x92\x07\xd9\x32" + b"." * 50  # [7, text]: 54 bytes; the rule reads the 7
+DAMAGE = 7  # of one blow of the measured rule
 
 
 def loopback(seconds: float, home: Path, report: Report) -> BenchResult:
@@ -34,6 +37,35 @@ def seam(seconds: float, home: Path, report: Report) -> BenchResult:
     """Bytes in, bytes out through a Python `def`: the same and the crossing."""
     options = {"opcode": int(Op.HIT), "reply_opcode": int(Op.HIT_OK)}
     return echo_bench("seam", options, {1: 1.25, 16: 1.7}, seconds, report)
+
+
+def handler(seconds: float, home: Path, report: Report) -> BenchResult:
+    """The whole way: decode, lane, decide, encode, reply; a rule over volatile state, no store."""
+    with tempfile.TemporaryDirectory(prefix="mmo-bench-") as directory:
+        tokens = Tokens(Path(directory))
+        hit = {"opcode": int(Op.HIT), "reply_opcode": int(Op.HIT_OK), "body": HIT_BODY.hex()}
+        command = measured("node_server", *tokens.server_arguments(), "--players", str(CONNECTIONS))
+        bare_python = measured("uvloop_server")
+        with (
+            server(floor()) as bare,
+            server(command) as ours,
+            server(bare_python) as by_hand,
+        ):
+            contenders: list[tuple[str, Server, dict[str, Any]]] = [
+                (FLOOR, bare, {"bytes": FRAME_BYTES}),
+                (OURS, ours, {**hit, "enter": tokens.write(CONNECTIONS)}),
+                (UVLOOP, by_hand, hit),
+            ]
+            measurement = Measurement(contenders, seconds, report)
+            books, books_by_hand = ours.end(), by_hand.end()
+    sent = measurement.sent(OURS)
+    checks = [
+        same("every blow was answered", sent, measurement.received),
+        same("every blow landed once", sent, books["blows"]),
+        same("the damage is that of the blows", sent * DAMAGE, books["dealt"]),
+        same("by hand: every blow landed once", measurement.sent(UVLOOP), books_by_hand["blows"]),
+    ]
+    return measurement.result("handler", {1: 1.7, 16: 8.0}, checks, {})
 
 
 def echo_bench(

@@ -5,11 +5,13 @@ the one rule over it. Uses the game's own HIT messages. Never part of a role of 
 `node_server` through the real node and by `uvloop_server` by hand.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 from mmo.contract import Env, Outcome, Refuse, handles
 from mmo.state.change import Effect
 from mmo.wire.messages.hunt import Hit, HitOk
+from mmo.wire.messages.presence import SessionOk
+from mmo.wire.messages.session import Entered
 from mmo.wire.opcode import Code, Op
 
 MONSTERS = 100
@@ -36,6 +38,8 @@ class Arena:
 class Struck(Effect, frozen=True):
     """A blow landed; a monster that falls stands up again with what the blow left over."""
 
+    of: ClassVar[str] = "arena"
+
     monster: int
     damage: int
 
@@ -46,10 +50,6 @@ class Struck(Effect, frozen=True):
             state.fallen += 1
             left += HP_MAX
         state.hp[self.monster] = left
-
-    @property
-    def of(self) -> str:
-        return "arena"
 
 
 @handles(Op.HIT, needs=("arena",), rate="hit")
@@ -62,3 +62,9 @@ def strike(message: Hit, *, arena: Arena, env: Env) -> Outcome | Refuse:
     killed = left <= 0
     answer = HitOk(monster, DAMAGE, 0 if killed else left, killed)
     return Outcome(replies=(answer,), effects=(Struck(monster, DAMAGE),))
+
+
+@handles(Op.ENTER, by="node")
+def welcome(message: Entered, *, env: Env) -> Outcome:
+    """A player whose claim held is let in."""
+    return Outcome(replies=(SessionOk(env.sender.user, message.claims.epoch, env.node.number, ""),))

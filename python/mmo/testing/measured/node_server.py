@@ -1,0 +1,124 @@
+"""The real node with the measured rule: the whole way of a message, without a store behind it.
+
+Owns the composition of one node over a store in memory, from which players are only claimed: HIT is
+volatile and never commits. Everything else is production: intake, router, lanes, outcomes, core.
+Measured by `bench handler`.
+"""
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import structlog
+
+from mmo._core import NetCore
+from mmo.contract import Role
+from mmo.node.handlers import RATES
+from mmo.node.node import Node, compose
+from mmo.node.settings import NodeSettings
+from mmo.testing.fake_store import FakeAccount, FakeDatabase, FakeHead, FakeStore
+from mmo.testing.measured.life import announce, pin, serve, until_stopped
+from mmo.testing.measured.settings import (
+    RATE_UNREACHED_PER_S,
+    SERVER_NUMBER,
+    TOKEN_TYPE,
+    core_settings,
+)
+from mmo.testing.measured.strike import Arena
+
+PACKAGE = "mmo.testing.measured"
+SESSION_EPOCH = 1
+ROLE = Role(
+    name="channel",
+    systems=("strike",),
+    states={"arena": lambda content, node: Arena()},
+    owns_players=True,
+    token_types=(TOKEN_TYPE,),
+)
+
+
+def node_settings() -> NodeSettings:
+    """Limits of a channel server as in production; one player sends what 16 in flight need."""
+    return NodeSettings(
+        number=SERVER_NUMBER,
+        name="measured",
+        host="127.0.0.1",
+        link_host="127.0.0.1",
+        client_port=0,
+        link_port=0,
+        admin_socket="",
+        generation=1,
+        pump_events_max=256,
+        lane_messages_max=32,
+        earned_waiting_max=32,
+        group_members_max=64,
+        groups_in_flight_max=4,
+        lease_ms=6_000,
+        lease_renew_ms=1_000,
+        lease_fence_ms=4_000,
+        sweep_ms=1_000,
+        resume_grace_ms=0,
+        drain_ms=1_000,
+        failpoints=False,
+        seed=1,
+        edges_running_max=1,
+        waiting_max=1,
+        ticket_ms=1_000,
+    )
+
+
+def players_in_memory(count: int) -> FakeDatabase:
+    """Heads of the users 1..count, owned by this server in session epoch 1."""
+    database = FakeDatabase()
+    for user in range(1, count + 1):
+        database.accounts[f"p{user}"] = FakeAccount(user, f"p{user}", "")
+        database.heads[user] = FakeHead(session_epoch=SESSION_EPOCH, place_number=SERVER_NUMBER)
+    return database
+
+
+def make_core(public_key: bytes, key_id: str, fields: Mapping[str, Any]) -> NetCore:
+    """A core as the node asks for it, with rates that a load cannot reach."""
+    settings = core_settings(
+        public_key=public_key, key_id=key_id, user_opcodes=[], connections_max=1_024
+    )
+    rates = [(name, RATE_UNREACHED_PER_S, 1_000_000_000) for name in RATES]
+    return NetCore(msgspec.structs.replace(settings, rate_classes=rates, **fields))
+
+
+async def run(public_key: bytes, key_id: str, players: int) -> dict[str, Any]:
+    """Serve until stopped; the books of the arena and what the node counted."""
+    log = structlog.wrap_logger(
+        structlog.PrintLogger(),
+        processors=[structlog.processors.JSONRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(40),
+    )
+    store = FakeStore(players_in_memory(players))
+    engine = compose(
+        node_settings(), ROLE, store, None, log=log, systems_package=PACKAGE, edges_package=PACKAGE
+    )
+    node = Node(engine, lambda _, fields: make_core(public_key, key_id, fields), ("channel",))
+    await node.start()
+    announce(node.ports["client"])
+    await until_stopped()
+    counts = {key: engine.metrics.counts[key] for key in ("events_total", "batches_total")}
+    found = {**engine.states["arena"].books(), **counts}
+    node.stop(0)
+    await node.run()
+    return found
+
+
+def main() -> None:
+    """Command line of the process."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--public-key", required=True, help="Ed25519 public key in hex")
+    parser.add_argument("--key-id", required=True)
+    parser.add_argument("--players", type=int, required=True)
+    parser.add_argument("--cpu", type=int, default=-1)
+    given = parser.parse_args()
+    pin(given.cpu)
+    serve(lambda: run(bytes.fromhex(given.public_key), given.key_id, given.players))
+
+
+if __name__ == "__main__":
+    main()
