@@ -91,7 +91,7 @@ def player_left(message: PlayerLeft, *, sessions: Sessions, env: Env) -> Outcome
     )
 
 
-@handles(Op.SERVER_LOAD, by="peer", peers=("channel", "raid"), needs=("servers",))
+@handles(Op.SERVER_LOAD, by="peer", peers=("channel",), needs=("servers",))
 def server_load(message: ServerLoad, *, servers: Servers, env: Env) -> Outcome:
     """Where a game server is and how full."""
     return Outcome(

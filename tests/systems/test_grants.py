@@ -1,0 +1,77 @@
+"""Grants: claimed once and whole, or left for later."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from tests.systems.game import CHANNEL, Game, applied, parts, player
+
+from mmo.contract import Outcome
+from mmo.state.grant import Bundle, BundleItem, GrantClaimed
+from mmo.state.player import Player
+from mmo.state.wallet import COINS_MAX, Account, CoinsMoved
+from mmo.systems.grants import claim_grant
+from mmo.wire.messages.hunt import GrantClaim
+
+
+def claim(resident: Player, **bundle: Any) -> Outcome:
+    """Claim a grant of this bundle, applied."""
+    game = Game("channel", CHANNEL)
+    message = GrantClaim(1, 410, 99, msgspec.msgpack.encode(Bundle(**bundle)))
+    outcome = claim_grant(message, **parts(resident, "growth", "wallet", "bag"), env=game.env(1))
+    applied(resident, outcome)
+    return outcome
+
+
+def test_grant_when_claimed_then_all_its_parts_come_in_one_commit_and_are_told() -> None:
+    resident = player(1, gold=5)
+    items = (BundleItem(2, 1, 7), BundleItem(0, 2, 1))
+    outcome = claim(resident, gold=10, cash=3, mileage=2, exp=3, items=items)
+    assert outcome.changes[0] == GrantClaimed(410, 99)
+    reply = outcome.replies[0]
+    assert (reply.source_kind, reply.source_id) == (410, 99)
+    assert (reply.gold, reply.cash, reply.mileage) == (15, 3, 2)
+    assert (reply.exp_gained, reply.level, reply.exp) == (3, 3, 0)
+    assert [(view.kind, view.code, view.count) for view in reply.items] == [(2, 1, 7), (0, 2, 1)]
+    assert resident.wallet.gold == 15 and resident.growth.level == 3
+    assert len(resident.bag.items()) == 2
+    assert (410, 99) in resident.grants_claimed
+    moved = [change for change in outcome.changes if isinstance(change, CoinsMoved)]
+    assert {change.account for change in moved} == {Account.MINT_GRANT}
+
+
+def test_grant_when_empty_then_is_claimed_all_the_same() -> None:
+    assert list(claim(player(1)).changes) == [GrantClaimed(410, 99)]
+
+
+@pytest.mark.parametrize(
+    "bundle",
+    [
+        {"gold": COINS_MAX},  # over the highest balance
+        {"gold": -6},
+        {"mileage": -1},
+        {"exp": -1},
+        {"gold": 1, "items": (BundleItem(0, 1, 11),)},  # eleven swords, ten slots
+        {"gold": 1, "items": (BundleItem(0, 999, 1),)},
+        {"gold": 1, "items": (BundleItem(7, 1, 1),)},
+    ],
+)
+def test_grant_when_it_does_not_fit_then_nothing_of_it_is_given_and_it_stays(
+    bundle: dict[str, Any],
+) -> None:
+    resident = player(1, gold=5)
+    assert claim(resident, **bundle) == Outcome()
+    assert resident.wallet.gold == 5 and not resident.bag.items()
+
+
+def test_grant_when_it_takes_cash_back_then_the_balance_may_be_owed() -> None:
+    resident = player(1, cash=5)
+    assert claim(resident, cash=-9).replies[0].cash == -4
+    assert resident.wallet.cash == -4
+
+
+def test_grant_when_at_the_highest_level_then_exp_does_not_count_and_the_rest_comes() -> None:
+    resident = player(1, level=15)
+    outcome = claim(resident, exp=50, gold=1)
+    assert (outcome.replies[0].exp_gained, resident.growth.exp) == (0, 0)
+    assert resident.wallet.gold == 1

@@ -1,0 +1,152 @@
+"""Levels: the table of the reference, several at once, nothing lost, nothing above the highest."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.systems.game import CHANNEL, CONTENT, Game, applied, parts, player
+
+from mmo.state.growth import Growth
+from mmo.state.wallet import COINS_MAX, CoinsMoved
+from mmo.systems.growth import gain_exp, reward_kill
+from mmo.wire.messages.hunt import KillEarned, KillReward
+
+LEVELS = CONTENT.levels
+TOTAL_MAX = sum(LEVELS.exp_need[1 : LEVELS.level_max])
+
+
+def total(growth: Growth) -> int:
+    """All experience ever counted."""
+    return sum(LEVELS.exp_need[1 : growth.level]) + growth.exp
+
+
+def test_exp_need_when_read_then_is_the_table_of_the_reference() -> None:
+    assert LEVELS.exp_need == (0, 1, 2, 4, 6, 10, 16, 23, 31, 40, 51, 60, 71, 80, 91, 100)
+    assert LEVELS.level_max == 15
+
+
+@pytest.mark.parametrize(
+    ("level", "exp", "gain", "level_after", "exp_after"),
+    [
+        (1, 0, 1, 2, 0),  # exactly the need
+        (2, 0, 1, 2, 1),  # less than the need
+        (2, 1, 1, 3, 0),  # the rest of the need
+        (1, 0, 3, 3, 0),  # two levels at once
+        (1, 0, 10, 4, 3),  # three levels and a rest
+        (1, 0, 484, 14, 89),  # nearly everything
+        (1, 0, TOTAL_MAX, 15, 0),
+        (14, 90, 1, 15, 0),
+    ],
+)
+def test_exp_when_gained_then_pays_for_levels(
+    level: int, exp: int, gain: int, level_after: int, exp_after: int
+) -> None:
+    grown = gain_exp(LEVELS, Growth(level, exp), gain)
+    assert grown is not None
+    assert (grown.gained, grown.level, grown.exp) == (gain, level_after, exp_after)
+
+
+def test_exp_when_it_is_more_than_the_highest_level_takes_then_the_rest_does_not_count() -> None:
+    grown = gain_exp(LEVELS, Growth(14, 90), 10)
+    assert grown is not None
+    assert (grown.gained, grown.level, grown.exp) == (1, 15, 0)
+
+
+@pytest.mark.parametrize("gain", [0, 1, 10, 2**53 - 1])
+def test_exp_when_at_the_highest_level_then_stays_zero(gain: int) -> None:
+    assert gain_exp(LEVELS, Growth(15, 0), gain) is None
+
+
+@given(st.lists(st.integers(0, 300), max_size=60))
+def test_exp_when_gained_in_any_steps_then_none_is_lost_or_doubled(gains: list[int]) -> None:
+    growth, counted = Growth(1, 0), 0
+    for gain in gains:
+        before = growth
+        grown = gain_exp(LEVELS, growth, gain)
+        if grown is None:
+            continue
+        growth = Growth(grown.level, grown.exp)
+        counted += grown.gained
+        assert growth.level >= before.level
+        assert 0 < grown.gained <= gain
+    assert total(growth) == counted == min(sum(gains), TOTAL_MAX)
+    assert growth.level == LEVELS.level_max or growth.exp < LEVELS.exp_need[growth.level]
+    assert growth.level < LEVELS.level_max or growth.exp == 0
+
+
+@given(st.integers(0, 1000), st.integers(0, 1000))
+def test_exp_when_gained_in_one_step_or_two_then_is_the_same(first: int, second: int) -> None:
+    def grow(growth: Growth, gain: int) -> Growth:
+        grown = gain_exp(LEVELS, growth, gain)
+        return growth if grown is None else Growth(grown.level, grown.exp)
+
+    assert grow(grow(Growth(), first), second) == grow(Growth(), first + second)
+
+
+def _kill(resident: object, earned: KillEarned) -> tuple[KillReward, list[object]]:
+    game = Game("channel", CHANNEL)
+    outcome = reward_kill(
+        earned,
+        **parts(resident, "growth", "wallet", "bag"),  # type: ignore[arg-type]
+        env=game.env(1),
+    )
+    applied(resident, outcome)  # type: ignore[arg-type]
+    return outcome.replies[0], list(outcome.changes)
+
+
+@pytest.mark.parametrize("kind", range(1, 11))
+def test_kill_when_of_monster_n_then_gives_n_exp(kind: int) -> None:
+    row = CONTENT.monsters[kind]
+    resident = player(1)
+    reward, _ = _kill(resident, KillEarned(1, kind, row.exp, row.gold))
+    assert row.exp == kind
+    assert reward.exp_gained == kind
+    assert total(resident.growth) == kind
+
+
+def test_kill_when_it_pays_for_several_levels_then_the_answer_tells_them_and_the_exp() -> None:
+    resident = player(1)
+    reward, _ = _kill(resident, KillEarned(1, 10, 10, 30))
+    assert (reward.levels_gained, reward.level, reward.exp) == (3, 4, 3)
+    assert (resident.growth.level, resident.growth.exp) == (4, 3)
+    assert (reward.gold_gained, reward.gold, resident.wallet.gold) == (30, 30, 30)
+
+
+def test_kill_when_at_the_highest_level_then_exp_stays_zero_and_gold_comes() -> None:
+    resident = player(1, level=15)
+    reward, changes = _kill(resident, KillEarned(1, 10, 10, 30))
+    assert (reward.exp_gained, reward.level, reward.exp) == (0, 15, 0)
+    assert [type(change) for change in changes] == [CoinsMoved]
+
+
+@pytest.mark.parametrize(("room", "given_gold"), [(0, 0), (7, 7), (30, 30), (31, 30)])
+def test_kill_when_the_purse_is_nearly_full_then_only_what_fits_is_minted(
+    room: int, given_gold: int
+) -> None:
+    resident = player(1, level=15, gold=COINS_MAX - room)
+    reward, changes = _kill(resident, KillEarned(1, 10, 10, 30))
+    assert reward.gold_gained == given_gold
+    assert resident.wallet.gold == COINS_MAX - room + given_gold
+    assert len(changes) == (1 if given_gold else 0)
+
+
+def test_kill_when_it_drops_then_the_item_lies_in_the_bag_and_is_told() -> None:
+    resident = player(1)
+    reward, _ = _kill(resident, KillEarned(1, 1, 1, 3, (2, 1, 2)))
+    item = resident.bag.at(2, 0)
+    assert item is not None and reward.item is not None
+    assert (item.code, item.count, item.uid) == (1, 2, reward.item.uid)
+    reward, _ = _kill(resident, KillEarned(1, 1, 1, 3, (2, 1, 3)))
+    assert reward.item is not None
+    assert (reward.item.uid, reward.item.count) == (item.uid, 5)
+    assert len(resident.bag.items()) == 1
+
+
+def test_kill_when_the_bag_is_full_then_exp_and_gold_come_and_the_loss_is_told() -> None:
+    resident = player(1)
+    for _ in range(10):
+        reward, _ = _kill(resident, KillEarned(1, 0, 0, 0, (0, 1, 1)))
+        assert not reward.bag_full
+    reward, _ = _kill(resident, KillEarned(1, 1, 1, 3, (0, 1, 1)))
+    assert reward.bag_full and reward.item is None
+    assert (reward.exp_gained, reward.gold_gained) == (1, 3)
+    assert len(resident.bag.items(0)) == 10
