@@ -12,7 +12,7 @@ from tests.house.tree import PACKAGE, table
 
 from mmo.config import CoreSettings
 from mmo.wire import codec, opcode
-from mmo.wire.opcode import Code, Op
+from mmo.wire.opcode import CloseReason, Code, Op
 
 LINKS = range(16, 100)
 LIFECYCLE = range(0, 16)
@@ -24,7 +24,7 @@ def twice(numbers: type[IntEnum]) -> list[str]:
 
 
 def test_every_opcode_and_every_code_has_a_number_of_its_own() -> None:
-    assert not twice(Op) and not twice(Code)
+    assert not twice(Op) and not twice(Code) and not twice(CloseReason)
 
 
 def test_a_planted_double_number_is_found() -> None:
@@ -67,7 +67,7 @@ def test_numbers_on_the_wire_never_change_their_meaning() -> None:
     rows = table("numbers.toml")
     moved = [
         f"{kind} {name}: was {number}, is {getattr(opcode, kind).__members__.get(name)}"
-        for kind in ("Op", "Code")
+        for kind in ("Op", "Code", "CloseReason")
         for name, number in rows[kind].items()
         if getattr(opcode, kind).__members__.get(name) != number
     ]
@@ -78,7 +78,7 @@ def test_every_number_on_the_wire_is_written_down() -> None:
     rows = table("numbers.toml")
     missing = [
         f"[{kind}] {member.name} = {int(member)}"
-        for kind in ("Op", "Code")
+        for kind in ("Op", "Code", "CloseReason")
         for member in getattr(opcode, kind)
         if member.name not in rows[kind]
     ]
@@ -96,6 +96,12 @@ def test_the_settings_of_the_core_are_one_list_on_both_sides() -> None:
     from mmo import _core
 
     assert tuple(CoreSettings.__struct_fields__) == tuple(_core.SETTINGS_FIELDS)
+
+
+def test_close_reasons_are_one_list_on_both_sides() -> None:
+    from mmo import _core
+
+    assert {reason.name: int(reason) for reason in CloseReason} == dict(_core.CLOSE_REASONS)
 
 
 def uncommented(text: str) -> list[str]:
