@@ -28,6 +28,7 @@ from mmo.errors import OperatorError
 
 ANSWER_S = 2.0
 STOP_S = 120.0
+STARTED_S = 30.0  # longest wait for nodes that are started again
 SOCKET_S = 10.0  # longest wait until a new supervisor answers
 
 
@@ -67,8 +68,8 @@ def start(
         if not json:
             print(f"\n  ready in {time.monotonic() - began:.1f} s", end="")
             print("        next: mmo-cluster bot --journey tour --count 20\n")
-    elif not json:
-        print(f"  already running, supervisor {running['pid']}")
+    else:
+        _start_missing(place, running, quiet=json)
     from mmo.cli.status import read_status
 
     status = read_status(place, place.read())
@@ -138,6 +139,24 @@ def _supervisor_status(place: Home) -> dict[str, Any] | None:
         return ask(place.socket("supervisor", file), {"ask": "ping"}, ANSWER_S)
     except NotRunning:
         return None
+
+
+def _start_missing(place: Home, running: dict[str, Any], quiet: bool) -> None:
+    """The cluster runs already: start the nodes that were stopped or given up, and wait."""
+    from mmo.cli.status import read_status
+    from mmo.cluster.process import wait_until
+
+    path = place.socket("supervisor", place.read())
+    if running["state"] == "starting":
+        wait_until(lambda: ask(path, {"ask": "ping"}, ANSWER_S)["state"] != "starting", STOP_S)
+    began = time.monotonic()
+    started = ask(path, {"ask": "start"}, ANSWER_S)["started"]
+    if not quiet:
+        print(f"  already running, supervisor {running['pid']}")
+    if started:
+        wait_until(lambda: bool(read_status(place, place.read())["ready"]), STARTED_S)
+        if not quiet:
+            terminal.step("nodes", " ".join(started), time.monotonic() - began)
 
 
 def _spawn_supervisor(place: Home, config: str, channels: int | None, follow: int) -> Any:

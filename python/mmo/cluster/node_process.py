@@ -92,8 +92,8 @@ class NodeProcess:
         return row
 
     async def stop(self, grace_s: float) -> dict[str, Any]:
-        """Drain and end. `unflushed`: what the node could not make durable; `killed` when it did
-        not end by itself within the grace."""
+        """Drain and end. `unflushed`: commits that the node says it could not finish; `killed`
+        when it did not end by itself, or not in order."""
         child, self.state = self.child, "stopped"
         if child is None or not child.is_running():
             return {"name": self.name, "unflushed": 0, "killed": False}
@@ -108,7 +108,8 @@ class NodeProcess:
         ended = await asyncio.to_thread(child.wait, grace_s)
         if not ended:
             child.kill()
-        return {"name": self.name, "unflushed": unflushed, "killed": not ended}
+        clean = ended and child.exit_code() == 0
+        return {"name": self.name, "unflushed": unflushed, "killed": not clean}
 
     def kill(self) -> int:
         """kill -9; the next look restarts it. Returns the pid."""

@@ -8,6 +8,8 @@ import asyncio
 import shutil
 import socket
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from mmo.cluster.home import Home
@@ -34,6 +36,9 @@ class Stores:
         self.redis_ready = False
         self.restarts: dict[str, int] = {}
         self.errors: dict[str, str] = {}
+        self._mysql_started = False
+        self._mending: dict[str, asyncio.Task[None]] = {}
+        self._mend_after: dict[str, float] = {}
         if not config.mysql.is_external:
             self.mysql = ManagedMysql(
                 home.directory / "mysql", config.mysql, secrets.mysql, dies_with_parent=False
@@ -58,7 +63,7 @@ class Stores:
         version, _ = await asyncio.gather(
             asyncio.to_thread(mysql_version, binary), asyncio.to_thread(self.mysql.start)
         )
-        self.mysql_ready = True
+        self._mysql_started = self.mysql_ready = True
         return f"MariaDB {version.partition('-')[0]}   Unix socket"
 
     async def start_redis(self, ports_moved: bool) -> str:
@@ -78,31 +83,39 @@ class Stores:
         self.redis_ready = True
         return f"3 primaries + 3 replicas   Redis {version}"
 
-    async def look(self) -> None:
-        """Restart what ended; the data is kept and recovers."""
-        if self.mysql is not None and self.mysql_ready and not self.mysql.is_running():
+    def look(self) -> None:
+        """Begin to restart what ended; the data is kept and recovers. Never waits."""
+        if self.mysql is not None and self._mysql_started and not self.mysql.is_running():
             self.mysql_ready = False
-            await self._again("mysql", self.mysql.start)
-            self.mysql_ready = self.mysql.is_running()
+            self._mend("mysql", self.mysql.start)
         if self.redis is not None and self.redis_ready:
             for number in range(1, SERVERS + 1):
                 if not self.redis.is_running(number):
-                    redis = self.redis
-                    await self._again(
-                        f"redis-{number}", lambda redis=redis, n=number: redis.start_one(n)
-                    )
+                    self._mend(f"redis-{number}", partial(self.redis.start_one, number))
 
-    async def _again(self, name: str, start: Any) -> None:
+    def _mend(self, name: str, start: Callable[[], None]) -> None:
+        if name in self._mending or time.monotonic() < self._mend_after.get(name, 0.0):
+            return
         self.restarts[name] = self.restarts.get(name, 0) + 1
+        self._mending[name] = asyncio.create_task(self._start_again(name, start))
+
+    async def _start_again(self, name: str, start: Callable[[], None]) -> None:
         try:
             await asyncio.to_thread(start)
             self.errors.pop(name, None)
+            self.mysql_ready = self.mysql_ready or name == "mysql"
         except OperatorError as error:
             self.errors[name] = f"{error.code} {error.cause}"
+            wait_ms = self.config.supervisor.restart_ms_max
+            self._mend_after[name] = time.monotonic() + wait_ms / 1000
+        finally:
+            del self._mending[name]
 
     async def stop(self) -> None:
         """End both; data is kept."""
-        self.mysql_ready = self.redis_ready = False
+        self._mysql_started = self.mysql_ready = self.redis_ready = False
+        # A restart that is under way must end first: what it spawned would be left behind.
+        await asyncio.gather(*self._mending.values(), return_exceptions=True)
         await asyncio.gather(
             *(asyncio.to_thread(store.stop) for store in (self.mysql, self.redis) if store)
         )

@@ -1,7 +1,8 @@
 """The one process that starts, watches and stops everything of a home.
 
 Owns the order: stores side by side, schema, then all nodes at once; nodes before stores when
-stopping. Restarts what ends. Answers `ping`, `progress`, `status`, `kill`, `stop` on its socket.
+stopping. Restarts what ends. Answers `ping`, `progress`, `status`, `start`, `kill`, `stop`
+on its socket.
 Never touches a player's data; what needs the store (the schema) is handed in by `cli`.
 """
 
@@ -90,6 +91,8 @@ class Supervisor:
             return self._progress(int(request.get("after", 0)))
         if kind == "status":
             return await self._status()
+        if kind == "start":
+            return self._start_missing()
         if kind == "kill":
             return self._kill(str(request.get("name", "")))
         if kind == "stop":
@@ -158,7 +161,9 @@ class Supervisor:
         self.steps.append({"step": name, "text": text, "seconds": round(seconds, 3)})
 
     def _spawn_nodes(self, file: ClusterFile) -> None:
-        for ports in file.nodes:
+        # Those that others dial come first: whoever looks for them then finds their lease.
+        order = [role for roles in reversed(STOP_ORDER) for role in roles]
+        for ports in sorted(file.nodes, key=lambda ports: order.index(ports.role)):
             node = NodeProcess(
                 ports,
                 node_command(ports, self.home.directory, self._config_file),
@@ -167,10 +172,13 @@ class Supervisor:
             )
             node.spawn()
             self.nodes.append(node)
+        self.nodes.sort(key=lambda node: node.ports.number)
 
     async def _await_nodes(self) -> None:
         end = time.monotonic() + self.config.supervisor.ready_ms / 1000
-        while not all(node.state == "ready" for node in self.nodes):
+        while not (
+            all(node.state == "ready" for node in self.nodes) and await self._all_are_linked()
+        ):
             failed = [node for node in self.nodes if node.state == "failed"]
             late = [node for node in self.nodes if node.state != "ready"]
             if failed or time.monotonic() > end:
@@ -183,6 +191,12 @@ class Supervisor:
             await asyncio.gather(*(node.look(self.config.supervisor) for node in self.nodes))
             await asyncio.sleep(0.02)
 
+    async def _all_are_linked(self) -> bool:
+        """Whether every server knows every center: from then on a player finds the way to all."""
+        rows = await asyncio.gather(*(node.row() for node in self.nodes))
+        centers = {row["number"] for row in rows if row["role"] == "center"}
+        return all(centers - {row["number"]} <= set(row.get("links", ())) for row in rows)
+
     async def _watch(self) -> None:
         """From ready on: mend what ended, a look every `supervisor.watch_ms`."""
         while True:
@@ -193,7 +207,8 @@ class Supervisor:
             if self.state != "ready" or self.stores is None:
                 continue
             looks = [node.look(self.config.supervisor) for node in self.nodes]
-            await asyncio.gather(self.stores.look(), *looks)
+            self.stores.look()
+            await asyncio.gather(*looks)
             self._record()
 
     def _record(self) -> None:
@@ -259,6 +274,16 @@ class Supervisor:
             "pid": os.getpid(),
             "port_first": self._block.first if self._block else 0,
         }
+
+    def _start_missing(self) -> Reply:
+        """Spawn the nodes that were stopped or given up."""
+        if self.state != "ready":
+            raise OperatorError("E0715", f"the cluster is {self.state}", "wait, then ask again")
+        missing = [node for node in self.nodes if node.state in ("stopped", "failed")]
+        for node in missing:
+            node.crashes.clear()
+            node.spawn()
+        return {"started": [node.name for node in missing]}
 
     def _kill(self, name: str) -> Reply:
         for node in self.nodes:
