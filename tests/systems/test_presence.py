@@ -44,7 +44,9 @@ def claims(user: int = 1, epoch: int = 1) -> Claims:
 
 def entering(game: Game, resident: Player | None, user: int = 1, **fields: Any) -> Outcome:
     """ENTER at a center, applied."""
-    held = {name: None if resident is None else getattr(resident, name) for name in PARTS}
+    held: dict[str, Any] = {
+        name: None if resident is None else getattr(resident, name) for name in PARTS
+    }
     message = Entered("login+jwt", claims(user), resident is not None, **fields)
     outcome = presence.enter(message, **held, sessions=game.sessions, env=game.env(user))
     return game.apply(done(outcome))

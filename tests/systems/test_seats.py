@@ -40,7 +40,9 @@ def hold(game: Game, user: int, **view: Any) -> bool:
 
 def entering(game: Game, resident: Player | None, user: int = 1, **fields: Any) -> Outcome:
     """ENTER at a channel server, applied."""
-    held = {name: None if resident is None else getattr(resident, name) for name in PARTS}
+    held: dict[str, Any] = {
+        name: None if resident is None else getattr(resident, name) for name in PARTS
+    }
     claims = Claims("mmo", "11", str(user), 0, 0, "j", 1)
     message = Entered("move+jwt", claims, resident is not None, **fields)
     outcome = seats.enter(message, **held, world=game.world, env=game.env(user))

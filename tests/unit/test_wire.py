@@ -99,14 +99,16 @@ def test_text_when_it_is_not_utf8_then_is_a_wire_error() -> None:
 
 @pytest.mark.parametrize("number", [0, -1, 1, 2**63 - 1, -(2**63)])
 def test_number_when_at_its_limits_then_arrives_as_sent(number: int) -> None:
-    for value in (Hit(number), ChannelEnter(number), Move(number)):
-        assert codec.decode(value.opcode, codec.encode(value)) == value  # type: ignore[attr-defined]
+    values: list[Any] = [Hit(number), ChannelEnter(number), Move(number)]
+    for value in values:
+        assert codec.decode(value.opcode, codec.encode(value)) == value
 
 
 @pytest.mark.parametrize("name", ["쿼카", "O'Brien\"", "a\0b", "🦘", ""])
 def test_name_when_in_any_script_then_arrives_as_sent(name: str) -> None:
-    for value in (Login(name, "password"), Register(name, "password")):
-        assert codec.decode(value.opcode, codec.encode(value)) == value  # type: ignore[attr-defined]
+    values: list[Any] = [Login(name, "password"), Register(name, "password")]
+    for value in values:
+        assert codec.decode(value.opcode, codec.encode(value)) == value
 
 
 def test_user_when_above_16_and_32_bits_then_arrives_as_sent() -> None:
