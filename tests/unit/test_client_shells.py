@@ -86,7 +86,7 @@ async def realm() -> AsyncIterator[TcpRealm]:
 
 async def test_the_asynchronous_shell_walks_the_tour(realm: TcpRealm) -> None:
     me = realm.player_of()
-    await aio.walk_alone(lambda: walk_guarded(me, JOURNEYS["tour"], 1), "127.0.0.77")
+    await aio.walk_alone(walk_guarded(me, JOURNEYS["tour"], 1), "127.0.0.77")
     assert me.meter.findings == []
     assert me.meter.actions >= JOURNEYS["tour"].floor(1)
 

@@ -7,7 +7,6 @@ bots, proofs, tests and a game's own scripts.
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable
 from typing import Any, TypeVar
 
 from mmo.client.protocol import Answer, ClientProtocol, Event, Push, Token, hello
@@ -191,10 +190,10 @@ class Shell:
             self._drop(name)
 
 
-async def walk_alone(make: Callable[[], Walk[T]], source: str = "") -> T:
+async def walk_alone(walk: Walk[T], source: str = "") -> T:
     """Walk once on a shell of its own and cut its connections afterwards."""
     shell = Shell(source)
     try:
-        return await shell.walk(make())
+        return await shell.walk(walk)
     finally:
         shell.cut_all()

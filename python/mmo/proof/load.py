@@ -141,10 +141,10 @@ async def nobody_is_left(arena: Arena, trial: Trial, within_s: float = 30) -> No
         yield from log_out(observer)
         return rows
 
-    await walk_alone(lambda: register(observer), "127.240.0.1")
+    await walk_alone(register(observer), "127.240.0.1")
     began = time.monotonic()
     while True:
-        rows = await walk_alone(look, "127.240.0.1")
+        rows = await walk_alone(look(), "127.240.0.1")
         seats = {row.name: row.users for row in rows if row.users}
         nodes = (await arena.status())["nodes"]
         held = {row["name"]: row["connections"] for row in nodes if row["connections"]}
