@@ -149,7 +149,7 @@ async def claim(connection: Connection, claim: Claim) -> tuple[bool, int] | None
 
 async def credentials(connection: Connection, name: str) -> Credentials | None:
     """The account of a NFC name."""
-    row = await connection.row(sql.FIND_ACCOUNT, name)
+    row = await connection.row(sql.FIND_ACCOUNT, name, name)
     return None if row is None else Credentials(*row)
 
 

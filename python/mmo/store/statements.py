@@ -180,8 +180,11 @@ ADD_ACCOUNT = Statement("INSERT INTO account (name, password_hash, created_ms) V
 ADD_HEAD = Statement("INSERT INTO player_head (user_id) VALUES (%s)")
 FIND_ACCOUNT = Statement("""
     SELECT a.user_id, a.name, a.password_hash, h.session_epoch, a.locked_until_ms, a.failures
-    FROM account a JOIN player_head h ON h.user_id = a.user_id WHERE a.name = %s
+    FROM account a JOIN player_head h ON h.user_id = a.user_id
+    WHERE a.name = %s AND LENGTH(a.name) = LENGTH(%s)
 """)
+"""Twice the name: the collation takes 'ann ' for 'ann', which is right for who registers and wrong
+for who logs in."""
 COUNT_FAILURE = Statement("""
     UPDATE account SET failures = GREATEST(failures + 1, %s) WHERE user_id = %s
 """)

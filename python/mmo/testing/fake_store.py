@@ -364,7 +364,7 @@ class FakeStore:
 
     def _register(self, row: AccountRegistered) -> bool:
         database = self.database
-        if row.name in database.accounts:
+        if any(name.rstrip(" ") == row.name.rstrip(" ") for name in database.accounts):
             return False
         user = len(database.accounts) + 1
         database.accounts[row.name] = FakeAccount(user, row.name, row.password_hash)
