@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mmo.errors import OperatorError
-from mmo.proof import bench_instructions, bench_network
+from mmo.proof import bench_connections, bench_instructions, bench_network
 from mmo.proof.bench_result import BenchResult
 from mmo.proof.bench_rounds import Report
 
@@ -22,6 +22,7 @@ def benches() -> dict[str, Bench]:
         "loopback": bench_network.loopback,
         "seam": bench_network.seam,
         "handler": bench_network.handler,
+        "connections": bench_connections.connections,
         "instructions": bench_instructions.instructions,
     }
 

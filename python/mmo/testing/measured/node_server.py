@@ -77,16 +77,18 @@ def players_in_memory(count: int) -> FakeDatabase:
     return database
 
 
-def make_core(public_key: bytes, key_id: str, fields: Mapping[str, Any]) -> NetCore:
+def make_core(
+    public_key: bytes, key_id: str, connections_max: int, fields: Mapping[str, Any]
+) -> NetCore:
     """A core as the node asks for it, with rates that a load cannot reach."""
     settings = core_settings(
-        public_key=public_key, key_id=key_id, user_opcodes=[], connections_max=1_024
+        public_key=public_key, key_id=key_id, user_opcodes=[], connections_max=connections_max
     )
     rates = [(name, RATE_UNREACHED_PER_S, 1_000_000_000) for name in RATES]
     return NetCore(msgspec.structs.replace(settings, rate_classes=rates, **fields))
 
 
-async def run(public_key: bytes, key_id: str, players: int) -> dict[str, Any]:
+async def run(public_key: bytes, key_id: str, connections_max: int, players: int) -> dict[str, Any]:
     """Serve until stopped; the books of the arena and what the node counted."""
     log = structlog.wrap_logger(
         structlog.PrintLogger(),
@@ -97,7 +99,11 @@ async def run(public_key: bytes, key_id: str, players: int) -> dict[str, Any]:
     engine = compose(
         node_settings(), ROLE, store, None, log=log, systems_package=PACKAGE, edges_package=PACKAGE
     )
-    node = Node(engine, lambda _, fields: make_core(public_key, key_id, fields), ("channel",))
+
+    def make(incarnation: int, fields: Mapping[str, Any]) -> NetCore:
+        return make_core(public_key, key_id, connections_max, fields)
+
+    node = Node(engine, make, ("channel",))
     await node.start()
     announce(node.ports["client"])
     await until_stopped()
@@ -114,10 +120,12 @@ def main() -> None:
     parser.add_argument("--public-key", required=True, help="Ed25519 public key in hex")
     parser.add_argument("--key-id", required=True)
     parser.add_argument("--players", type=int, required=True)
+    parser.add_argument("--connections-max", type=int, default=1_024)
     parser.add_argument("--cpu", type=int, default=-1)
     given = parser.parse_args()
     pin(given.cpu)
-    serve(lambda: run(bytes.fromhex(given.public_key), given.key_id, given.players))
+    key = bytes.fromhex(given.public_key)
+    serve(lambda: run(key, given.key_id, given.connections_max, given.players))
 
 
 if __name__ == "__main__":
