@@ -18,12 +18,10 @@ impl Rate {
     #[must_use]
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     pub fn new(per_s: f64, burst: u64) -> Self {
-        // A float cast saturates, so an absurdly slow rate becomes "never again", not a wrap.
-        let token_ns = (1e9 / per_s).max(1.0) as u64;
-        Self {
-            token_ns,
-            burst_ns: token_ns.saturating_mul(burst),
-        }
+        // The bounds keep every sum below far from a wrap, at rates that nobody configures.
+        let token_ns = (1e9 / per_s).clamp(1.0, TOKEN_NS_MAX) as u64;
+        let burst_ns = token_ns.saturating_mul(burst).min(BURST_NS_MAX);
+        Self { token_ns, burst_ns }
     }
 }
 
@@ -46,6 +44,10 @@ impl Bucket {
         true
     }
 }
+
+/// Thirteen days.
+const TOKEN_NS_MAX: f64 = (1u64 << 50) as f64;
+const BURST_NS_MAX: u64 = 1 << 62;
 
 #[cfg(test)]
 mod tests {
@@ -73,7 +75,8 @@ mod tests {
         let slow = Rate::new(f64::MIN_POSITIVE, 1);
         let mut bucket = Bucket::default();
         assert!(bucket.take(slow, 1, 0));
-        assert!(!bucket.take(slow, 1, u64::MAX - 1));
+        assert!(!bucket.take(slow, 1, 1 << 49));
+        assert!(bucket.take(slow, 1, 1 << 50));
         assert!(!Bucket::default().take(Rate::new(1.0, 1), u64::MAX, 7));
     }
 }

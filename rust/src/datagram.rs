@@ -55,7 +55,15 @@ impl Identity {
     pub fn new(id: ConnId, room: u32, key: &[u8; 16]) -> Option<Self> {
         let mac = Hmac::new_from_slice(key).ok()?;
         let (counter, sequence, address, until_ns) = (0, 0, None, 0);
-        Some(Self { id, room, mac, counter, sequence, address, until_ns })
+        Some(Self {
+            id,
+            room,
+            mac,
+            counter,
+            sequence,
+            address,
+            until_ns,
+        })
     }
 
     /// Whether `datagram`, which names this identity, is genuine and newer than all before.
@@ -100,9 +108,14 @@ impl Datagrams {
     /// # Errors
     /// `CoreError::Address` when it is taken.
     pub async fn bind(net: Rc<Net>) -> Result<Option<Rc<Self>>, CoreError> {
-        let Ok(port) = u16::try_from(net.settings.datagram_port) else { return Ok(None) };
+        let Ok(port) = u16::try_from(net.settings.datagram_port) else {
+            return Ok(None);
+        };
         let host = &net.settings.host;
-        let wrong = |source| CoreError::Address { address: format!("{host}:{port}/udp"), source };
+        let wrong = |source| CoreError::Address {
+            address: format!("{host}:{port}/udp"),
+            source,
+        };
         let address = resolve(host, port).map_err(wrong)?;
         let socket = UdpSocket::bind(address).await.map_err(wrong)?;
         Ok(Some(Rc::new(Self {
@@ -142,22 +155,35 @@ impl Datagrams {
     }
 
     fn prove(&self, datagram: &[u8], from: SocketAddr) -> bool {
-        let Some((number, proof)) = named(datagram) else { return false };
+        let Some((number, proof)) = named(datagram) else {
+            return false;
+        };
         let mut identities = self.identities.borrow_mut();
-        let Some(identity) = identities.get_mut(&number) else { return false };
+        let Some(identity) = identities.get_mut(&number) else {
+            return false;
+        };
         if self.net.get(identity.id).is_none() || !identity.prove(proof) {
             return false;
         }
         identity.address = Some(from);
-        let life_ns = self.net.settings.datagram_proof_ms.saturating_mul(NS_PER_MS);
+        let life_ns = self
+            .net
+            .settings
+            .datagram_proof_ms
+            .saturating_mul(NS_PER_MS);
         identity.until_ns = self.net.now_ns().saturating_add(life_ns);
-        self.net.crossing.slots.set_datagram_until(identity.id, identity.until_ns);
+        self.net
+            .crossing
+            .slots
+            .set_datagram_until(identity.id, identity.until_ns);
         true
     }
 
     /// Gives connection `id` the identity `number` in `room`; the former one is void.
     pub fn add(&self, id: ConnId, room: u32, number: u64, key: [u8; 16]) {
-        let Some(identity) = Identity::new(id, room, &key) else { return };
+        let Some(identity) = Identity::new(id, room, &key) else {
+            return;
+        };
         if self.net.get(id).is_none() {
             return;
         }
@@ -193,7 +219,10 @@ impl Datagrams {
         for some in ids.chunks(DATAGRAMS_A_CALL) {
             let sent = self.send_some(some, opcode, body);
             self.net.stats().datagrams_sent_total.add(sent as u64);
-            self.net.stats().datagrams_dropped_total.add((some.len() - sent) as u64);
+            self.net
+                .stats()
+                .datagrams_dropped_total
+                .add((some.len() - sent) as u64);
         }
     }
 
@@ -204,19 +233,25 @@ impl Datagrams {
         let mut bytes = Vec::new();
         let mut addresses = Vec::new();
         for id in ids {
-            let identity = numbers.get(id).and_then(|number| identities.get_mut(number));
+            let identity = numbers
+                .get(id)
+                .and_then(|number| identities.get_mut(number));
             let Some(identity) = identity.filter(|identity| identity.until_ns > now_ns) else {
                 continue;
             };
-            let Some(address) = identity.address else { continue };
+            let Some(address) = identity.address else {
+                continue;
+            };
             identity.write(&mut bytes, opcode, body);
             addresses.push(Some(SockaddrStorage::from(address)));
         }
         if addresses.is_empty() {
             return 0;
         }
-        let slices: Vec<[IoSlice<'_>; 1]> =
-            bytes.chunks(bytes.len() / addresses.len()).map(|one| [IoSlice::new(one)]).collect();
+        let slices: Vec<[IoSlice<'_>; 1]> = bytes
+            .chunks(bytes.len() / addresses.len())
+            .map(|one| [IoSlice::new(one)])
+            .collect();
         let descriptor = self.socket.as_raw_fd();
         let sent = self.socket.try_io(Interest::WRITABLE, || {
             let mut headers = MultiHeaders::preallocate(slices.len(), None);

@@ -8,6 +8,7 @@
 //! Left of `conn` everything is sans-IO: bytes and time are arguments.
 
 #![deny(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod bucket;
 pub mod config;

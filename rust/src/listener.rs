@@ -220,10 +220,9 @@ fn open_client(
     if connection.is_none() {
         net.forget_address(address.ip());
         refuse(net, CloseReason::ServerFull, address);
-    } else if net.is_stopping() {
-        if let Some(connection) = &connection {
-            connection.begin_close(net, CloseReason::ServerStopping);
-        }
+    }
+    if let Some(connection) = connection.as_ref().filter(|_| net.is_stopping()) {
+        connection.begin_close(net, CloseReason::ServerStopping);
     }
     connection
 }
