@@ -37,7 +37,7 @@ class Admission:
         self._decoder = msgspec.json.Decoder(TokenShown)
 
     def enter(self, source: Source, user: int, seq: int, body: bytes) -> None:
-        """A verified token came: the connection joins its player's lane, in the order of messages."""
+        """A verified token came: the connection joins its player's lane, in order."""
         try:
             shown = self._decoder.decode(body)
         except msgspec.DecodeError as fault:

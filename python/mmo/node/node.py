@@ -107,9 +107,9 @@ class Node:
         self._admin = Admin(engine.settings.admin_socket, answers)
         self._intake: Intake | None = None
 
-    async def start(self) -> None:
+    async def start(self, own_timers: bool = True) -> None:
         """Take the lease, make and start the core, serve. Raises `OperatorError`, `CoreError`,
-        `StoreUnavailable`."""
+        `StoreUnavailable`. Without `own_timers` the caller runs `engine.timers`."""
         engine, settings = self.engine, self.engine.settings
         self._ended = asyncio.get_running_loop().create_future()
         engine.on_crash = self._crashed
@@ -130,13 +130,11 @@ class Node:
         timers.every(LAG_SAMPLE_MS, self._sample_lag)
         Ticker(engine).start()
         self._lag_due_ms = timers.now_ms() + LAG_SAMPLE_MS
-        timers.on_earlier = self._arm
-        self._arm()
+        if own_timers:
+            timers.on_earlier = self._arm
+            self._arm()
         if settings.admin_socket:
             await self._admin.start()
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(YOUNG_OBJECTS_MAX, 20, 50)
         self.is_ready = True
         engine.log.info(
             "node ready", incarnation=incarnation, ports=self.ports, generation=settings.generation
@@ -145,6 +143,9 @@ class Node:
     async def run(self) -> int:
         """Serve until stopped, fenced or crashed; returns the exit code. Call after `start`."""
         assert self._ended is not None, "start first"
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(YOUNG_OBJECTS_MAX, 20, 50)
         return await self._ended
 
     def stop(self, grace_ms: int | None = None) -> None:

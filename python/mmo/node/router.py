@@ -96,6 +96,10 @@ class Router:
     def _wait(self, source: Source, lane: Lane, route: Route, seq: int, body: bytes) -> None:
         """Into the lane, or BUSY in its order when too much waits."""
         engine = self._engine
+        if lane.open:
+            engine.lanes.put(lane, Job(route, source, seq, body))
+            engine.lanes.run()
+            return
         waiting = len(lane.waiting)
         if waiting < self._waiting_max or source.peer:
             engine.lanes.put(lane, Job(route, source, seq, body))
