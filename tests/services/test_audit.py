@@ -1,24 +1,22 @@
 """The audit against a real MariaDB: honest books pass, every kind of wrong row is found and named.
 
-Owns a server and a database without keys and constraints, into which each test plants one lie by
+Owns a database without keys and constraints, into which each test plants one lie by
 plain SQL; the constraints that make most of these lies impossible in production are the store's
 tests.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 
 import msgspec
 import pytest
+from tests.conftest import settings_for
 
 from mmo.cluster.mysql_server import ManagedMysql
-from mmo.config.load import load_config
 from mmo.content import load_content
 from mmo.ops.audit import Report, audit, known_of
 from mmo.state.grant import Bundle, BundleItem
 from mmo.store.connection import Statement
-from mmo.store.migrate import apply
 from mmo.store.mysql_pool import MysqlPool
 from mmo.store.settings import StoreSettings
 
@@ -98,36 +96,9 @@ Ask = Callable[..., Report]
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreSettings]:
-    """A server of our own and the settings that reach it."""
-    config = load_config(environment={}).config
-    server = ManagedMysql(Path(tmp_path_factory.mktemp("audit")) / "mysql", config.mysql, "secret")
-    server.start()
-    try:
-        yield _settings(server)
-    finally:
-        server.stop()
-
-
-def _settings(server: ManagedMysql) -> StoreSettings:
-    numbers = {
-        field.name: 1_000 for field in msgspec.structs.fields(StoreSettings) if field.type is int
-    }
-    numbers |= {"mysql_connections_max": 2, "mysql_connect_ms": 5_000, "mysql_wait_ms": 5_000}
-    texts = {f.name: "" for f in msgspec.structs.fields(StoreSettings) if f.type is str}
-    return msgspec.convert(
-        {
-            **texts,
-            **numbers,
-            "mysql_tls": False,
-            "redis_nodes": (),
-            "mysql_socket": str(server.socket_path),
-            "mysql_user": server.user,
-            "mysql_password": server.password,
-            "mysql_database": server.database,
-        },
-        StoreSettings,
-    )
+def settings(mysql_server: ManagedMysql, fresh_database: Callable[..., str]) -> StoreSettings:
+    """A migrated database of our own."""
+    return settings_for(mysql_server, None, fresh_database())
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +108,6 @@ def ask(settings: StoreSettings) -> Ask:
     kind, code, _ = next((r.kind, r.code, r) for r in content.items.values() if r.stack_max >= 3)
 
     async def prepare() -> None:
-        await apply(settings)
         async with MysqlPool(settings) as pool, pool.take() as connection:
             for text in KEYLESS:
                 await connection.execute(Statement.verbatim(text))
