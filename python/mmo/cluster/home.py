@@ -73,7 +73,7 @@ class Home:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def read(self) -> ClusterFile | None:
-        """`cluster.json`, or None where no cluster was ever started. Raises `OperatorError` E0704
+        """`cluster.json`, or None where no cluster was ever started. Raises `OperatorError` E0717
         when the file is damaged."""
         try:
             return msgspec.json.decode(self.cluster_file.read_bytes(), type=ClusterFile)
@@ -81,7 +81,7 @@ class Home:
             return None
         except (OSError, msgspec.MsgspecError) as error:
             raise OperatorError(
-                "E0704",
+                "E0717",
                 f"{self.cluster_file} cannot be read: {error}",
                 f"mmo-cluster stop, then remove {self.cluster_file}; data is elsewhere and stays",
             ) from error
@@ -109,7 +109,7 @@ class Home:
         return tempfile.mkdtemp(prefix="mmo-run-")
 
     def lock(self) -> int:
-        """Hold the home for this process until it ends. Raises `OperatorError` E0703 when another
+        """Hold the home for this process until it ends. Raises `OperatorError` E0716 when another
         supervisor holds it. Returns the descriptor that holds the lock."""
         descriptor = os.open(
             self.directory / "run" / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
@@ -119,7 +119,7 @@ class Home:
         except OSError as error:
             os.close(descriptor)
             raise OperatorError(
-                "E0703", f"another supervisor runs {self.directory}", "mmo-cluster status"
+                "E0716", f"another supervisor runs {self.directory}", "mmo-cluster status"
             ) from error
         return descriptor
 
