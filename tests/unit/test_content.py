@@ -99,7 +99,7 @@ def test_content_when_a_key_is_unknown_then_is_refused_by_name(tables: Path, nam
         ("inventory.toml", "equipment_slots = 10", "equipment_slots = 0", "equipment_slots"),
         ("levels.toml", "[0, 1, 2", "[0, -1, 2", "exp_need[1]"),
         ("tokens.toml", "move_s = 15", "move_s = 0", "move_s"),
-        ("combat.toml", "attack_cooldown_ms = 200", "attack_cooldown_ms = 1.5", "attack_cooldown"),
+        ("combat.toml", "attack_cooldown_ms = 250", "attack_cooldown_ms = 1.5", "attack_cooldown"),
     ],
 )
 def test_content_when_a_value_is_out_of_range_then_file_and_row_are_named(
