@@ -20,6 +20,7 @@ Verdict = Literal["ok", "warning", "failed"]
 
 
 def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
     app.command()(doctor)
 
 

@@ -40,6 +40,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def check_python(config: Config, home: Home) -> Finding:
+    """Which interpreter runs this, and whether it is slowed down."""
     version = ".".join(str(part) for part in sys.version_info[:3])
     if sys.implementation.name != "cpython":
         return Finding("failed", f"{sys.implementation.name} {version}", "use CPython")
@@ -49,6 +50,7 @@ def check_python(config: Config, home: Home) -> Finding:
 
 
 def check_core(config: Config, home: Home) -> Finding:
+    """Whether the Rust core is built, and in release mode."""
     try:
         from mmo import _core
     except ImportError as error:
@@ -59,6 +61,7 @@ def check_core(config: Config, home: Home) -> Finding:
 
 
 def check_core_settings(config: Config, home: Home) -> Finding:
+    """Whether core and configuration know the same settings."""
     from mmo import _core
     from mmo.config import CoreSettings
 
@@ -71,6 +74,7 @@ def check_core_settings(config: Config, home: Home) -> Finding:
 
 
 def check_driver(config: Config, home: Home) -> Finding:
+    """Whether the drivers of both stores are there, and new enough."""
     try:
         import mysql.connector
         import redis
@@ -83,6 +87,7 @@ def check_driver(config: Config, home: Home) -> Finding:
 
 
 def check_open_files(config: Config, home: Home) -> Finding:
+    """Whether a full node may open as many descriptors as it needs."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = config.net.connections_max + config.links.links_max + OPEN_FILES_BESIDE
     text = f"{soft} allowed, {hard} at most, {needed} wanted by a full node"
@@ -92,6 +97,7 @@ def check_open_files(config: Config, home: Home) -> Finding:
 
 
 def check_ports(config: Config, home: Home) -> Finding:
+    """Whether a block of ports is free, or ours."""
     from mmo.cluster.topology import take_block
 
     file = home.read()
@@ -107,6 +113,7 @@ def check_ports(config: Config, home: Home) -> Finding:
 
 
 def check_redis_server(config: Config, home: Home) -> Finding:
+    """Which Redis server would run."""
     from mmo.cluster.redis_servers import find_redis_server, server_version
 
     if config.redis.is_external:
@@ -119,6 +126,7 @@ def check_redis_server(config: Config, home: Home) -> Finding:
 
 
 def check_mysql_server(config: Config, home: Home) -> Finding:
+    """Which database server would run."""
     from mmo.cluster.mysql_server import find_mariadbd, server_version
 
     if config.mysql.is_external:
@@ -132,6 +140,7 @@ def check_mysql_server(config: Config, home: Home) -> Finding:
 
 
 def check_disk(config: Config, home: Home) -> Finding:
+    """Whether the home has room."""
     place = home.directory
     while not place.exists():
         place = place.parent
@@ -143,6 +152,7 @@ def check_disk(config: Config, home: Home) -> Finding:
 
 
 def check_memory(config: Config, home: Home) -> Finding:
+    """Whether a whole cluster fits into what is free."""
     lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     facts = {line.split(":")[0]: int(line.split()[1]) << 10 for line in lines}
     free = facts["MemAvailable"]
@@ -153,6 +163,7 @@ def check_memory(config: Config, home: Home) -> Finding:
 
 
 def check_cores(config: Config, home: Home) -> Finding:
+    """How many cores there are, and how busy."""
     count = len(os.sched_getaffinity(0))
     load = os.getloadavg()[0]
     if load > 2 * count:
@@ -174,6 +185,7 @@ def check_clock(config: Config, home: Home) -> Finding:
 
 
 def check_secrets(config: Config, home: Home) -> Finding:
+    """Whether the secrets are readable by their owner only."""
     from mmo.cluster.secret_files import read_secrets, too_open
 
     if not home.secrets.exists():
@@ -202,6 +214,7 @@ def check_tls(config: Config, home: Home) -> Finding:
 
 
 def check_socket_paths(config: Config, home: Home) -> Finding:
+    """Whether the sockets have a directory, and paths that fit."""
     file = home.read()
     if file is not None and not Path(file.socket_directory).is_dir():
         text = f"{file.socket_directory} is gone"
@@ -211,6 +224,7 @@ def check_socket_paths(config: Config, home: Home) -> Finding:
 
 
 def check_backlog(config: Config, home: Home) -> Finding:
+    """Whether the kernel allows the backlog that the listeners ask for."""
     limit = int(Path("/proc/sys/net/core/somaxconn").read_text(encoding="ascii"))
     if limit < config.net.accept_backlog:
         text = f"the kernel allows {limit}, net.accept_backlog asks for {config.net.accept_backlog}"
@@ -219,6 +233,7 @@ def check_backlog(config: Config, home: Home) -> Finding:
 
 
 def check_leftovers(config: Config, home: Home) -> Finding:
+    """Whether processes run that nobody watches."""
     file = home.read()
     if file is None:
         return Finding("ok", "nothing was ever started here")
@@ -230,6 +245,7 @@ def check_leftovers(config: Config, home: Home) -> Finding:
 
 
 def check_schema(config: Config, home: Home) -> Finding:
+    """Whether the database has run all migrations."""
     import asyncio
 
     from mmo.cli.compose import home_store_settings

@@ -16,6 +16,7 @@ from mmo.errors import OperatorError
 
 
 def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
     app.command()(explain)
 
 

@@ -33,6 +33,7 @@ SOCKET_S = 10.0  # longest wait until a new supervisor answers
 
 
 def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
     app.command()(start)
     app.command()(stop)
     app.command()(kill)

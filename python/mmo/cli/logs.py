@@ -23,6 +23,7 @@ _ORDERED = ("time", "level", "event", "node")
 
 
 def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
     app.command()(logs)
 
 

@@ -14,6 +14,7 @@ from mmo.cli.rim import FAILED, OK
 
 
 def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
     app.command()(migrate)
 
 

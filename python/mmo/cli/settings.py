@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
     app.command(name="config")(show_config)
     app.command()(check)
 

@@ -20,6 +20,7 @@ WATCH_S = 1.0
 
 
 def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
     app.command()(status)
 
 

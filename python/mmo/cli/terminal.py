@@ -16,6 +16,7 @@ def print_json(value: Any) -> None:
 
 
 def on_terminal() -> bool:
+    """Whether a person looks: colour and progress only then."""
     return sys.stdout.isatty()
 
 

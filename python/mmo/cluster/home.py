@@ -53,14 +53,17 @@ class Home:
 
     @property
     def cluster_file(self) -> Path:
+        """Who runs where."""
         return self.directory / "cluster.json"
 
     @property
     def secrets(self) -> Path:
+        """Where generated secrets are."""
         return self.directory / "secrets"
 
     @property
     def logs(self) -> Path:
+        """Where all processes write."""
         return self.directory / "log"
 
     def log_file(self, name: str) -> Path:

@@ -130,9 +130,11 @@ class ManagedMysql:
 
     @property
     def pid(self) -> int:
+        """Of the server process; 0 when there is none."""
         return self.child.pid if self.child else 0
 
     def is_running(self) -> bool:
+        """Whether the process lives."""
         return self.child is not None and self.child.is_running()
 
     def stop(self) -> None:

@@ -115,6 +115,7 @@ class Child:
 
     @property
     def pid(self) -> int:
+        """Of the child, as long as it is not reaped."""
         return self._popen.pid
 
     def exit_code(self) -> int | None:
@@ -122,6 +123,7 @@ class Child:
         return self._popen.poll()
 
     def is_running(self) -> bool:
+        """Whether it did not end yet."""
         return self._popen.poll() is None
 
     def signal(self, number: int) -> None:

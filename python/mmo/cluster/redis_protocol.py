@@ -42,6 +42,7 @@ class RedisConnection:
         self.close()
 
     def close(self) -> None:
+        """Close the connection; idempotent."""
         self._file.close()
         self._socket.close()
 

@@ -137,10 +137,12 @@ class ManagedRedis:
                 connection.ask("FLUSHALL")
 
     def pid(self, number: int) -> int:
+        """Of one server process; 0 when there is none."""
         child = self.children.get(number)
         return child.pid if child else 0
 
     def is_running(self, number: int) -> bool:
+        """Whether the process of one server lives."""
         child = self.children.get(number)
         return child is not None and child.is_running()
 

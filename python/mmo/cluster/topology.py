@@ -32,13 +32,16 @@ class PortBlock:
 
     @property
     def redis_ports(self) -> list[int]:
+        """Ports of the six Redis servers."""
         return [self.first + _REDIS + index for index in range(_REDIS_SERVERS)]
 
     @property
     def redis_bus_ports(self) -> list[int]:
+        """Ports on which they reach each other."""
         return [self.first + _REDIS_BUS + index for index in range(_REDIS_SERVERS)]
 
     def close(self) -> None:
+        """Let others have the block."""
         self._guard.close()
 
 

@@ -20,6 +20,7 @@ from mmo.errors import ConfigError
 ENVIRONMENT_PREFIX = "MMO__"
 
 Tree = dict[str, Any]
+Relation = tuple[str, bool]  # what must hold, in words, and whether it does
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -95,8 +96,17 @@ def redacted(loaded: Loaded) -> dict[str, tuple[Any, str]]:
 def check_relations(config: Config) -> None:
     """Raise `ConfigError` E0104 for values that contradict each other, E0105 for duplicates, E0107
     for a production profile that would run on development secrets."""
-    net, links, node, supervisor = config.net, config.links, config.node, config.supervisor
-    relations = (
+    for name, holds in (*_net_relations(config), *_other_relations(config)):
+        if not holds:
+            raise ConfigError("E0104", f"the configuration must keep {name}", "change one of them")
+    _check_nodes(config)
+    if config.cluster.profile == "production":
+        _check_production(config)
+
+
+def _net_relations(config: Config) -> tuple[Relation, ...]:
+    net = config.net
+    return (
         ("net.ring_bytes >= 4 + net.frame_bytes_max", net.ring_bytes >= 4 + net.frame_bytes_max),
         (
             "net.frame_unproved_bytes_max <= net.frame_bytes_max",
@@ -128,6 +138,12 @@ def check_relations(config: Config) -> None:
             "token.token_bytes_max + 6 <= net.frame_unproved_bytes_max",
             config.token.token_bytes_max + 6 <= net.frame_unproved_bytes_max,
         ),
+    )
+
+
+def _other_relations(config: Config) -> tuple[Relation, ...]:
+    links, node, supervisor = config.links, config.node, config.supervisor
+    return (
         (
             "links.heartbeat_ms * 2 < links.heartbeat_lost_ms",
             links.heartbeat_ms * 2 < links.heartbeat_lost_ms,
@@ -157,12 +173,6 @@ def check_relations(config: Config) -> None:
             >= 10 + len(config.nodes) * config.mysql.connections_max,
         ),
     )
-    for name, holds in relations:
-        if not holds:
-            raise ConfigError("E0104", f"the configuration must keep {name}", "change one of them")
-    _check_nodes(config)
-    if config.cluster.profile == "production":
-        _check_production(config)
 
 
 def _check_nodes(config: Config) -> None:
