@@ -116,11 +116,10 @@ class Admission:
         """The store is away: the same connection may show a token again."""
         engine = self._engine
         engine.committer.went_out()
-        engine.refuse(source, seq, Code.RETRY_LATER)
         if typ and not source.gone:
-            engine.flush()
             engine.residents.step_back(source)
-            engine.core.set_user(source.conn, 0)
+            engine.core.set_user(source.conn, 0)  # before the answer, which invites the next token
+        engine.refuse(source, seq, Code.RETRY_LATER)
 
     def _install(
         self, lane: Lane, source: Source, seq: int, claimed: Claimed, typ: str, claims: Any

@@ -109,7 +109,7 @@ class Node:
 
     async def start(self, own_timers: bool = True) -> None:
         """Take the lease, make and start the core, serve. Raises `OperatorError`, `CoreError`,
-        `StoreUnavailable`. Without `own_timers` the caller runs `engine.timers`."""
+        `StoreUnavailable`. Without `own_timers` the caller runs `engine.timers`, as a test does."""
         engine, settings = self.engine, self.engine.settings
         self._ended = asyncio.get_running_loop().create_future()
         engine.on_crash = self._crashed
@@ -133,6 +133,9 @@ class Node:
         if own_timers:
             timers.on_earlier = self._arm
             self._arm()
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(YOUNG_OBJECTS_MAX, 20, 50)
         if settings.admin_socket:
             await self._admin.start()
         self.is_ready = True
@@ -143,9 +146,6 @@ class Node:
     async def run(self) -> int:
         """Serve until stopped, fenced or crashed; returns the exit code. Call after `start`."""
         assert self._ended is not None, "start first"
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(YOUNG_OBJECTS_MAX, 20, 50)
         return await self._ended
 
     def stop(self, grace_ms: int | None = None) -> None:
