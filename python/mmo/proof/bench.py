@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mmo.errors import OperatorError
-from mmo.proof import bench_connections, bench_instructions, bench_network
+from mmo.proof import bench_commit, bench_connections, bench_instructions, bench_network
 from mmo.proof.bench_result import BenchResult
 from mmo.proof.bench_rounds import Report
 
@@ -23,6 +23,7 @@ def benches() -> dict[str, Bench]:
         "seam": bench_network.seam,
         "handler": bench_network.handler,
         "connections": bench_connections.connections,
+        "commit": bench_commit.commit,
         "instructions": bench_instructions.instructions,
     }
 

@@ -152,10 +152,12 @@ def floor() -> list[str]:
     return pinned(processors()[0], [str(binary()), "echo-floor", "--port", "0"])
 
 
-def measured(name: str, *arguments: str) -> list[str]:
-    """The command of a server of `mmo.testing.measured` on the server's processor."""
+def measured(name: str, *arguments: str, cpu: int | None = None) -> list[str]:
+    """The command of a server of `mmo.testing.measured`, on the server's processor unless `cpu`
+    says another one (-1: free)."""
     module = f"mmo.testing.measured.{name}"
-    return [sys.executable, "-m", module, "--cpu", str(processors()[0]), *arguments]
+    chosen = processors()[0] if cpu is None else cpu
+    return [sys.executable, "-m", module, "--cpu", str(chosen), *arguments]
 
 
 def generate(target: Server, **options: object) -> Load:

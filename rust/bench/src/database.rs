@@ -7,8 +7,8 @@
 //! The file is JSON: `{"statements": ["SQL", …], "lanes": [[[[statement, "parameter", rows], …], …], …]}`.
 //! A lane is walked by one connection, its transactions in turn, again and again; `rows` is how many
 //! rows the statement must change, or null. In a parameter `$pass$` stands for the number of the
-//! pass over the lane (0, 1, …), `$pass8$` for the same in eight digits: versions rise and keys stay
-//! unique however often the lane is walked.
+//! pass over the lane (0, 1, …), `$pass+1$` for the next: versions rise and keys stay unique
+//! however often the lane is walked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +26,7 @@ use crate::options::Options;
 enum Piece {
     Text(String),
     Pass,
-    PassPadded,
+    NextPass,
 }
 
 struct Step {
@@ -210,7 +210,7 @@ fn render(pieces: &[Piece], pass: u64) -> String {
         match piece {
             Piece::Text(part) => text.push_str(part),
             Piece::Pass => text.push_str(&pass.to_string()),
-            Piece::PassPadded => text.push_str(&format!("{pass:08}")),
+            Piece::NextPass => text.push_str(&(pass + 1).to_string()),
         }
     }
     text
@@ -221,8 +221,8 @@ fn split_pieces(text: &str) -> Vec<Piece> {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("$pass") {
         pieces.push(Piece::Text(before.to_owned()));
-        if let Some(after) = after.strip_prefix("8$") {
-            pieces.push(Piece::PassPadded);
+        if let Some(after) = after.strip_prefix("+1$") {
+            pieces.push(Piece::NextPass);
             rest = after;
         } else {
             pieces.push(Piece::Pass);
@@ -282,8 +282,8 @@ mod tests {
 
     #[test]
     fn the_pass_is_put_where_it_belongs() {
-        let pieces = split_pieces(r#"[{"v":$pass$,"id":"9$pass8$","n":3}]"#);
-        assert_eq!(render(&pieces, 7), r#"[{"v":7,"id":"900000007","n":3}]"#);
+        let pieces = split_pieces(r#"[{"v":$pass$,"id":"9$pass+1$","n":3}]"#);
+        assert_eq!(render(&pieces, 7), r#"[{"v":7,"id":"98","n":3}]"#);
         assert_eq!(render(&split_pieces("[1]"), 7), "[1]");
     }
 }

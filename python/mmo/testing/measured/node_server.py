@@ -1,12 +1,14 @@
-"""The real node with the measured rule: the whole way of a message, without a store behind it.
+"""The real node with a measured rule: the whole way of a message.
 
-Owns the composition of one node over a store in memory, from which players are only claimed: HIT is
-volatile and never commits. Everything else is production: intake, router, lanes, outcomes, core.
-Measured by `bench handler`.
+Owns the composition of one node: over a store in memory from which players are only claimed (HIT is
+volatile and never commits), or with `--store` over the real stores (GROW is durable). Everything
+else is production: intake, router, lanes, committer, outcomes, core. Measured by `bench handler`,
+`bench connections` and `bench commit`.
 """
 
 import argparse
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,6 +19,8 @@ from mmo.contract import Role
 from mmo.node.handlers import RATES
 from mmo.node.node import Node, compose
 from mmo.node.settings import NodeSettings
+from mmo.store.durable import DurableStore
+from mmo.store.settings import StoreSettings
 from mmo.testing.fake_store import FakeAccount, FakeDatabase, FakeHead, FakeStore
 from mmo.testing.measured.life import announce, pin, serve, until_stopped
 from mmo.testing.measured.settings import (
@@ -31,7 +35,7 @@ PACKAGE = "mmo.testing.measured"
 SESSION_EPOCH = 1
 ROLE = Role(
     name="channel",
-    systems=("strike",),
+    systems=("strike", "grow"),
     states={"arena": lambda content, node: Arena()},
     owns_players=True,
     token_types=(TOKEN_TYPE,),
@@ -88,14 +92,22 @@ def make_core(
     return NetCore(msgspec.structs.replace(settings, rate_classes=rates, **fields))
 
 
-async def run(public_key: bytes, key_id: str, connections_max: int, players: int) -> dict[str, Any]:
+async def run(
+    public_key: bytes,
+    key_id: str,
+    connections_max: int,
+    players: int,
+    settings: StoreSettings | None,
+) -> dict[str, Any]:
     """Serve until stopped; the books of the arena and what the node counted."""
     log = structlog.wrap_logger(
         structlog.PrintLogger(),
         processors=[structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(40),
     )
-    store = FakeStore(players_in_memory(players))
+    store: FakeStore | DurableStore = FakeStore(players_in_memory(players))
+    if settings is not None:
+        store = await DurableStore.open(settings)
     engine = compose(
         node_settings(), ROLE, store, None, log=log, systems_package=PACKAGE, edges_package=PACKAGE
     )
@@ -108,9 +120,11 @@ async def run(public_key: bytes, key_id: str, connections_max: int, players: int
     announce(node.ports["client"])
     await until_stopped()
     counts = {key: engine.metrics.counts[key] for key in ("events_total", "batches_total")}
-    found = {**engine.states["arena"].books(), **counts}
+    found: dict[str, Any] = {**engine.states["arena"].books(), **counts}
+    found["store"] = store.stats()
     node.stop(0)
     await node.run()
+    await store.close()
     return found
 
 
@@ -119,13 +133,17 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--public-key", required=True, help="Ed25519 public key in hex")
     parser.add_argument("--key-id", required=True)
-    parser.add_argument("--players", type=int, required=True)
+    parser.add_argument("--players", type=int, default=0, help="in memory")
+    parser.add_argument("--store", type=Path, default=None, help="StoreSettings as JSON")
     parser.add_argument("--connections-max", type=int, default=1_024)
     parser.add_argument("--cpu", type=int, default=-1)
     given = parser.parse_args()
     pin(given.cpu)
     key = bytes.fromhex(given.public_key)
-    serve(lambda: run(key, given.key_id, given.connections_max, given.players))
+    settings = None
+    if given.store is not None:
+        settings = msgspec.json.decode(given.store.read_bytes(), type=StoreSettings)
+    serve(lambda: run(key, given.key_id, given.connections_max, given.players, settings))
 
 
 if __name__ == "__main__":
