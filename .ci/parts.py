@@ -1,0 +1,140 @@
+"""All tests, part by part: each is run, timed and counted, and one that fails does not hide others.
+
+Owns the list of parts and the sums: a line a part with its share of the time, and at the end
+`N passed, N failed`. The times are kept in `target/test-times.tsv`. Called by `make test` and, with
+names of groups, by `make lint`; exits 1 when anything failed or a part ran nothing.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+TIMES = ROOT / "target" / "test-times.tsv"
+PYTHON = sys.executable
+BIN = Path(PYTHON).parent
+SOURCES = ["python", "tests", "loadtest", ".ci"]
+
+
+class Part(NamedTuple):
+    """One command. `counts`: how its output tells what passed ("" for a check that is one test)."""
+
+    group: str
+    name: str
+    command: list[str]
+    counts: str = ""
+    environment: dict[str, str] = {}
+
+
+class Result(NamedTuple):
+    """What a part came to."""
+
+    part: Part
+    seconds: float
+    passed: int
+    failed: int
+
+
+def parts() -> Iterator[Part]:
+    """Every part, the quick ones first."""
+    sources = [name for name in SOURCES if (ROOT / name).exists()]
+    yield Part("lint", "ruff check", [str(BIN / "ruff"), "check", *sources])
+    yield Part("lint", "ruff format", [str(BIN / "ruff"), "format", "--check", *sources])
+    yield Part("lint", "cargo fmt", ["cargo", "fmt", "--all", "--check"])
+    yield Part("lint", "mypy", [str(BIN / "mypy"), "python/mmo", "loadtest", ".ci"])
+    yield Part("lint", "stubtest", [PYTHON, "-m", "mypy.stubtest", "mmo._core"])
+    clippy = ["cargo", "clippy", "--quiet", "--workspace", "--all-targets"]
+    yield Part("lint", "clippy", [*clippy, "--", "-D", "warnings"])
+    bridge = ["cargo", "clippy", "--quiet", "--package", "mmo-core", "--features", "python"]
+    yield Part("lint", "clippy bridge", [*bridge, "--", "-D", "warnings"])
+    yield Part("python", "pytest pure", pytest("house", "systems", "unit", "sim"), "pytest")
+    yield Part("rust", "cargo test", ["cargo", "test", "--quiet", "--workspace"], "cargo")
+    loom = ["cargo", "test", "--quiet", "--package", "mmo-core", "--release", "--test", "loom"]
+    yield Part(
+        "rust",
+        "loom",
+        [*loom, "--target-dir", "target/loom"],
+        "cargo",
+        {"RUSTFLAGS": "--cfg loom", "LOOM_MAX_PREEMPTIONS": "3"},
+    )
+    yield Part("python", "pytest stores", pytest("contract", "services"), "pytest")
+    yield Part("python", "pytest cluster", pytest("cluster"), "pytest")
+
+
+def pytest(*rooms: str) -> list[str]:
+    """pytest over the rooms of `tests/` that exist."""
+    existing = [f"tests/{room}" for room in rooms if (ROOT / "tests" / room).is_dir()]
+    return [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", *existing]
+
+
+def run(part: Part) -> Result:
+    """Run one part with its output shown, and count."""
+    print(f"\n== {part.name}", flush=True)
+    began = time.monotonic()
+    lines: list[str] = []
+    process = subprocess.Popen(
+        part.command,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env={**os.environ, **part.environment},
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        lines.append(line)
+        print(line, end="", flush=True)
+    code = process.wait()
+    passed, failed = counted(part.counts, lines)
+    if not part.counts:
+        passed, failed = (1, 0) if code == 0 else (0, 1)
+    elif code != 0 or passed == 0:
+        # A part that ended badly, or ran nothing at all, is never a success.
+        failed = max(failed, 1)
+    return Result(part, time.monotonic() - began, passed, failed)
+
+
+def counted(kind: str, lines: list[str]) -> tuple[int, int]:
+    """Passed and failed tests that the output tells."""
+    if kind == "cargo":
+        found = [re.match(r"test result: \w+\. (\d+) passed; (\d+) failed", line) for line in lines]
+        pairs = [(int(match[1]), int(match[2])) for match in found if match]
+        return sum(pair[0] for pair in pairs), sum(pair[1] for pair in pairs)
+    for line in reversed(lines):
+        if re.search(r"\d+ (passed|failed|error)", line) and " in " in line:
+            told = {word: int(count) for count, word in re.findall(r"(\d+) ([a-z]+)", line)}
+            # A test that is skipped proves nothing and counts as failed.
+            bad = sum(told.get(word, 0) for word in ("failed", "error", "errors", "skipped"))
+            return told.get("passed", 0), bad
+    return 0, 0
+
+
+def main(groups: list[str]) -> int:
+    """Run the parts of the named groups, all without names. Returns the exit code."""
+    results = [run(part) for part in parts() if not groups or part.group in groups]
+    whole = sum(result.seconds for result in results) or 1.0
+    TIMES.parent.mkdir(parents=True, exist_ok=True)
+    rows = "".join(f"{result.part.name}\t{result.seconds:.1f}\n" for result in results)
+    TIMES.write_text(rows, encoding="utf-8")
+    print()
+    for result in results:
+        word = "failed" if result.failed else "ok"
+        print(
+            f"{result.seconds / whole:5.0%} {result.seconds:7.1f} s  {result.part.name:<16}"
+            f" {result.passed:6} passed {result.failed:4} failed  {word}"
+        )
+    passed = sum(result.passed for result in results)
+    failed = sum(result.failed for result in results)
+    print(f"\n{passed} passed, {failed} failed", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,82 @@
+# What the README names. Nothing is rebuilt that is up to date; stamps are in target/stamps.
+#   make start   install what is missing, build the core, start the cluster, return when it is ready
+#   make test    the same for the tests, and run all of them
+#   make stop lint fmt bench proof load
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := target/stamps
+PYTHON ?= $(shell .ci/python)
+
+CORE_SOURCES := Cargo.toml $(wildcard Cargo.lock) rust/Cargo.toml \
+	$(shell find rust/src -name '*.rs' 2>/dev/null)
+BENCH_SOURCES := Cargo.toml $(wildcard Cargo.lock) rust/bench/Cargo.toml \
+	$(shell find rust/bench/src -name '*.rs' 2>/dev/null)
+
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help start stop test lint fmt bench proof load build servers
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+start: build servers
+	@$(BIN)/mmo-cluster start
+
+stop:
+	@$(BIN)/mmo-cluster stop
+
+# Redis and MariaDB come from the distribution; their services are neither started nor touched.
+servers:
+	@.ci/servers redis-server mariadbd
+
+build: $(STAMPS)/core
+
+test: $(STAMPS)/tests $(STAMPS)/generator
+	@.ci/servers redis-server mariadbd valgrind
+	@$(BIN)/python .ci/parts.py
+
+lint: $(STAMPS)/tests
+	@$(BIN)/python .ci/parts.py lint
+
+fmt: $(STAMPS)/tests
+	cargo fmt --all
+	$(BIN)/ruff check --fix --quiet python tests loadtest .ci
+	$(BIN)/ruff format python tests loadtest .ci
+
+bench: build servers $(STAMPS)/generator
+	@for name in $$($(BIN)/mmo-cluster bench --list --json | $(BIN)/python .ci/names.py); do \
+		$(BIN)/mmo-cluster bench $$name || exit 1; done
+
+proof: build servers
+	@for name in $$($(BIN)/mmo-cluster prove --list --json | $(BIN)/python .ci/names.py); do \
+		$(BIN)/mmo-cluster prove $$name || exit 1; done
+
+load: $(STAMPS)/tests servers
+	@$(BIN)/mmo-cluster start
+	$(BIN)/locust -f loadtest/locustfile.py --headless --users 50 --spawn-rate 10 --run-time 60s
+
+$(STAMPS)/venv:
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer found: sudo apt-get install python3"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || .ci/servers python3-venv
+	@test -x $(BIN)/python || { echo "making $(VENV) with $(PYTHON)"; $(PYTHON) -m venv $(VENV); }
+	$(BIN)/python -m pip install --quiet 'maturin>=1.16,<2'
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/core: $(STAMPS)/venv $(CORE_SOURCES) pyproject.toml
+	@command -v cargo >/dev/null || { echo "no Rust toolchain found: see https://rustup.rs"; exit 1; }
+	$(BIN)/maturin develop --release --quiet
+	@touch $@
+
+$(STAMPS)/tests: $(STAMPS)/core
+	$(BIN)/maturin develop --release --quiet --extras dev,load
+	@touch $@
+
+$(STAMPS)/generator: $(BENCH_SOURCES)
+	cargo build --release --quiet --package mmo-bench
+	@mkdir -p $(STAMPS) && touch $@
