@@ -124,10 +124,9 @@ class GroupRows:
         )
         self.events.append(
             [
-                *(user, epoch, counter, version, int(commit.kind), commit.request_hash.hex()),
-                *(int(commit.answer_opcode), commit.answer.hex()),
-                _encode_change.encode(commit.changes).hex(),
-                *(commit.generation, commit.now_ms),
+                *(user, epoch, counter, version, int(commit.kind), int(commit.answer_opcode)),
+                *(commit.generation, commit.now_ms, commit.request_hash.hex()),
+                *(commit.answer.hex(), _encode_change.encode(commit.changes).hex()),
             ]
         )
         self.dirty.append([user, version])

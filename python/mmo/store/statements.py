@@ -4,7 +4,7 @@ Owns the texts only; nothing here runs. A statement over a group takes ONE value
 rows, sorted by user id, opened by JSON_TABLE (MariaDB 10.6 and MySQL 8.0, both and later).
 `STRAIGHT_JOIN ... FORCE INDEX (PRIMARY)` is no taste: on a small table the optimiser prefers a full
 scan, which meets rows that other players' transactions have locked. A test explains each of them on
-tables of four rows. Blobs travel as hex.
+tables of four rows. Blobs travel as hex, last in their row: each path is looked for from its start.
 """
 
 from mmo.store.connection import Statement
@@ -41,10 +41,10 @@ ADD_EVENTS = Statement("""
     FROM JSON_TABLE(%s, '$[*]' COLUMNS (
         user_id BIGINT PATH '$[0]', operation_epoch BIGINT PATH '$[1]',
         operation_counter BIGINT PATH '$[2]', version BIGINT PATH '$[3]', kind INT PATH '$[4]',
-        request_hash CHAR(16) CHARACTER SET ascii PATH '$[5]', answer_opcode INT PATH '$[6]',
-        answer MEDIUMTEXT CHARACTER SET ascii PATH '$[7]',
-        changes MEDIUMTEXT CHARACTER SET ascii PATH '$[8]',
-        generation BIGINT PATH '$[9]', created_ms BIGINT PATH '$[10]')) g
+        answer_opcode INT PATH '$[5]', generation BIGINT PATH '$[6]',
+        created_ms BIGINT PATH '$[7]', request_hash CHAR(16) CHARACTER SET ascii PATH '$[8]',
+        answer MEDIUMTEXT CHARACTER SET ascii PATH '$[9]',
+        changes MEDIUMTEXT CHARACTER SET ascii PATH '$[10]')) g
 """)
 
 ADD_COINS = Statement("""

@@ -1,0 +1,336 @@
+"""Group commit on a real MariaDB: plans, locks, kills. What only a real database can answer."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
+
+import msgspec
+import pytest
+
+from mmo.cluster.mysql_server import ManagedMysql
+from mmo.errors import StoreUnavailable
+from mmo.state.bag import Item, ItemBorn, ItemKind
+from mmo.state.change import Change
+from mmo.state.player import Player
+from mmo.state.wallet import Account, CoinsMoved, Currency
+from mmo.store import PlayerCommit, StoreSettings, Verdict, leases, relay
+from mmo.store import statements as sql
+from mmo.store.connection import IDLE_TRANSACTION_S, Connection, Statement
+from mmo.store.durable import DurableStore
+
+pytestmark = pytest.mark.services
+
+USERS = 40
+CHANNEL = 11
+SettingsOf = Callable[..., StoreSettings]
+
+ADD_PLAYER = Statement(
+    "INSERT INTO account (user_id, name, password_hash, created_ms) VALUES (%s, %s, '', 0)"
+)
+ADD_HEAD = Statement(
+    "INSERT INTO player_head (user_id, session_epoch, place_number, place_epoch)"
+    " VALUES (%s, 1, 11, 2)"
+)
+HOLD = Statement("SELECT user_id FROM player_head WHERE user_id = %s FOR UPDATE")
+
+_users = itertools.count(1_000)
+
+
+@pytest.fixture
+async def store(store_settings: SettingsOf) -> AsyncIterator[DurableStore]:
+    """A store without Redis: these questions are MySQL's."""
+    opened = await DurableStore.open(store_settings(redis_nodes=()))
+    yield opened
+    await opened.close()
+
+
+async def players(store: DurableStore, count: int) -> list[Player]:
+    """New players, owned by a channel."""
+    users = [next(_users) for _ in range(count)]
+    async with store.pool.take() as connection:
+        for user in users:
+            await connection.execute(ADD_PLAYER, user, f"user-{user}")
+            await connection.execute(ADD_HEAD, user)
+    return [await loaded(store, user) for user in users]
+
+
+async def loaded(store: DurableStore, user: int) -> Player:
+    """The player as committed."""
+    player = await store.load(user)
+    assert player is not None
+    return player
+
+
+def earn(player: Player, counter: int, *more: Change, amount: int = 1) -> PlayerCommit:
+    """One gold under the operation id (1, counter)."""
+    return PlayerCommit(
+        player=player,
+        operation=(1, counter),
+        kind=410,
+        request_hash=counter.to_bytes(8, "little"),
+        answer_opcode=411,
+        answer=b"%d" % counter,
+        changes=(CoinsMoved(Currency.GOLD, amount, Account.MINT_HUNT), *more),
+        generation=1,
+        now_ms=1,
+    )
+
+
+# -- plans -----------------------------------------------------------------------------------------
+
+GROUP_STATEMENTS: dict[str, tuple[Statement, str]] = {
+    "lock heads": (sql.LOCK_HEADS, "[1,2]"),
+    "move heads": (sql.MOVE_HEADS, "[[1,0,1,0,0,0,0,0],[2,0,1,0,0,0,0,0]]"),
+    "count items": (sql.COUNT_ITEMS, "[[1,1,1,1,1],[2,2,1,1,1]]"),
+    "claim grants": (sql.CLAIM_GRANTS, "[[1,1,1,1],[2,1,1,1]]"),
+    "read seats": (sql.READ_SEATS, "[1,2]"),
+    "read grants": (sql.READ_GRANTS, "[1,2]"),
+    "add grants": (sql.ADD_GRANTS, '[[1,1,1,""]]'),
+    "renew marks": (relay.RENEW_MARKS, "[1,2]"),
+    "drop marks": (relay.DROP_MARKS, "[[1,1],[2,1]]"),
+}
+ROW_STATEMENTS: dict[str, tuple[Statement, tuple[object, ...]]] = {
+    "find operation": (sql.FIND_OPERATION, (1, 1, 1)),
+    "head": (sql.READ_HEAD, (1,)),
+    "head and items": (sql.READ_HEAD_AND_ITEMS, (1,)),
+    "latest operations": (sql.LATEST_OPERATIONS, (1,)),
+    "highest operations": (sql.HIGHEST_OPERATIONS, (1,)),
+    "lock head": (sql.LOCK_HEAD, (1,)),
+    "claim a reservation": (sql.CLAIM_RESERVED, (11, 1, 1, 11, "j", 1)),
+    "claim anywhere": (sql.CLAIM_ANYWHERE, (11, 1, 1)),
+    "claim again": (sql.CLAIM_AGAIN, (11, 1, 1, 11)),
+    "prepare": (sql.PREPARE_PLACE, (11, "j", 1, 1, 1)),
+    "open a session": (sql.OPEN_SESSION, (1, "j", 1, 1, 1, 0)),
+    "close a session": (sql.CLOSE_SESSION, (1, 1)),
+    "account": (sql.FIND_ACCOUNT, ("1", "1")),
+    "failure": (sql.COUNT_FAILURE, (1, 1)),
+    "lock an account": (sql.LOCK_ACCOUNT, (1, 1, 1)),
+    "lease": (leases.RENEW, ("r", "n", "h", 1, "l", 1, 1, 1, 1)),
+    "leave": (leases.LEAVE, (1, 1)),
+}
+FOUR_ROWS = (
+    "INSERT INTO account SELECT seq, seq, '', 0, 0, 0 FROM seq_1_to_4",
+    "INSERT INTO player_head (user_id) SELECT seq FROM seq_1_to_4",
+    "INSERT INTO event_log SELECT seq, 1, 1, 1, 1, '', 1, '', '', 1, 1 FROM seq_1_to_4",
+    "INSERT INTO item SELECT seq, seq, 1, 1, 1, 1, 0 FROM seq_1_to_4",
+    "INSERT INTO reward_grant SELECT seq, 1, 1, '', 1, NULL FROM seq_1_to_4",
+    "INSERT INTO cache_dirty SELECT seq, 1, 1 FROM seq_1_to_4",
+    "INSERT INTO node_lease SELECT seq, 'r', seq, 1, 'h', 1, 'h', 1, 1 FROM seq_1_to_4",
+)
+REAL_TABLES = {"a", "h", "i", "r", "c", "account", "player_head", "event_log", "node_lease"}
+BY_INDEX = {"eq_ref", "ref", "range", "const", "system"}
+
+
+async def plan_of(connection: Connection, statement: Statement, values: tuple[object, ...]) -> str:
+    """The access of every table, such as `g:ALL h:eq_ref`."""
+    explained = Statement("EXPLAIN " + statement.text)
+    rows = await connection.rows(explained, *values)
+    return " ".join(f"{row[2]}:{row[3]}" for row in rows if row[2])
+
+
+@pytest.fixture(scope="module")
+def four_rows(
+    store_settings: SettingsOf, fresh_database: Callable[..., str]
+) -> tuple[StoreSettings, str]:
+    """Settings of a database in which every table has four rows."""
+    name = fresh_database()
+    settings = store_settings(mysql_database=name)
+    return settings, name
+
+
+@pytest.fixture
+async def explainer(four_rows: tuple[StoreSettings, str]) -> AsyncIterator[Connection]:
+    """A connection into that database."""
+    connection = await Connection.open(four_rows[0], 0.0)
+    if not await connection.rows(Statement("SELECT 1 FROM account")):
+        for text in FOUR_ROWS:
+            await connection.execute(Statement.verbatim(text))
+        for table in ("account", "player_head", "event_log", "item", "reward_grant"):
+            await connection.rows(Statement.verbatim(f"ANALYZE TABLE {table}"))
+    yield connection
+    await connection.close()
+
+
+@pytest.mark.parametrize(
+    "name", [*GROUP_STATEMENTS, *ROW_STATEMENTS, "take marks", "holder of a lease"]
+)
+async def test_no_statement_scans_even_a_table_of_four_rows(
+    explainer: Connection, name: str
+) -> None:
+    special: dict[str, tuple[Statement, tuple[object, ...]]] = {
+        "take marks": (relay.TAKE_MARKS, ("[1,2]", 0)),
+        "holder of a lease": (leases.HOLDER, (1, 1)),
+    }
+    one = GROUP_STATEMENTS.get(name)
+    statement, values = (one[0], (one[1],)) if one else ROW_STATEMENTS.get(name) or special[name]
+    plan = await plan_of(explainer, statement, values)
+    accesses = [entry.split(":") for entry in plan.split()]
+    real = [access for table, access in accesses if table in REAL_TABLES]
+    assert real and set(real) <= BY_INDEX, plan
+
+
+async def test_the_plan_check_can_fail(explainer: Connection) -> None:
+    scan = Statement("SELECT user_id FROM player_head h WHERE h.gold = %s")
+    assert await plan_of(explainer, scan, (1,)) == "h:ALL"
+
+
+# -- locks -----------------------------------------------------------------------------------------
+
+
+async def test_a_locked_member_never_delays_the_others(store: DurableStore) -> None:
+    held, *free = await players(store, 4)
+    group = [earn(player, 1) for player in (held, *free)]
+    loop = asyncio.get_running_loop()
+    async with store.pool.take() as other:
+        await other.begin()
+        await other.rows(HOLD, held.user)
+        begun_s = loop.time()
+        verdicts = await store.commit(group)
+        assert loop.time() - begun_s < 1.0  # the lock wait would be two seconds
+        assert verdicts == [Verdict.LOCKED, *[Verdict.COMMITTED] * 3]
+        await other.rollback()
+    assert await store.commit([earn(held, 1)]) == [Verdict.COMMITTED]
+
+
+async def test_guilt_is_found_in_halves_and_costs_only_the_guilty(store: DurableStore) -> None:
+    everyone = await players(store, 16)
+    group = [earn(p, 1, amount=-1 if index == 5 else 1) for index, p in enumerate(everyone)]
+    verdicts = await store.commit(group)
+    assert [index for index, v in enumerate(verdicts) if v is Verdict.GUILTY] == [5]
+    assert verdicts.count(Verdict.COMMITTED) == 15
+    assert store.stats()["commit_halvings"] == 4  # 16, 8, 4, 2
+
+
+async def test_a_process_stopped_in_a_transaction_frees_its_rows(store: DurableStore) -> None:
+    (player,) = await players(store, 1)
+    loop = asyncio.get_running_loop()
+    async with store.pool.take() as stopped:
+        await stopped.begin()
+        await stopped.rows(HOLD, player.user)  # and then its process is paused
+        deadline_s = loop.time() + IDLE_TRANSACTION_S + 5
+        verdict = Verdict.LOCKED
+        while verdict is Verdict.LOCKED and loop.time() < deadline_s:
+            (verdict,) = await store.commit([earn(player, 1)])
+        assert verdict is Verdict.COMMITTED
+        with pytest.raises(StoreUnavailable):
+            await stopped.rows(HOLD, player.user)
+
+
+async def test_crossing_grants_and_commits_end_without_an_outage(store: DurableStore) -> None:
+    everyone = await players(store, 8)
+
+    async def rounds(mine: list[Player], first: int) -> int:
+        done = 0
+        for counter in range(1, 21):
+            born = [
+                ItemBorn(
+                    Item(first + counter * 100 + p.user, ItemKind.MATERIAL, counter, 301, 1), 1
+                )
+                for p in mine
+            ]
+            group = [earn(p, counter, b) for p, b in zip(mine, born, strict=True)]
+            verdicts = await store.commit(group)
+            assert verdicts == [Verdict.COMMITTED] * len(mine)
+            done += len(mine)
+            for p in mine:
+                p.head = msgspec.structs.replace(p.head, version=p.head.version + 1)
+        return done
+
+    halves = await asyncio.gather(rounds(everyone[::2], 10**9), rounds(everyone[1::2], 2 * 10**9))
+    assert sum(halves) == 160
+    assert {(await loaded(store, p.user)).wallet.gold for p in everyone} == {20}
+
+
+# -- kill -9 ---------------------------------------------------------------------------------------
+
+
+class Worker:
+    """One player who earns under rising operation ids and repeats what is in doubt, as a node does.
+    `acknowledged` holds the counters for which the store said yes or the record was found."""
+
+    def __init__(self, store: DurableStore, player: Player) -> None:
+        self.store = store
+        self.player = player
+        self.acknowledged: set[int] = set()
+        self.in_doubt = 0
+
+    async def earn(self, counter: int) -> None:
+        """Until the operation is known to be done."""
+        certain = True
+        while True:
+            try:
+                if not certain:
+                    self.player = await loaded(self.store, self.player.user)
+                    found = await self.store.find_operation(self.player.user, 1, counter)
+                    if found is not None:
+                        assert found.answer == b"%d" % counter
+                        break
+                (verdict,) = await self.store.commit([earn(self.player, counter)])
+            except StoreUnavailable:
+                certain = False
+                self.in_doubt += 1
+                await asyncio.sleep(0)
+                continue
+            if verdict is Verdict.COMMITTED:
+                head = self.player.head
+                self.player.head = msgspec.structs.replace(head, version=head.version + 1)
+                break
+            certain = False
+        self.acknowledged.add(counter)
+
+
+async def test_kill_9_of_the_database_loses_and_doubles_nothing(
+    store: DurableStore, mysql_server: ManagedMysql
+) -> None:
+    workers = [Worker(store, player) for player in await players(store, 6)]
+    per_kill, kills = 30, 3
+    for kill in range(kills):
+        first = kill * per_kill + 1
+        reached = asyncio.Event()
+
+        async def run(worker: Worker, first: int = first, reached: asyncio.Event = reached) -> None:
+            for counter in range(first, first + per_kill):
+                await worker.earn(counter)
+                if counter == first + 5:
+                    reached.set()
+
+        running = [asyncio.create_task(run(worker)) for worker in workers]
+        await reached.wait()
+        mysql_server.kill()
+        mysql_server.start()  # here: a server dies with the thread that started it
+        await asyncio.gather(*running)
+    total = per_kill * kills
+    assert sum(worker.in_doubt for worker in workers) > 0, "no kill met a commit"
+    for worker in workers:
+        after = await loaded(store, worker.player.user)
+        assert worker.acknowledged == set(range(1, total + 1))
+        assert (after.wallet.gold, after.head.version) == (total, total)
+        assert after.operations.highest == {1: total}
+    counted = Statement(
+        "SELECT COUNT(*), COUNT(DISTINCT version) FROM event_log WHERE user_id = %s"
+    )
+    async with store.pool.take() as connection:
+        for worker in workers:
+            assert await connection.row(counted, worker.player.user) == (total, total)
+
+
+async def test_a_silent_database_is_an_outage_within_the_deadline(
+    store_settings: SettingsOf, mysql_server: ManagedMysql
+) -> None:
+    store = await DurableStore.open(store_settings(redis_nodes=(), mysql_call_ms=400))
+    (player,) = await players(store, 1)
+    loop = asyncio.get_running_loop()
+    mysql_server.pause()
+    try:
+        begun_s = loop.time()
+        with pytest.raises(StoreUnavailable):
+            await store.commit([earn(player, 1)])
+        assert loop.time() - begun_s < 2.0
+        with pytest.raises(StoreUnavailable):
+            await store.load(player.user)
+    finally:
+        mysql_server.resume()
+    worker = Worker(store, await loaded(store, player.user))
+    await worker.earn(1)
+    assert (await loaded(store, player.user)).wallet.gold == 1
+    await store.close()
