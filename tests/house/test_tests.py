@@ -13,7 +13,7 @@ SKIPS = {"pytest.skip", "pytest.importorskip", "pytest.xfail", "unittest.skip", 
 SKIP_MARKS = {"pytest.mark.skip", "pytest.mark.skipif", "pytest.mark.xfail"}
 RUST_SLEEP = re.compile(r"\b(?:thread::sleep|time::sleep|sleep_until|park_timeout)\b")
 FAILS = {"pytest.raises", "pytest.fail", "pytest.warns"}
-PROVES = re.compile(r"^_?(?:assert|expect|check|must|prove|verify|holds|attack)")
+PROVES = re.compile(r"^_?(?:assert|expect|check|must|prove|verify|holds|attack|until\b)")
 
 
 def naps(tree: ast.AST) -> list[str]:
