@@ -6,13 +6,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.contract.core_sides import FakeSide, RealSide, Side
 
 from mmo import _core
 from mmo.config import CoreSettings
 from mmo.wire.codec import decode
 from mmo.wire.messages.session import Closing
 from mmo.wire.opcode import CloseReason, Op
-from tests.contract.core_sides import FakeSide, RealSide, Side
 
 MakeSide = Callable[..., Any]
 CLAIMS = {"jti": "j", "epoch": 3, "name": "한글 'x'"}
@@ -136,7 +136,7 @@ def test_fanout_when_some_are_gone_reaches_the_others(make_side: MakeSide) -> No
 
 def test_pump_when_limited_leaves_the_rest_readable(make_side: MakeSide) -> None:
     side = make_side()
-    client, conn = entered(side)
+    client, _ = entered(side)
     for seq in range(10):
         client.send(Op.HIT, seq, b"")
     batches: list[int] = []
