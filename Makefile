@@ -1,4 +1,4 @@
-# What the README names. Nothing is rebuilt that is up to date; stamps are in target/stamps.
+# What the README names. Nothing is rebuilt that is up to date; stamps are in .venv/stamps.
 #   make start   install what is missing, build the core, start the cluster, return when it is ready
 #   make test    the same for the tests, and run all of them
 #   make stop lint fmt bench proof load
@@ -8,7 +8,7 @@ SHELL := /bin/bash
 
 VENV := .venv
 BIN := $(VENV)/bin
-STAMPS := target/stamps
+STAMPS := $(VENV)/stamps
 PYTHON ?= $(shell .ci/python)
 
 CORE_SOURCES := Cargo.toml $(wildcard Cargo.lock) rust/Cargo.toml \
@@ -77,6 +77,6 @@ $(STAMPS)/tests: $(STAMPS)/core
 	$(BIN)/maturin develop --release --quiet --extras dev,load
 	@touch $@
 
-$(STAMPS)/generator: $(BENCH_SOURCES)
+$(STAMPS)/generator: $(STAMPS)/venv $(BENCH_SOURCES)
 	cargo build --release --quiet --package mmo-bench
-	@mkdir -p $(STAMPS) && touch $@
+	@touch $@

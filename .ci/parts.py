@@ -28,7 +28,7 @@ class Part(NamedTuple):
     name: str
     command: list[str]
     counts: str = ""
-    environment: dict[str, str] = {}
+    environment: tuple[tuple[str, str], ...] = ()
 
 
 class Result(NamedTuple):
@@ -60,7 +60,7 @@ def parts() -> Iterator[Part]:
         "loom",
         [*loom, "--target-dir", "target/loom"],
         "cargo",
-        {"RUSTFLAGS": "--cfg loom", "LOOM_MAX_PREEMPTIONS": "3"},
+        (("RUSTFLAGS", "--cfg loom"), ("LOOM_MAX_PREEMPTIONS", "3")),
     )
     yield Part("python", "pytest stores", pytest("contract", "services"), "pytest")
     yield Part("python", "pytest cluster", pytest("cluster"), "pytest")
@@ -85,7 +85,7 @@ def run(part: Part) -> Result:
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        env={**os.environ, **part.environment},
+        env={**os.environ, **dict(part.environment)},
     )
     assert process.stdout is not None
     for line in process.stdout:

@@ -277,9 +277,12 @@ def _set_from_environment(tree: Tree, name: str, text: str) -> str:
 
 def _toml_value(name: str, text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError("E0103", f"{name}={text!r} is no TOML value", "quote it") from error
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        parsed = {}
+    if set(parsed) != {"value"}:
+        raise ConfigError("E0103", f"{name}={text!r} is no single TOML value", "quote it")
+    return parsed["value"]
 
 
 def _converted(tree: Tree, origins: Mapping[str, str], where: str) -> Config:

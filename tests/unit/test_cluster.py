@@ -1,0 +1,289 @@
+"""The machinery of a home: ports, names, files, secrets, sockets, processes."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmo.cluster.control import NotRunning, ask, ask_async, serve
+from mmo.cluster.home import ClusterFile, Home
+from mmo.cluster.node_process import EXIT_CONFIGURATION, NodeProcess
+from mmo.cluster.process import Child, ProcessId, end_process, identify, is_alive, wait_until
+from mmo.cluster.secret_files import ensure_secrets, read_secrets, too_open
+from mmo.cluster.topology import NODES_MAX, assign_ports, take_block, with_channels
+from mmo.config import NodeEntry
+from mmo.config.load import load_config
+from mmo.errors import ConfigError, OperatorError
+
+CONFIG = load_config(environment={}).config
+SLEEPER = [sys.executable, "-c", "import signal; signal.pause()"]
+
+
+def a_file(home: Home) -> ClusterFile:
+    return ClusterFile(1, "", 7100, str(home.directory / "run"), [], [], "")
+
+
+def test_two_homes_that_start_at_once_get_different_blocks() -> None:
+    first = take_block(CONFIG, 0)
+    second = take_block(CONFIG, 0)
+    try:
+        assert first.first != second.first
+        assert not {*first.redis_ports, *first.redis_bus_ports} & {
+            *second.redis_ports,
+            *second.redis_bus_ports,
+        }
+    finally:
+        first.close()
+        second.close()
+
+
+def test_a_block_with_one_taken_port_is_passed_over() -> None:
+    block = take_block(CONFIG, 0)
+    block.close()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", block.first + 57))
+        taken.listen()
+        other = take_block(CONFIG, block.first)
+        other.close()
+        assert other.first != block.first
+
+
+def test_a_remembered_block_is_taken_again() -> None:
+    block = take_block(CONFIG, 0)
+    block.close()
+    again = take_block(CONFIG, block.first)
+    again.close()
+    assert again.first == block.first
+
+
+def test_every_listener_of_a_full_block_has_a_port_of_its_own() -> None:
+    nodes = tuple(NodeEntry(name=f"n{i}", role="channel", number=i + 1) for i in range(NODES_MAX))
+    block = take_block(CONFIG, 0)
+    block.close()
+    ports = [
+        port
+        for node in assign_ports(nodes, block.first)
+        for port in (node.client_port, node.link_port, node.datagram_port)
+    ]
+    ports += block.redis_ports + block.redis_bus_ports
+    assert len(set(ports)) == len(ports)
+    assert all(block.first < port < block.first + 100 for port in ports)
+    with pytest.raises(OperatorError, match="E0706"):
+        assign_ports((*nodes, NodeEntry(name="more", role="raid", number=99)), block.first)
+
+
+def test_ports_of_an_entry_win_over_the_block() -> None:
+    entry = NodeEntry(name="a", role="raid", number=1, client_port=5000, datagram_port=5002)
+    (ports,) = assign_ports((entry,), 7100)
+    assert (ports.client_port, ports.link_port, ports.datagram_port) == (5000, 7111, 5002)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 14])
+def test_channels_are_added_with_numbers_and_names_of_their_own(count: int) -> None:
+    nodes = with_channels(CONFIG.nodes, count)
+    channels = [entry for entry in nodes if entry.role == "channel"]
+    assert len(channels) == count
+    assert len({entry.number for entry in nodes}) == len({entry.name for entry in nodes})
+    assert len({entry.number for entry in nodes}) == len(nodes) == 5 + count
+    assert channels[0] == next(entry for entry in CONFIG.nodes if entry.role == "channel")
+
+
+def test_secrets_are_made_once_for_the_owner_only(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    ensure_secrets(home, CONFIG)
+    first = read_secrets(home, CONFIG)
+    ensure_secrets(home, CONFIG)
+    assert read_secrets(home, CONFIG) == first
+    files = list(home.secrets.iterdir())
+    assert len(files) == 5
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+    assert too_open(home) == []
+    for secret in (first.mysql, first.redis, first.link.decode(), first.pepper.decode()):
+        assert len(secret) >= 32 and secret not in repr(first)
+
+
+def test_a_secret_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    ensure_secrets(home, CONFIG)
+    (home.secrets / "link").chmod(0o644)
+    assert too_open(home) == [home.secrets / "link"]
+    with pytest.raises(ConfigError, match="E0109"):
+        read_secrets(home, CONFIG)
+
+
+def test_a_short_link_secret_is_refused(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    ensure_secrets(home, CONFIG)
+    (home.secrets / "link").write_text("short")
+    with pytest.raises(ConfigError, match="fewer than 32"):
+        read_secrets(home, CONFIG)
+
+
+def test_missing_secrets_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot read the secret"):
+        read_secrets(Home(tmp_path), CONFIG)
+
+
+def test_the_cluster_file_comes_back_as_written_and_a_damaged_one_is_named(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.create()
+    assert home.read() is None
+    file = a_file(home)
+    file.processes = {"mysql": ProcessId(1, 2)}
+    home.write(file)
+    assert home.read() == file
+    home.cluster_file.write_text("{")
+    with pytest.raises(OperatorError, match="E0717"):
+        home.read()
+
+
+def test_one_supervisor_holds_a_home(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.create()
+    held = home.lock()
+    with pytest.raises(OperatorError, match="E0716"):
+        home.lock()
+    os.close(held)
+    os.close(home.lock())
+
+
+def test_sockets_of_a_deep_home_live_in_a_short_directory(tmp_path: Path) -> None:
+    deep = Home(tmp_path / ("d" * 90))
+    deep.create()
+    directory = deep.choose_socket_directory("")
+    assert len(directory) < 60 and stat.S_IMODE(Path(directory).stat().st_mode) == 0o700
+    assert deep.choose_socket_directory(directory) == directory
+    file = a_file(deep)
+    file.socket_directory = directory
+    deep.write(file)
+    assert deep.socket("login-1", file) == Path(directory) / "login-1.sock"
+    deep.wipe()
+    assert not Path(directory).exists()
+
+
+async def echo(request: dict[str, Any]) -> dict[str, Any]:
+    if request.get("ask") == "fail":
+        raise OperatorError("E0708", "no such thing", "try another")
+    return {"said": request}
+
+
+async def test_a_question_is_answered_and_an_error_told(tmp_path: Path) -> None:
+    path = tmp_path / "s.sock"
+    server = await serve(path, echo)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert await ask_async(path, {"ask": "x", "text": "한글\n"}, 2.0) == {
+        "said": {"ask": "x", "text": "한글\n"}
+    }
+    assert await asyncio.to_thread(ask, path, {"ask": "y"}, 2.0) == {"said": {"ask": "y"}}
+    with pytest.raises(OperatorError) as told:
+        await ask_async(path, {"ask": "fail"}, 2.0)
+    assert (told.value.code, told.value.fix) == ("E0708", "try another")
+    server.close()
+
+
+@pytest.mark.parametrize("line", [b"nonsense\n", b"[1]\n", b"\xff\xfe\n", b"3\n"])
+async def test_a_line_that_is_no_question_is_refused_and_the_next_answered(
+    tmp_path: Path, line: bytes
+) -> None:
+    path = tmp_path / "s.sock"
+    server = await serve(path, echo)
+    reader, writer = await asyncio.open_unix_connection(str(path))
+    writer.write(line + b'{"ask": "x"}\n')
+    assert json.loads(await reader.readline())["error"]["code"] == "E0707"
+    assert json.loads(await reader.readline()) == {"said": {"ask": "x"}}
+    writer.close()
+    server.close()
+
+
+async def test_nobody_behind_the_socket_is_not_running(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.sock", tmp_path):
+        with pytest.raises(NotRunning):
+            ask(path, {"ask": "x"}, 0.5)
+        with pytest.raises(NotRunning):
+            await ask_async(path, {"ask": "x"}, 0.5)
+
+
+def test_a_pid_is_a_process_only_with_its_start_time(tmp_path: Path) -> None:
+    child = Child(SLEEPER, tmp_path / "log", dies_with_parent=True)
+    identity = identify(child.pid)
+    assert identity == child.identity and is_alive(child.identity)
+    assert not is_alive(ProcessId(child.pid, child.identity.started + 1))
+    child.kill()
+    assert not is_alive(child.identity)
+    assert identify(child.pid) is None
+
+
+def test_a_deaf_process_is_killed_after_the_grace(tmp_path: Path) -> None:
+    deaf = "import signal; signal.signal(15, signal.SIG_IGN); print('up', flush=True)\n"
+    child = Child(
+        [sys.executable, "-c", deaf + "while True: signal.pause()"],
+        tmp_path / "log",
+        dies_with_parent=True,
+    )
+    assert wait_until(lambda: child.log_tail() == "up", 10.0)
+    assert child.stop(0.05) is False
+    assert child.exit_code() == -signal.SIGKILL
+    assert end_process(child.identity, 0.05) is True
+
+
+def test_a_program_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OperatorError, match="E0301"):
+        Child(["/nowhere/program"], tmp_path / "log", dies_with_parent=True)
+
+
+async def look_until(node: NodeProcess, state: str) -> None:
+    async with asyncio.timeout(20.0):
+        while node.state != state:
+            await node.look(CONFIG.supervisor)
+            await asyncio.sleep(0)
+
+
+def node_that(tmp_path: Path, code: str) -> NodeProcess:
+    (ports,) = assign_ports((NodeEntry(name="a", role="raid", number=1),), 7100)
+    command = [sys.executable, "-c", code]
+    return NodeProcess(ports, command, tmp_path / "a.sock", tmp_path / "a.out")
+
+
+async def test_a_node_that_always_crashes_is_given_up(tmp_path: Path) -> None:
+    settings = load_config(
+        environment={
+            "MMO__SUPERVISOR__RESTART_MS_MIN": "1",
+            "MMO__SUPERVISOR__RESTART_MS_MAX": "2",
+            "MMO__SUPERVISOR__CRASHES_MAX": "3",
+        }
+    ).config.supervisor
+    node = node_that(tmp_path, "raise SystemExit('broken inside')")
+    node.spawn()
+    async with asyncio.timeout(30.0):
+        while node.state != "failed":
+            await node.look(settings)
+            await asyncio.sleep(0)
+    assert node.restarts == 3
+    assert "broken inside" in node.error
+    assert (await node.row())["ready"] is False
+
+
+async def test_a_node_that_is_configured_wrongly_is_not_tried_again(tmp_path: Path) -> None:
+    node = node_that(tmp_path, f"raise SystemExit({EXIT_CONFIGURATION})")
+    node.spawn()
+    await look_until(node, "failed")
+    assert node.restarts == 0
+
+
+async def test_a_stopped_node_stays_stopped(tmp_path: Path) -> None:
+    node = node_that(tmp_path, "import signal; signal.pause()")
+    node.spawn()
+    assert node.child is not None
+    result = await node.stop(5.0)
+    assert result["name"] == "a" and not is_alive(node.child.identity)
+    await node.look(CONFIG.supervisor)
+    assert node.state == "stopped"
+    with pytest.raises(OperatorError, match="E0708"):
+        node.kill()
