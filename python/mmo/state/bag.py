@@ -21,7 +21,8 @@ class ItemKind(IntEnum):
 
 class Item(msgspec.Struct, frozen=True):
     """One instance. `uid` is unique in the cluster for ever; `slot` counts from 0 within its
-    kind."""
+    kind; `expires_ms` is the unix time at which a rented item is no more, 0: never; `attempts`
+    counts enhancement tries, failed ones too."""
 
     uid: int
     kind: int
@@ -29,6 +30,9 @@ class Item(msgspec.Struct, frozen=True):
     code: int
     count: int
     enhance: int = 0
+    equipped: bool = False
+    expires_ms: int = 0
+    attempts: int = 0
 
 
 class Bag:
@@ -105,6 +109,52 @@ class ItemStacked(Change, frozen=True):
     item: Item  # after the change
     delta: int
     source: int
+
+    def apply(self, player: "Player") -> None:
+        player.bag.put(self.item)
+
+
+class ItemPlaced(Change, frozen=True):
+    """An existing item changed its slot, or was put on or taken off; nothing else."""
+
+    item: Item  # after the change
+
+    def apply(self, player: "Player") -> None:
+        player.bag.put(self.item)
+
+
+class ItemsSwapped(Change, frozen=True):
+    """Two items of one kind changed slots with each other."""
+
+    first: Item  # after the change
+    second: Item
+
+    def apply(self, player: "Player") -> None:
+        player.bag.take(self.first.uid)
+        player.bag.take(self.second.uid)
+        player.bag.put(self.first)
+        player.bag.put(self.second)
+
+
+class ItemDied(Change, frozen=True):
+    """The whole item is gone: used up, dropped, merged away or expired."""
+
+    item: Item  # as it was
+    source: int
+
+    def apply(self, player: "Player") -> None:
+        player.bag.take(self.item.uid)
+
+
+class ItemEnhanced(Change, frozen=True):
+    """One attempt was made: `item` after it, `attempts` counted; with the roll that decided."""
+
+    item: Item
+    enhance_before: int
+    roll_ppm: int
+    chance_ppm: int
+    table: int  # odds table number
+    day: int  # YYYYMMDD of the key
 
     def apply(self, player: "Player") -> None:
         player.bag.put(self.item)

@@ -1,5 +1,6 @@
 """What those who do not own a player leave for him: grants, claimed once by his owner."""
 
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -8,6 +9,15 @@ from mmo.state.change import Change
 
 if TYPE_CHECKING:
     from mmo.state.player import Player
+
+
+class SourceKind(IntEnum):
+    """Kinds of grants that no opcode names; an `Earned` that became a grant carries its opcode."""
+
+    PAYMENT = 1  # source id: number of the payment order row
+    REFUND = 2
+    CORRECTION = 3
+    RAID = 4
 
 
 class BundleItem(msgspec.Struct, array_like=True, frozen=True):

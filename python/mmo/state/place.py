@@ -64,3 +64,14 @@ class Claim(msgspec.Struct, frozen=True):
     jti: str = ""
     lobby: bool = False
     now_ms: int = 0
+
+
+class PaymentBooked(Row, frozen=True):
+    """A payment or refund of the payment service: the order row and the grant of `amount` cash
+    (negative: refund) in one transaction. Guard: the order number was never seen."""
+
+    order: str  # of the payment service, at most 64 ASCII characters
+    user: int
+    amount: int
+    refund_of: str  # the order that is refunded, empty: a charge
+    now_ms: int

@@ -9,7 +9,9 @@ from collections import OrderedDict
 import msgspec
 
 from mmo.state.bag import Bag, Item
+from mmo.state.counters import Counter
 from mmo.state.growth import Growth
+from mmo.state.pass_progress import PassProgress
 from mmo.state.score import Score
 from mmo.state.wallet import Wallet
 
@@ -81,8 +83,8 @@ class Player:
         self.bag = bag
         self.score = score
         self.operations = operations
-        self.pass_progress: dict[int, object] = {}
-        self.counters: dict[str, int] = {}
+        self.pass_progress: dict[int, PassProgress] = {}
+        self.counters: dict[tuple[int, int], Counter] = {}
         self.grants_claimed: set[tuple[int, int]] = set()
 
     @property

@@ -25,10 +25,13 @@ class Session(msgspec.Struct, frozen=True):
 class Sessions:
     """All sessions of a center by user."""
 
-    __slots__ = ("of_user",)
+    __slots__ = ("moving", "of_user")
 
     def __init__(self) -> None:
         self.of_user: dict[int, Session] = {}
+        self.moving: dict[
+            int, int
+        ] = {}  # user -> when a move that nobody finished is over, unix ms
 
     def get(self, user: int) -> Session | None:
         """The session of a user held here."""
@@ -50,6 +53,7 @@ class SessionHeld(SessionsEffect, frozen=True):
     session: Session
 
     def apply(self, state: Any) -> None:
+        state.moving.pop(self.session.user, None)
         state.of_user[self.session.user] = self.session
 
 
@@ -60,6 +64,7 @@ class SessionPlaced(SessionsEffect, frozen=True):
     place: int
 
     def apply(self, state: Any) -> None:
+        state.moving.pop(self.user, None)
         session = state.of_user.get(self.user)
         if session is not None:
             state.of_user[self.user] = msgspec.structs.replace(session, place=self.place)
@@ -71,4 +76,24 @@ class SessionLost(SessionsEffect, frozen=True):
     user: int
 
     def apply(self, state: Any) -> None:
+        state.moving.pop(self.user, None)
         state.of_user.pop(self.user, None)
+
+
+class MoveBegun(SessionsEffect, frozen=True):
+    """A player of the lobby has a token for another server; he is shown as moving until then."""
+
+    user: int
+    over_ms: int
+
+    def apply(self, state: Any) -> None:
+        state.moving[self.user] = self.over_ms
+
+
+class MoveOver(SessionsEffect, frozen=True):
+    """He never arrived there; he is in the lobby as before."""
+
+    user: int
+
+    def apply(self, state: Any) -> None:
+        state.moving.pop(self.user, None)

@@ -29,9 +29,19 @@ class Account(IntEnum):
     MINT_HUNT = 1
     MINT_GRANT = 2
     MINT_CORRECTION = 3
+    MINT_MILEAGE = 4  # earned with purchases
+    MINT_PASS = 5  # rewards of season passes
+    MINT_PAYMENT = 6  # paid for with real money
+    MINT_USE = 7  # consumables that give coins
     SINK_SHOP = 101
     SINK_ENHANCE = 102
     SINK_CORRECTION = 103
+    SINK_PASS = 104  # the paid line of a season pass
+    SINK_REFUND = 105  # money given back to the payer
+    SINK_USE = 106  # items used up
+    SINK_DROP = 107  # items thrown away
+    SINK_EXPIRED = 108  # rented items whose days are over
+    TRANSFER = 200  # items between stacks of one player: sums to nothing
 
 
 class Wallet(msgspec.Struct, frozen=True):

@@ -1,5 +1,27 @@
 """Every message of the game, one file a system. Importing this package declares them all."""
 
-from mmo.wire.messages import account, hunt, link, presence, session
+from mmo.wire.messages import (
+    account,
+    cash,
+    enhance,
+    hunt,
+    inventory,
+    link,
+    presence,
+    season_pass,
+    session,
+    shop,
+)
 
-__all__ = ["account", "hunt", "link", "presence", "session"]
+__all__ = [
+    "account",
+    "cash",
+    "enhance",
+    "hunt",
+    "inventory",
+    "link",
+    "presence",
+    "season_pass",
+    "session",
+    "shop",
+]

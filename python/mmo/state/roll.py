@@ -1,0 +1,41 @@
+"""The keyed roll of the economy: chance as a function, so that a crash or a retry cannot re-roll.
+
+Owns the derivation of the day's key, its commitment and the mapping to parts per million; never
+keeps a key. Called by the node (as `env.roll`), by `mmo-cluster odds --verify` and by tests.
+
+Source: HMAC is RFC 2104, SHA-256 FIPS 180-4; the mapping without bias is rejection sampling over
+64-bit words (Knuth, The Art of Computer Programming, volume 2, section 3.4.1).
+"""
+
+import hashlib
+import hmac
+import struct
+
+PARTS = 1_000_000
+"""A roll is 0..999,999; an attempt succeeds when it is below the chance in parts per million."""
+
+_WORD_LIMIT = 2**64 - 2**64 % PARTS
+
+
+def day_key(master: bytes, day: int) -> bytes:
+    """The 32-byte key of a day (`YYYYMMDD`, UTC) from the cluster's roll secret (32 bytes or
+    more)."""
+    return hmac.digest(master, b"mmo roll key %d" % day, "sha256")
+
+
+def commitment(key: bytes) -> bytes:
+    """What is published before the day: SHA-256 of the key, 32 bytes."""
+    return hashlib.sha256(key).digest()
+
+
+def roll(key: bytes, uid: int, attempt: int, table: int) -> int:
+    """The one outcome of the `attempt`-th try (from 1) on item `uid` under odds table `table`:
+    HMAC-SHA-256(key, uid ‖ attempt ‖ table ‖ round) as 64-bit words, the first below the largest
+    multiple of 1,000,000, modulo it. Returns 0..999,999."""
+    round_number = 0
+    while True:
+        text = struct.pack(">qqqI", uid, attempt, table, round_number)
+        for word in struct.unpack(">4Q", hmac.digest(key, text, "sha256")):
+            if word < _WORD_LIMIT:
+                return int(word % PARTS)
+        round_number += 1
