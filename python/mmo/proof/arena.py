@@ -95,13 +95,18 @@ class Arena:
         nodes = self.file().nodes
         return [("127.0.0.1", node.client_port) for node in nodes if node.role == role]
 
-    def open_ports(self) -> dict[str, Address]:
-        """Client address of every node that has a client port, by node name."""
-        return {
-            node.name: ("127.0.0.1", node.client_port)
-            for node in self.file().nodes
-            if node.client_port and node.role in ("login", "center", "channel", "raid")
-        }
+    async def open_ports(self) -> dict[str, Address]:
+        """Client address of every node that listens for clients now, by node name."""
+        found: dict[str, Address] = {}
+        for node in self.file().nodes:
+            address = ("127.0.0.1", node.client_port)
+            try:
+                _, writer = await asyncio.open_connection(*address)
+            except OSError:
+                continue
+            writer.close()
+            found[node.name] = address
+        return found
 
     async def status(self) -> dict[str, Any]:
         """What `status --json` prints, asked of the supervisor directly."""
