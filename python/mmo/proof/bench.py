@@ -8,7 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mmo.errors import OperatorError
-from mmo.proof import bench_commit, bench_connections, bench_instructions, bench_network
+from mmo.proof import (
+    bench_commit,
+    bench_connections,
+    bench_instructions,
+    bench_login,
+    bench_network,
+    bench_start,
+)
 from mmo.proof.bench_result import BenchResult
 from mmo.proof.bench_rounds import Report
 
@@ -22,8 +29,10 @@ def benches() -> dict[str, Bench]:
         "loopback": bench_network.loopback,
         "seam": bench_network.seam,
         "handler": bench_network.handler,
+        "login": bench_login.login,
         "connections": bench_connections.connections,
         "commit": bench_commit.commit,
+        "start": bench_start.start,
         "instructions": bench_instructions.instructions,
     }
 
