@@ -6,6 +6,7 @@ import pytest
 from tests.systems.game import (
     CENTER,
     CHANNEL,
+    CONTENT,
     OTHER_CHANNEL,
     Game,
     assert_refused,
@@ -20,6 +21,7 @@ from mmo.state.bag import Item
 from mmo.state.place import PlacePrepared, SessionClosed
 from mmo.state.player import Player
 from mmo.systems import presence
+from mmo.systems.session_notices import tell_load
 from mmo.wire.messages.link import PlayerMoved, SeatHeld, SessionEnded, SessionSeen
 from mmo.wire.messages.presence import (
     Lobby,
@@ -189,6 +191,28 @@ def test_seat_when_held_then_is_prepared_before_a_token_for_exactly_that_server_
     assert token.claims["jti"] == "7-9"
     assert token.claims["exp"] - token.claims["nbf"] == 15
     assert sent(outcome, Presence) == [Presence(1, "moving", CHANNEL)]
+
+
+def test_move_when_he_never_arrives_then_is_shown_online_in_the_lobby_again() -> None:
+    game = Game("center", CENTER)
+    game.hold_session(1, CENTER)
+    game.apply(done(held(game)))
+
+    def shown() -> list[Presence]:
+        return sent(game.apply(tell_load(game.sessions, env=game.env())), Presence)
+
+    assert shown() == []
+    game.now_ms += CONTENT.tokens.seat_hold_ms
+    assert shown() == [Presence(1, "online", CENTER)]
+    assert shown() == []
+
+
+def test_move_when_owned_by_a_channel_then_that_server_goes_on_speaking_for_him() -> None:
+    game = Game("center", CENTER)
+    game.hold_session(1, OTHER_CHANNEL)
+    outcome = game.apply(done(held(game)))
+    assert outcome.row is not None and sent(outcome, Presence) == []
+    assert not game.sessions.moving
 
 
 def test_seat_when_refused_or_the_session_ended_meanwhile_then_no_token_leaves() -> None:

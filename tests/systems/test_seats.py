@@ -148,11 +148,13 @@ def test_connection_when_it_ends_with_or_without_a_channel_then_nothing_of_him_s
 @pytest.mark.parametrize(
     "reason", [CloseReason.MOVED, CloseReason.SESSION_TAKEN, CloseReason.LOGGED_OUT]
 )
-def test_player_when_another_place_speaks_for_him_then_this_one_says_nothing(reason: int) -> None:
+def test_player_when_another_place_speaks_for_him_then_this_one_takes_its_own_word_back(
+    reason: int,
+) -> None:
     game = channel_server()
     game.sit(1, 1)
     outcome = parting(game, 1, evicted=True, reason=reason)
-    assert outcome.sends == [] and not game.world.seats
+    assert outcome.sends == [Presence(1, "offline", CHANNEL)] and not game.world.seats
 
 
 def test_connection_when_an_older_one_ends_then_the_seat_keeps_the_newer() -> None:

@@ -49,7 +49,7 @@ def test_session_when_logged_out_at_the_channel_then_the_channel_is_not_told_aga
         message, sessions=game.sessions, env=game.env(peer=CHANNEL)
     )
     assert list(outcome.closes) == [Close(1, CloseReason.LOGGED_OUT, forget=True)]
-    assert outcome.sends == []
+    assert sent(outcome, ToNode) == []
 
 
 @pytest.mark.parametrize(("seen", "ends"), [(3, False), (4, True), (5, True)])
@@ -77,6 +77,7 @@ def arrived(game: Game, number: int, epoch: int = 4, previous: int = 0) -> Outco
 def test_player_when_claimed_from_the_lobby_then_the_center_lets_go_and_keeps_the_session() -> None:
     game = center(CENTER)
     outcome = arrived(game, CHANNEL)
+    assert sent(outcome, Presence) == [Presence(1, "offline", CENTER)]  # only its own word
     session = game.sessions.get(1)
     assert outcome.release == 1 and not outcome.closes
     assert session is not None and session.place == CHANNEL

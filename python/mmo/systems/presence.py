@@ -23,7 +23,7 @@ from mmo.state.place import PlacePrepared, SessionClosed
 from mmo.state.player import Head
 from mmo.state.score import Score
 from mmo.state.servers import Servers
-from mmo.state.sessions import Session, SessionHeld, SessionLost, Sessions
+from mmo.state.sessions import MoveBegun, Session, SessionHeld, SessionLost, Sessions
 from mmo.state.wallet import Wallet
 from mmo.systems.tokens import MOVE, new_jti, player_claims, session_token, sign
 from mmo.systems.welcome import welcome
@@ -155,6 +155,7 @@ def seat_held(message: SeatHeld, *, sessions: Sessions, env: Env) -> Outcome | R
     if not message.held:
         return Refuse(Code.SERVER_FULL)
     user, epoch = session.user, session.session_epoch
+    in_lobby = session.place == env.node.number  # else his present server speaks for him
     token = sign(
         env,
         MOVE,
@@ -173,7 +174,8 @@ def seat_held(message: SeatHeld, *, sessions: Sessions, env: Env) -> Outcome | R
             expires_ms=env.now_ms + content.tokens.move_s * 1000,
         ),
         row_refused=Refuse(Code.SESSION_OVER),
-        sends=(Presence(user, "moving", message.number),),
+        effects=(MoveBegun(user, env.now_ms + content.tokens.seat_hold_ms),) if in_lobby else (),
+        sends=(Presence(user, "moving", message.number),) if in_lobby else (),
     )
 
 

@@ -45,7 +45,7 @@ from mmo.wire.messages.session import Disconnected, Entered, Refused
 from mmo.wire.opcode import CloseReason, Code, Op
 
 ELSEWHERE = (CloseReason.SESSION_TAKEN, CloseReason.MOVED, CloseReason.LOGGED_OUT)
-"""Close reasons after which another server, or nobody, speaks for the player's presence."""
+"""Close reasons after which the centers know already where the player is."""
 
 
 @handles(Op.SEAT_HOLD, by="peer", peers=("center",), needs=("world",), lane="user")
@@ -125,9 +125,8 @@ def disconnected(message: Disconnected, *, world: ChannelWorld, env: Env) -> Out
             return Outcome()
         return Outcome(effects=(SeatParted(message.user),))
     here = env.node.number
-    sends: list[Send] = []
+    sends: list[Send] = [Presence(message.user, "offline", here)]
     if message.reason not in ELSEWHERE:
-        sends.append(Presence(message.user, "offline", here))
         sends.append(ToRole("center", PlayerLeft(message.user, seat.session_epoch, here)))
     return Outcome(effects=(SeatFreed(message.user),), sends=sends)
 
@@ -141,6 +140,7 @@ def player_moved(message: PlayerMoved, *, world: ChannelWorld, env: Env) -> Outc
         return Outcome()
     return Outcome(
         effects=(SeatFreed(message.user),),
+        sends=(Presence(message.user, "offline", env.node.number),),
         closes=(Close(message.user, CloseReason.MOVED, forget=True),),
     )
 
@@ -153,6 +153,7 @@ def session_ended(message: SessionEnded, *, world: ChannelWorld, env: Env) -> Ou
         return Outcome()
     return Outcome(
         effects=(SeatFreed(message.user),),
+        sends=(Presence(message.user, "offline", env.node.number),),
         closes=(Close(message.user, message.reason, forget=True),),
     )
 

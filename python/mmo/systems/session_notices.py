@@ -6,7 +6,7 @@ one-second sweep over epochs and places.
 
 from mmo.contract import Close, Env, Outcome, Presence, Send, ToNode, ToRole, handles, ticks
 from mmo.state.servers import HealthSeen, HealthTold, LoadTold, Servers, ServerSeen
-from mmo.state.sessions import SessionLost, SessionPlaced, Sessions
+from mmo.state.sessions import MoveOver, SessionLost, SessionPlaced, Sessions
 from mmo.wire.messages.link import (
     NodeHealth,
     NodeHealthOk,
@@ -28,7 +28,7 @@ def session_ended(message: SessionEnded, *, sessions: Sessions, env: Env) -> Out
     session = sessions.get(message.user)
     if session is None or session.session_epoch > message.session_epoch:
         return Outcome()
-    sends: list[Send] = []
+    sends: list[Send] = [Presence(message.user, "offline", env.node.number)]
     if session.place not in (0, env.node.number, env.sender.peer):
         sends.append(ToNode(session.place, message))
     return Outcome(
@@ -46,6 +46,7 @@ def session_seen(message: SessionSeen, *, sessions: Sessions, env: Env) -> Outco
         return Outcome()
     return Outcome(
         effects=(SessionLost(message.user),),
+        sends=(Presence(message.user, "offline", env.node.number),),
         closes=(Close(message.user, CloseReason.SESSION_TAKEN, forget=True),),
     )
 
@@ -58,7 +59,8 @@ def player_arrived(message: PlayerArrived, *, sessions: Sessions, env: Env) -> O
     if session is None or session.session_epoch != message.session_epoch:
         return Outcome()
     previous = message.previous_number or session.place
-    sends: list[Send] = []
+    # Takes back only this center's own word; the channel server speaks for him from now on.
+    sends: list[Send] = [Presence(message.user, "offline", here)]
     if previous not in (0, here, message.number):
         sends.append(
             ToNode(
@@ -129,8 +131,10 @@ def health_told(message: NodeHealthOk, *, servers: Servers, env: Env) -> Outcome
 
 @ticks(every_ms=250, of="sessions")
 def tell_load(sessions: Sessions, *, env: Env) -> Outcome:
-    """Tell the login servers where this center is and how many it holds."""
+    """Tell the login servers where this center is and how many it holds, and show as online again
+    who never finished his move."""
     node = env.node
+    over = [user for user, over_ms in sessions.moving.items() if over_ms <= env.now_ms]
     load = ServerLoad(
         node.number,
         node.role,
@@ -141,7 +145,13 @@ def tell_load(sessions: Sessions, *, env: Env) -> Outcome:
         0,
         not node.draining,
     )
-    return Outcome(sends=(ToRole("login", load),))
+    return Outcome(
+        effects=[MoveOver(user) for user in over],
+        sends=[
+            ToRole("login", load),
+            *(Presence(user, "online", node.number) for user in over),
+        ],
+    )
 
 
 @ticks(every_ms=1000, of="servers")
