@@ -45,7 +45,10 @@ class Admission:
             self._engine.close(source, CloseReason.TOKEN_INVALID)
             return
         source.user = user
-        self._engine.lanes.put(source.lane, partial(self._join, source, seq, shown))
+        lanes, was_open = self._engine.lanes, source.lane.open
+        lanes.put(source.lane, partial(self._join, source, seq, shown))
+        if was_open:
+            lanes.run()
 
     def _join(self, source: Source, seq: int, shown: TokenShown, old: Lane) -> None:
         engine = self._engine

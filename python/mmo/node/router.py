@@ -15,7 +15,7 @@ from mmo.node import operations
 from mmo.node.engine import NOBODY, Engine
 from mmo.node.handlers import Route
 from mmo.node.hello import greet
-from mmo.node.lanes import Job, Lane, Source
+from mmo.node.lanes import Job, Lane, Source, Step
 from mmo.state.player import OperationRecord, Player
 from mmo.wire.codec import encode
 from mmo.wire.opcode import CloseReason, Code, Op
@@ -49,7 +49,7 @@ class Router:
                     if lane.open and route.simple:
                         serve(source, lane, route, seq, body)
                     else:
-                        self._wait(source, lane, route, seq, body)
+                        self._wait(source, lane, seq, Job(route, source, seq, body))
                     continue
             self._special(source, conn, user, opcode, seq, body)
         engine.turn()
@@ -93,16 +93,16 @@ class Router:
         except Exception:
             self._raised(route, source, seq)
 
-    def _wait(self, source: Source, lane: Lane, route: Route, seq: int, body: bytes) -> None:
+    def _wait(self, source: Source, lane: Lane, seq: int, item: Job | Step) -> None:
         """Into the lane, or BUSY in its order when too much waits."""
         engine = self._engine
         if lane.open:
-            engine.lanes.put(lane, Job(route, source, seq, body))
+            engine.lanes.put(lane, item)
             engine.lanes.run()
             return
         waiting = len(lane.waiting)
         if waiting < self._waiting_max or source.peer:
-            engine.lanes.put(lane, Job(route, source, seq, body))
+            engine.lanes.put(lane, item)
         elif waiting < self._waiting_max * (1 + BUSY_ANSWERS_MAX):
             engine.lanes.put(lane, partial(self._busy, source, seq))
         else:
@@ -133,11 +133,16 @@ class Router:
         elif opcode == Op.ENTER and not source.user:
             engine.residents.enter(source, user, seq, body)
         else:
-            engine.lanes.put(source.lane, partial(self._unhandled, source, opcode, seq, body))
+            unhandled = partial(self._unhandled, source, opcode, seq, body)
+            self._wait(source, source.lane, seq, unhandled)
 
     def _unhandled(self, source: Source, opcode: int, seq: int, body: bytes, lane: Lane) -> None:
-        """HELLO, or an opcode without a rule in the present state of its sender."""
-        if opcode == Op.HELLO:
+        """HELLO, or an opcode that had no rule in the state of its sender when it came; he may have
+        shown a token since."""
+        route = source.routes.get(opcode)
+        if route is not None:
+            self.perform(lane, Job(route, source, seq, body))
+        elif opcode == Op.HELLO:
             greet(self._engine, source, seq, body)
         elif opcode in self._engine.table.user and not source.user:
             self._engine.refuse(source, seq, Code.NOT_ENTERED)

@@ -191,6 +191,16 @@ class World:
             await self._rest()
         self.clock.move(until_ms - self.clock.now_ms)
 
+    def stop(self, grace_ms: int) -> int:
+        """Drain and stop as by SIGTERM; returns the exit code."""
+
+        async def stop() -> int:
+            self.node.stop(grace_ms)
+            await self._rest()
+            return await self.node.run()
+
+        return self.loop.run_until_complete(stop())
+
     def client(self, address: str = "192.0.2.1:1000") -> Client:
         """A connection without a token."""
         client = Client(self, self.core.connect(address))
@@ -265,7 +275,8 @@ class World:
             task.cancel()
         if self.engine.tasks:
             self.loop.run_until_complete(asyncio.wait(self.engine.tasks))
-        self.loop.remove_reader(self.core.fileno())
+        if self.core.fileno() >= 0:
+            self.loop.remove_reader(self.core.fileno())
         self.core.finish_shutdown()
         self.loop.run_until_complete(self.loop.shutdown_default_executor())
         self.loop.close()
