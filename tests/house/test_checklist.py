@@ -15,7 +15,7 @@ WEAKNESSES = [f"W-{number:02}" for number in [*range(1, 40), *range(99, 107)]]
 NAMED = re.compile(r"^(?P<path>[\w./-]+\.(?:py|rs))::(?P<name>\w+)$")
 
 
-def tests_in(path: Path) -> set[str]:
+def names_of_tests(path: Path) -> set[str]:
     """Names of the test functions in a file of either language."""
     if path.suffix == ".rs":
         text = path.read_text(encoding="utf-8")
@@ -34,7 +34,7 @@ def faults_of(entry: str) -> str | None:
     path = ROOT / match["path"]
     if not path.is_file():
         return f"{entry}: there is no such file"
-    return None if match["name"] in tests_in(path) else f"{entry}: the file has no such test"
+    return None if match["name"] in names_of_tests(path) else f"{entry}: the file has no such test"
 
 
 def entries() -> dict[str, list[str]]:
@@ -72,4 +72,4 @@ def test_rust_tests_are_read_with_and_without_more_marks(tmp_path: Path) -> None
         "proptest! {\n    #[test]\n    fn four(a in 0..3) {}\n}\n",
         encoding="utf-8",
     )
-    assert tests_in(source) == {"one", "two", "four"}
+    assert names_of_tests(source) == {"one", "two", "four"}

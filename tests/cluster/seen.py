@@ -1,0 +1,61 @@
+"""One running cluster for all tests of this folder that only look at it, and how they look.
+
+Owns the table of its nodes: those in the box, a second center and a third channel server, both by
+table entries alone. Starts and stops nothing itself; `conftest` does.
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from redis.cluster import RedisCluster
+
+from mmo.client.aio import Shell
+from mmo.client.fleet import muster, source_of
+from mmo.client.hero import Hero
+from mmo.client.meter import Meter
+from mmo.cluster import control
+from mmo.cluster.secret_files import read_secrets
+from mmo.config.load import load_config
+from mmo.proof.arena import Arena
+
+WAIT_S = 20.0
+NODES = (
+    *(("login-1", "login", 1), ("center-1", "center", 2), ("center-2", "center", 3)),
+    *(("channel-1", "channel", 11), ("channel-2", "channel", 12), ("channel-3", "channel", 13)),
+    *(("matching-1", "matching", 21), ("raid-1", "raid", 31), ("cash-1", "cash", 41)),
+)
+OVERLAY = "".join(
+    f'[[nodes]]\nname = "{name}"\nrole = "{role}"\nnumber = {number}\n'
+    for name, role, number in NODES
+)
+CENTERS = {2, 3}
+
+
+async def until(true: Callable[[], Awaitable[bool]]) -> bool:
+    """Ask again and again, each time over a socket, until it is true or the time is over."""
+    deadline_s = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline_s:
+        if await true():
+            return True
+    return False
+
+
+async def details(arena: Arena, name: str) -> dict[str, Any]:
+    """What a node says of itself."""
+    socket = arena.home.socket(name, arena.file())
+    return await control.ask_async(socket, {"ask": "status"}, 2.0)
+
+
+def hero_of(arena: Arena, seed: int) -> tuple[Hero, Shell]:
+    """A new player and the connections he uses."""
+    (me,) = muster(arena.addresses("login"), 1, seed, Meter())
+    return me, Shell(source_of(seed))
+
+
+def redis_of(arena: Arena) -> RedisCluster:
+    """The cluster's Redis, as an operator reaches it."""
+    config = load_config(environment={}).config
+    host, _, port = arena.file().redis_nodes[0].rpartition(":")
+    password = read_secrets(arena.home, config).redis
+    return RedisCluster(host=host, port=int(port), password=password)
