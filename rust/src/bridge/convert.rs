@@ -76,7 +76,7 @@ impl<'py> EventTuples<'py> {
         let conn = self.conn.get(py, event.conn);
         let user = self.user.get(py, event.user);
         let opcode = self.opcode.get(py, i64::from(event.opcode));
-        PyTuple::new(py, [conn, user, opcode, seq, body])
+        (conn, user, opcode, seq, body).into_pyobject(py)
     }
 }
 
@@ -96,6 +96,15 @@ impl<'py> Kept<'py> {
     }
 }
 
+/// Reads messages `(conn, opcode, seq, body)`, converting a number object once while the same
+/// object comes again: answers of one connection come in runs, and opcodes are constants. The
+/// caller keeps all messages alive meanwhile, so an address stands for one object.
+#[derive(Default)]
+pub(super) struct MessageReader {
+    conn: (usize, i64),
+    opcode: (usize, u16),
+}
+
 /// One message of `send_many`.
 pub(super) struct Message<'a, 'py> {
     pub(super) conn: i64,
@@ -104,22 +113,34 @@ pub(super) struct Message<'a, 'py> {
     pub(super) body: Borrowed<'a, 'py, PyBytes>,
 }
 
-/// Reads `(conn, opcode, seq, body)`.
-#[inline]
-pub(super) fn message<'a, 'py>(item: &'a Bound<'py, PyAny>) -> PyResult<Message<'a, 'py>> {
-    let tuple = item.cast::<PyTuple>()?;
-    let conn = number(tuple.get_borrowed_item(0)?)?;
-    let opcode = number(tuple.get_borrowed_item(1)?)?;
-    let seq = number(tuple.get_borrowed_item(2)?)?;
-    let body = tuple.get_borrowed_item(3)?.cast()?;
-    let opcode = u16::try_from(opcode).map_err(|_| PyTypeError::new_err("opcode is no u16"))?;
-    let seq = u32::try_from(seq).map_err(|_| PyTypeError::new_err("seq is no u32"))?;
-    Ok(Message {
-        conn,
-        opcode,
-        seq,
-        body,
-    })
+impl MessageReader {
+    /// Reads one.
+    #[inline]
+    pub(super) fn read<'a, 'py>(
+        &mut self,
+        item: &'a Bound<'py, PyAny>,
+    ) -> PyResult<Message<'a, 'py>> {
+        let tuple = item.cast::<PyTuple>()?;
+        let conn = tuple.get_borrowed_item(0)?;
+        if conn.as_ptr().addr() != self.conn.0 {
+            self.conn = (conn.as_ptr().addr(), number(conn)?);
+        }
+        let opcode = tuple.get_borrowed_item(1)?;
+        if opcode.as_ptr().addr() != self.opcode.0 {
+            let number = u16::try_from(number(opcode)?);
+            let number = number.map_err(|_| PyTypeError::new_err("opcode is no u16"))?;
+            self.opcode = (opcode.as_ptr().addr(), number);
+        }
+        let seq = u32::try_from(number(tuple.get_borrowed_item(2)?)?);
+        let seq = seq.map_err(|_| PyTypeError::new_err("seq is no u32"))?;
+        let body = tuple.get_borrowed_item(3)?.cast()?;
+        Ok(Message {
+            conn: self.conn.1,
+            opcode: self.opcode.1,
+            seq,
+            body,
+        })
+    }
 }
 
 /// An int, and nothing that would have to run Python code to become one.

@@ -9,7 +9,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use crate::bridge::convert::{self, EventTuples};
+use crate::bridge::convert::{self, EventTuples, MessageReader};
 use crate::error::CloseReason;
 use crate::ids::ConnId;
 use crate::server::Server;
@@ -73,9 +73,10 @@ impl NetCore {
     fn send_many(&self, messages: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
         let messages = convert::as_list(messages)?;
         let mut outbound = self.server.outbound()?;
+        let mut reader = MessageReader::default();
         let mut failure = None;
         for item in messages.iter() {
-            match convert::message(&item) {
+            match reader.read(&item) {
                 Ok(message) => {
                     let id = ConnId::from_i64(message.conn);
                     outbound.push(id, message.opcode, message.seq, message.body.as_bytes());

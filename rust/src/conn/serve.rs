@@ -19,7 +19,8 @@ use crate::conn::{Connection, reason_of};
 use crate::error::CloseReason;
 use crate::frame::{self, Frame, HEADER_BYTES, LENGTH_BYTES};
 use crate::gate::{Gate, Verdict};
-use crate::outbox::SLICES_MAX;
+use crate::outbox::{Outbox, SLICES_MAX};
+use crate::pool::SlotPool;
 use crate::queue::{Body, Event};
 use crate::ring::Ring;
 
@@ -258,6 +259,7 @@ impl Serving {
         let net = &*self.net;
         let now_ns = net.now_ns();
         let mut gate = self.connection.gate.borrow_mut();
+        let mut bodies = net.bodies.borrow_mut();
         let mut room = net.crossing.inbound.room();
         let mut used = 0;
         let mut delivered = 0;
@@ -267,13 +269,13 @@ impl Serving {
                 Ok(None) => break Step::Done,
                 Err(reason) => break Step::Close(reason),
             };
-            if room == 0 || !net.bodies.borrow_mut().has_one() {
+            if room == 0 || !bodies.has_one() {
                 break Step::HeldBack;
             }
             used += next.wire_bytes();
             match gate.judge(net.rules(), next.opcode, next.wire_bytes(), now_ns) {
                 Verdict::Deliver => {
-                    self.deliver(gate.user(), next);
+                    self.deliver(&mut bodies, gate.user(), next);
                     room -= 1;
                     delivered += 1;
                 }
@@ -303,9 +305,8 @@ impl Serving {
     }
 
     #[inline]
-    fn deliver(&self, user: i64, frame: Frame<'_>) {
+    fn deliver(&self, bodies: &mut SlotPool, user: i64, frame: Frame<'_>) {
         let net = &*self.net;
-        let mut bodies = net.bodies.borrow_mut();
         let body = if frame.body.is_empty() {
             Body::Empty
         } else if frame.body.len() > bodies.slot_bytes() {
@@ -358,12 +359,10 @@ impl Serving {
                 }
                 break Poll::Ready(Ok(()));
             }
-            let mut slices = [io::IoSlice::new(&[]); SLICES_MAX];
-            let used = outbox.slices(&mut slices);
             let written = match &mut self.stream {
-                Stream::Any(stream) => write_to(stream.as_mut(), context, &slices[..used]),
+                Stream::Any(stream) => write_to(stream.as_mut(), context, outbox),
                 Stream::Tcp(_) => match self.connection.writer.borrow_mut().as_mut() {
-                    Some(writer) => write_to(writer, context, &slices[..used]),
+                    Some(writer) => write_to(writer, context, outbox),
                     None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
                 },
             };
@@ -413,13 +412,15 @@ fn poll_stream(
 fn write_to<W: AsyncWrite + Unpin + ?Sized>(
     writer: &mut W,
     context: &mut Context<'_>,
-    slices: &[io::IoSlice<'_>],
+    outbox: &Outbox,
 ) -> Poll<io::Result<usize>> {
-    let mut writer = Pin::new(writer);
-    match slices {
-        [single] => writer.as_mut().poll_write(context, single),
-        _ => writer.as_mut().poll_write_vectored(context, slices),
+    let writer = Pin::new(writer);
+    if let Some(single) = outbox.as_single() {
+        return writer.poll_write(context, single);
     }
+    let mut slices = [io::IoSlice::new(&[]); SLICES_MAX];
+    let used = outbox.slices(&mut slices);
+    writer.poll_write_vectored(context, &slices[..used])
 }
 
 /// Reads and forgets until the peer closes too: closing a socket with unread bytes would reset
