@@ -4,7 +4,6 @@ Owns the print and the exit code: 0 balanced, 1 a finding or nothing to check. T
 `ops.audit`. Called by the operator and by the proofs.
 """
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import typer
@@ -12,6 +11,7 @@ import typer
 from mmo.cli import terminal
 from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption, load
 from mmo.cli.rim import FAILED, OK
+from mmo.cluster.home import Home
 from mmo.errors import OperatorError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -27,13 +27,18 @@ def register(app: typer.Typer) -> None:
 
 def audit(home: HomeOption = HOME, config: ConfigOption = None, json: JsonOption = False) -> int:
     """Prove that nothing a player owns was lost, doubled or invented."""
+    import asyncio
+
     from mmo.cli.compose import home_store_settings
     from mmo.content import load_content
     from mmo.ops.audit import known_of
 
     effective = load(config, home).config
     settings = home_store_settings(home, effective)
-    known = known_of(load_content(), (entry.number for entry in effective.nodes))
+    file = Home(home).read()
+    # A server that `start --channels` added is in the home's file and in no configuration.
+    numbers = {entry.number for entry in (*effective.nodes, *(file.nodes if file else ()))}
+    known = known_of(load_content(), numbers)
     try:
         report = asyncio.run(_asked(settings, known))
     except StoreUnavailable as error:

@@ -3,7 +3,6 @@
 Owns the print; `store.migrate` does the work. Called by the operator; `start` applies by itself.
 """
 
-import asyncio
 from typing import Annotated, Any, Literal
 
 import typer
@@ -25,6 +24,8 @@ def migrate(
     json: JsonOption = False,
 ) -> int:
     """Plan, apply or check the schema of a database that runs."""
+    import asyncio
+
     from mmo.cli.compose import home_store_settings
     from mmo.store import migrate as migrations
 

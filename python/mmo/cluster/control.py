@@ -4,16 +4,18 @@ Owns the framing and the error form `{"error": {"code", "cause", "fix"}}`. Decid
 supervisor and every node answer; the command line and the supervisor ask.
 """
 
-import asyncio
 import contextlib
 import json
 import os
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmo.errors import OperatorError
+
+if TYPE_CHECKING:
+    import asyncio
 
 ANSWER_BYTES_MAX = 4 << 20
 
@@ -45,6 +47,8 @@ def ask(path: Path, request: Request, timeout_s: float) -> Reply:
 
 async def ask_async(path: Path, request: Request, timeout_s: float) -> Reply:
     """As `ask`, without blocking the loop."""
+    import asyncio  # Only here and below: `status` asks without a loop, and must be quick.
+
     try:
         async with asyncio.timeout(timeout_s):
             reader, writer = await asyncio.open_unix_connection(str(path), limit=ANSWER_BYTES_MAX)
@@ -68,10 +72,11 @@ def _opened(path: Path, line: bytes) -> Reply:
     return reply
 
 
-async def serve(path: Path, answer: Answerer) -> asyncio.Server:
+async def serve(path: Path, answer: Answerer) -> "asyncio.Server":
     """Answer on a socket that only this user may reach. The asker is told its errors."""
+    import asyncio
 
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def talk(reader: "asyncio.StreamReader", writer: "asyncio.StreamWriter") -> None:
         try:
             while line := await reader.readline():
                 writer.write(json.dumps(await _answered(line, answer)).encode() + b"\n")

@@ -1,0 +1,165 @@
+"""One node composed from configuration, secrets, store, content, role and core, and run to its end.
+
+Owns the order of composition and the patience at the start: with a database that restarts, and with
+the lease of an earlier process. Never serves a message. Called by `run`.
+"""
+
+import asyncio
+import contextlib
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmo.cluster.home import Home, NodePorts
+from mmo.config import Config, CoreSettings, NodeEntry
+from mmo.errors import MmoError, OperatorError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from mmo.node.node import Node
+    from mmo.store import Store
+
+LEASE_HELD_CODE = "E0702"
+RETRY_S = 0.2
+STORE_WAIT_S = 20.0  # a node that starts while the database restarts waits this long for it
+
+
+def configured_ports(entry: NodeEntry) -> NodePorts:
+    """Ports of a node that runs without a cluster home, such as under systemd; 0: any."""
+    return NodePorts(
+        entry.name,
+        entry.role,
+        entry.number,
+        entry.client_port,
+        entry.link_port,
+        entry.datagram_port,
+    )
+
+
+class NodeRunner:
+    """Composition and life of one node. SIGTERM drains."""
+
+    def __init__(
+        self, home: Home, config: Config, ports: NodePorts, replaces: bool, logs_to_file: bool
+    ) -> None:
+        self.home = home
+        self.config = config
+        self.ports = ports
+        self._replaces = replaces
+        self._logs_to_file = logs_to_file
+
+    async def run(self) -> int:
+        """Open the store, compose, serve until the node ends; returns its exit code."""
+        from mmo.cli.compose import mysql_socket, redis_nodes, store_settings
+        from mmo.cluster.secret_files import ensure_secrets, read_secrets
+        from mmo.store import open_store
+
+        self.home.create()
+        file = self.home.read()
+        if file is None and self.config.cluster.profile == "dev":
+            ensure_secrets(self.home, self.config)
+        self._secrets = read_secrets(self.home, self.config)
+        settings = store_settings(
+            self.config,
+            self._secrets,
+            mysql_socket(self.config, file),
+            redis_nodes(self.config, file),
+        )
+        store = await self._patiently(lambda: open_store(settings))
+        try:
+            await self._give_back_lease(store)
+            node = self._compose(store, self.home.socket(self.ports.name, file))
+            await self._start(node)
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, node.stop)
+            code = await node.run()
+            if code == 0:
+                self._incarnation_file().unlink(missing_ok=True)
+            return code
+        finally:
+            with contextlib.suppress(StoreUnavailable):
+                await store.close()
+
+    def _compose(self, store: "Store", socket: Path) -> "Node":
+        from mmo._core import NetCore
+        from mmo.cli.compose import node_settings
+        from mmo.cli.core import core_settings, make_sign
+        from mmo.cli.roles import ROLE_NAMES, load_role
+        from mmo.content.tables import load_content
+        from mmo.log import open_log
+        from mmo.node.node import Node, compose
+
+        config, secrets = self.config, self._secrets
+        role = load_role(self.ports.role)
+        passwords = None
+        if role.edges:
+            from mmo.node.passwords import PasswordPool
+
+            login = config.login
+            passwords = PasswordPool(
+                login.password_threads,
+                login.password_memory_kib,
+                login.password_passes,
+                secrets.pepper,
+            )
+        engine = compose(
+            node_settings(config, self.ports, str(socket)),
+            role,
+            store,
+            load_content(),
+            log=open_log(
+                self.ports.name,
+                level=config.log.level,
+                path=str(self.home.log_file(self.ports.name)) if self._logs_to_file else "",
+                bytes_max=config.log.file_bytes_max,
+                files_kept=config.log.files_kept,
+            ),
+            systems_package="mmo.systems",
+            edges_package="mmo.edges",
+            passwords=passwords,
+            sign=make_sign(config, secrets) if role.signs else None,
+        )
+
+        def make_core(incarnation: int, fields: Any) -> NetCore:
+            self._incarnation_file().write_text(str(incarnation), encoding="ascii")
+            settings: CoreSettings = core_settings(
+                config, role, self.ports, secrets, incarnation, fields
+            )
+            return NetCore(settings)
+
+        return Node(engine, make_core, ROLE_NAMES)
+
+    async def _start(self, node: "Node") -> None:
+        """Start; while an earlier process's lease still lives, wait for its end."""
+        end = asyncio.get_running_loop().time() + 2 * self.config.node.lease_ms / 1000
+        while True:
+            try:
+                await node.start()
+                return
+            except OperatorError as error:
+                if error.code != LEASE_HELD_CODE or asyncio.get_running_loop().time() > end:
+                    raise
+            await asyncio.sleep(RETRY_S)
+
+    async def _patiently(self, open_it: Any) -> "Store":
+        """Open the store; a database that restarts answers again soon."""
+        end = asyncio.get_running_loop().time() + STORE_WAIT_S
+        while True:
+            try:
+                store: Store = await open_it()
+                return store
+            except StoreUnavailable as error:
+                if asyncio.get_running_loop().time() > end:
+                    raise OperatorError(
+                        "E0214", f"the database does not answer: {error}", "mmo-cluster status"
+                    ) from error
+            await asyncio.sleep(RETRY_S)
+
+    async def _give_back_lease(self, store: "Store") -> None:
+        path = self._incarnation_file()
+        if self._replaces and path.exists():
+            with contextlib.suppress(ValueError, MmoError):
+                await store.leave(self.ports.number, int(path.read_text(encoding="ascii")))
+
+    def _incarnation_file(self) -> Path:
+        return self.home.directory / "run" / f"{self.ports.name}.incarnation"
