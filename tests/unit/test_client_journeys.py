@@ -1,6 +1,7 @@
 """Journeys over a realm without sockets: they reach their end, come back, and notice every lie."""
 
 import json
+from typing import Any
 
 import msgspec
 from tests.unit.client_realm import Realm
@@ -13,7 +14,7 @@ from mmo.wire.messages.presence import Logout
 from mmo.wire.opcode import CloseReason
 
 
-def walk(realm: Realm, name: str = "tour", seconds: float = 5, **policy: float) -> Meter:
+def walk(realm: Realm, name: str = "tour", seconds: float = 5, **policy: Any) -> Meter:
     hero = realm.hero(**policy)
     realm.walk(walk_guarded(hero, JOURNEYS[name], seconds))
     return hero.meter

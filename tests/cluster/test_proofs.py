@@ -1,0 +1,174 @@
+"""The short form of every proof, on one cluster that lives through all of them, and bots beside it.
+
+Owns that cluster. A finding of a proof is a failure here, word for word.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import mysql.connector
+import pytest
+
+from mmo.client.aio import Shell
+from mmo.client.fleet import muster, source_of
+from mmo.client.hero import Hero
+from mmo.client.journeys import choose_channel, hunt_while, settle
+from mmo.client.meter import Meter
+from mmo.client.session import arrive, log_out, register
+from mmo.client.steps import Walk
+from mmo.errors import OperatorError
+from mmo.proof.arena import Arena
+from mmo.proof.proofs import QUICK_LIMITS, proofs, prove
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
+
+SUMMARY = ["journey", "players", "actions", "errors", "refusals", "p50_ms", "p99_ms", "p999_ms"]
+QUICK = QUICK_LIMITS + "[node]\nresume_grace_ms = 3000\n"
+
+
+@pytest.fixture(scope="module")
+def arena() -> Iterator[Arena]:
+    """A cluster of its own, started and stopped by the product's own command."""
+    made = Arena(None, QUICK)
+    asyncio.run(made.__aenter__())
+    try:
+        yield made
+    finally:
+        asyncio.run(made.__aexit__())
+
+
+@pytest.mark.parametrize("name", list(proofs()))
+def test_the_proof_holds_in_its_short_form(arena: Arena, name: str) -> None:
+    said: list[str] = []
+    verdict = asyncio.run(
+        prove(proofs()[name], home=arena.home.directory, short=True, say=said.append)
+    )
+    assert verdict.held, "\n".join([*verdict.findings, "", *said])
+    assert verdict.tried
+    assert json.loads(json.dumps(verdict.figures))["checks"] > 0
+
+
+def bot(arena: Arena, *words: str, accept: tuple[int, ...] = (0,)) -> Any:
+    return asyncio.run(arena.command("bot", *words, deadline_s=100, accept=accept))
+
+
+def test_twenty_bots_walk_the_tour_and_tell_the_promised_fields(arena: Arena) -> None:
+    told = bot(arena, "--journey", "tour", "--count", "20", "--seed", "7")
+    assert list(told) == SUMMARY
+    assert (told["journey"], told["players"], told["errors"]) == ("tour", 20, 0)
+    assert told["actions"] >= 20 * 30
+    assert 0 < told["p50_ms"] <= told["p99_ms"] <= told["p999_ms"]
+
+
+def test_hunters_hunt_for_the_given_time(arena: Arena) -> None:
+    began = time.monotonic()
+    told = bot(arena, "--journey", "hunter", "--count", "4", "--for", "3s")
+    assert time.monotonic() - began >= 3
+    assert (told["players"], told["errors"]) == (4, 0)
+
+
+def test_all_journeys_walk_side_by_side(arena: Arena) -> None:
+    told = bot(arena, "--journey", "all", "--count", "4", "--for", "2s")
+    assert (told["journey"], told["players"], told["errors"]) == ("all", 4, 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("bot", "--journey", "dance"), 2),
+        (("bot", "--count", "0"), 2),
+        (("prove", "nothing"), 2),
+        (("call", "HIT", '{"monster": 1, "damage": 99}', "--as", "ann"), 2),
+        (("call", "HIT", "{}", "--as", "ann"), 2),
+    ],
+)
+def test_a_wrong_word_is_a_usage_error(arena: Arena, words: tuple[str, ...], code: int) -> None:
+    async def run() -> None:
+        with pytest.raises(OperatorError, match=f"ended with {code}"):
+            await arena.command(*words)
+
+    asyncio.run(run())
+
+
+def test_call_sends_any_message_and_prints_the_reply(arena: Arena) -> None:
+    listed = asyncio.run(arena.command("call", "SERVER_LIST", "{}", "--as", "caller"))
+    assert [row["number"] for row in listed["servers"]] == [11, 12]
+    refused = asyncio.run(
+        arena.command("call", "MOVE", '{"number": 99}', "--as", "caller", accept=(1,))
+    )
+    assert refused["message"] == "Refused"
+
+
+def damaged(arena: Arena, statement: str, user: int) -> None:
+    """Change one player behind the cluster's back."""
+    password = (arena.home.secrets / "mysql").read_text().strip()
+    connection: Any = mysql.connector.connect(
+        unix_socket=arena.file().mysql_socket, user="mmo", password=password, database="mmo",
+        use_pure=True,
+    )  # fmt: skip
+    cursor = connection.cursor()
+    cursor.execute(statement, (user,))
+    assert cursor.rowcount == 1
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "finding"),
+    [
+        (
+            "UPDATE player_head SET gold = gold - 1, version = version + 1 WHERE user_id = %s",
+            "gold",
+        ),
+        (
+            "UPDATE player_head SET exp = 0, level = 1, version = version + 1 WHERE user_id = %s",
+            "level and exp",
+        ),
+    ],
+)
+def test_a_bot_notices_what_was_taken_behind_its_back(
+    arena: Arena, statement: str, finding: str
+) -> None:
+    """And the audit does too, so a proof over such a cluster cannot hold. Mended afterwards."""
+    meter = Meter()
+    (me,) = muster(arena.addresses("login"), 1, 9, meter)
+    level, exp, gold = asyncio.run(
+        _hunts_and_returns(me, lambda: damaged(arena, statement, me.user))
+    )
+    assert any(finding in text for text in meter.findings), meter.findings
+    told = asyncio.run(arena.command("audit", accept=(1,)))
+    assert not told["balanced"]
+    mend = (
+        f"UPDATE player_head SET gold = {gold}, level = {level}, exp = {exp}, "
+        "version = version - 1 WHERE user_id = %s"
+    )
+    damaged(arena, mend, me.user)
+
+
+async def _hunts_and_returns(me: Hero, between: Callable[[], None]) -> tuple[int, int, int]:
+    """Hunt, log out, let something happen, come again. Returns what was owned before it."""
+    shell = Shell(source_of(77))
+
+    def hunt() -> Walk[None]:
+        yield from register(me)
+        yield from arrive(me)
+        yield from settle(me)
+        yield from choose_channel(me)
+        yield from hunt_while(me, lambda: me.record.kills < 2)
+        yield from log_out(me)
+
+    def again() -> Walk[None]:
+        yield from arrive(me)
+        yield from log_out(me)
+
+    try:
+        await shell.walk(hunt())
+        owned = (me.record.level, me.record.exp, me.record.gold)
+        await asyncio.to_thread(between)
+        await shell.walk(again())
+        return owned
+    finally:
+        shell.cut_all()
