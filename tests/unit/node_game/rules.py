@@ -170,6 +170,8 @@ def kin(message: m.Kin, *, board: Board, env: Env) -> Outcome:
 
 @handles(m.KNOCKED, by="node")
 def knocked(message: m.Knocked, *, env: Env) -> Outcome:
+    if message.name != "Ann":
+        return Outcome(replies=(m.Echoed(message.name, message.epoch),))
     row = SessionOpened(
         user=1, session_epoch=message.epoch, center_number=2, jti="k",
         expires_ms=env.now_ms + 1_000, now_ms=env.now_ms,

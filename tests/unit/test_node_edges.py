@@ -1,0 +1,204 @@
+"""Edges: the outside asked with deadlines, and the line before them."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from tests.unit.node_game import messages as m
+from tests.unit.node_game.roles import LOGIN
+
+from mmo.testing.fake_store import FakeDatabase, FakeStore
+from mmo.testing.world import Client, World
+from mmo.wire.messages.account import LoginWait
+from mmo.wire.messages.session import Refused
+from mmo.wire.opcode import Code
+
+GAME = "tests.unit.node_game"
+MakeWorld = Callable[..., World]
+
+
+class SlowPasswords:
+    """Checks that end when the test says so."""
+
+    def __init__(self) -> None:
+        self.is_slow = False
+        self.waiting: list[asyncio.Future[bool]] = []
+
+    async def hash(self, password: str) -> str:
+        return "-"
+
+    async def verify(self, password_hash: str | None, password: str) -> bool:
+        if self.is_slow:
+            self.waiting.append(asyncio.get_running_loop().create_future())
+            return await self.waiting[-1]
+        return True
+
+    def end_one(self, game: World) -> None:
+        game.loop.call_soon(self.waiting.pop(0).set_result, True)
+        game.settle()
+
+
+class SlowStore(FakeStore):
+    """Lets the world return while a password check is still running."""
+
+    def __init__(self, passwords: SlowPasswords) -> None:
+        super().__init__(FakeDatabase())
+        self._passwords = passwords
+
+    @property
+    def is_holding(self) -> bool:
+        return self._passwords.is_slow
+
+
+def a_world(world: MakeWorld, **settings: Any) -> tuple[World, FakeStore, SlowPasswords]:
+    passwords = SlowPasswords()
+    store = SlowStore(passwords)
+    game = world(
+        LOGIN, store=store, passwords=passwords, systems_package=GAME, edges_package=GAME,
+        **settings,
+    )  # fmt: skip
+    store.database.clock_ms = game.clock
+    game.account("Ann")
+    game.account("Bob")
+    return game, store, passwords
+
+
+def test_edge_when_it_ends_is_decided_and_answered(world: MakeWorld) -> None:
+    game, _, _ = a_world(world)
+    client = game.client()
+    assert client.asks(m.Knock("Ann")) == m.Echoed("Ann", 0)
+    assert client.asks(m.Knock("Eve")) == Refused(Code.CREDENTIALS_WRONG)
+
+
+def test_edge_when_the_store_is_away_says_retry_later(world: MakeWorld) -> None:
+    game, store, _ = a_world(world)
+    store.faults.next_before = 1
+    client = game.client()
+    assert client.asks(m.Knock("Ann")) == Refused(Code.RETRY_LATER)
+    assert client.asks(m.Knock("Ann")) == m.Echoed("Ann", 0)
+
+
+def test_edge_when_it_raises_costs_one_message(world: MakeWorld) -> None:
+    game, store, _ = a_world(world)
+
+    async def broken(name: str) -> None:
+        raise RuntimeError("a bug")
+
+    store.credentials, kept = broken, store.credentials  # type: ignore[method-assign,assignment]
+    client = game.client()
+    assert client.asks(m.Knock("Ann")) == Refused(Code.INTERNAL)
+    store.credentials = kept  # type: ignore[method-assign]
+    assert client.asks(m.Knock("Ann")) == m.Echoed("Ann", 0)
+
+
+def test_edge_when_its_row_loses_is_run_again(world: MakeWorld) -> None:
+    game, store, _ = a_world(world)
+    write, tries = store.write, []
+
+    async def losing(row: Any) -> bool:
+        tries.append(row.session_epoch)
+        if len(tries) == 1:
+            store.database.heads[1].session_epoch += 1  # another login came first
+        return await write(row)
+
+    store.write = losing  # type: ignore[method-assign]
+    client = game.client()
+    assert client.asks(m.Knock("Ann")) == m.Echoed("Ann", 1)
+    assert tries == [0, 1]
+
+
+def test_edge_when_its_row_always_loses_gives_up_after_three(world: MakeWorld) -> None:
+    game, store, _ = a_world(world)
+    tries = []
+
+    async def never(row: Any) -> bool:
+        tries.append(row)
+        return False
+
+    store.write = never  # type: ignore[method-assign]
+    client = game.client()
+    assert client.asks(m.Knock("Ann")) == Refused(Code.RETRY_LATER)
+    assert len(tries) == 3
+
+
+def crowd(game: World, passwords: SlowPasswords, count: int) -> list[Client]:
+    passwords.is_slow = True
+    clients = [game.client() for _ in range(count)]
+    for client in clients:
+        client.post(m.Knock("Bob"))
+        game.settle()
+    return clients
+
+
+def test_line_when_all_places_run_tells_numbers_as_it_moves(world: MakeWorld) -> None:
+    game, _, passwords = a_world(world, edges_running_max=1)
+    clients = crowd(game, passwords, 4)
+    numbers = [[x.number for x in client.heard()] for client in clients]
+    assert numbers == [[], [1], [2], [3]]
+    passwords.end_one(game)
+    assert isinstance(clients[0].heard()[0], m.Echoed)
+    game.move(1_000)
+    assert [[x.number for x in client.heard()] for client in clients[1:]] == [[], [1], [2]]
+    game.move(5_000)
+    assert [client.heard() for client in clients[1:]] == [[], [], []]  # told once a change
+    for client in clients[1:]:
+        passwords.end_one(game)
+        assert [x for x in client.heard() if isinstance(x, m.Echoed)]
+    passwords.is_slow = False
+
+
+def test_line_when_full_refuses_with_the_wait(world: MakeWorld) -> None:
+    game, _, passwords = a_world(world, edges_running_max=1, waiting_max=2)
+    clients = crowd(game, passwords, 4)
+    [refused] = clients[3].heard()
+    assert refused.code == Code.LOGIN_LINE_FULL and int(refused.detail) >= 1
+    passwords.is_slow = False
+    for _ in range(3):
+        if passwords.waiting:
+            passwords.end_one(game)
+
+
+def test_line_when_a_client_reconnects_keeps_his_number(world: MakeWorld) -> None:
+    game, _, passwords = a_world(world, edges_running_max=1)
+    clients = crowd(game, passwords, 4)
+    [told] = clients[1].heard()
+    assert isinstance(told, LoginWait) and told.number == 1
+    clients[1].leaves()
+    game.move(5_000)
+    again = game.client()
+    again.post(m.Knock("Bob", told.ticket))
+    game.settle()
+    assert [x.number for x in again.heard()] == [1]
+    passwords.end_one(game)
+    passwords.end_one(game)
+    assert [x for x in again.heard() if isinstance(x, m.Echoed)]
+    passwords.is_slow = False
+
+
+def test_line_when_a_client_stays_away_too_long_forgets_him(world: MakeWorld) -> None:
+    game, _, passwords = a_world(world, edges_running_max=1)
+    clients = crowd(game, passwords, 3)
+    [told] = clients[1].heard()
+    clients[1].leaves()
+    game.move(16_000)
+    assert len(game.engine.edges.line) == 1
+    again = game.client()
+    again.post(m.Knock("Bob", told.ticket))
+    game.settle()
+    assert [x.number for x in again.heard()] == [2]
+    passwords.is_slow = False
+    while passwords.waiting:
+        passwords.end_one(game)
+
+
+def test_line_when_someone_elses_ticket_is_shown_does_not_take_his_place(world: MakeWorld) -> None:
+    game, _, passwords = a_world(world, edges_running_max=1)
+    clients = crowd(game, passwords, 3)
+    [told] = clients[1].heard()
+    thief = game.client()
+    thief.post(m.Knock("Bob", told.ticket))
+    game.settle()
+    assert [x.number for x in thief.heard()] == [3]
+    passwords.is_slow = False
+    while passwords.waiting:
+        passwords.end_one(game)
