@@ -243,16 +243,24 @@ class Connection:
             return Conflict(f"{number}: {text}")
         if number in _CONSTRAINTS:
             return ConstraintBroken(number, text)
-        if 1000 <= number < 2000 and number not in _GONE and isinstance(error, _ANSWERED):
+        # 2000 to 2999 are the driver's own words for a lost line; all others the server said.
+        is_answer = number >= 1000 and not 2000 <= number < 3000
+        if is_answer and number not in _GONE and not isinstance(error, _LINE_LOST):
             return StatementFailed(number, text)
         self.broken = True
         return StoreUnavailable(f"MySQL went away: {number} {text}")
 
 
-_GONE = frozenset({1040, 1041, 1042, 1043, 1047, 1053, 1077, 1078, 1079, 1152, 1158, 1159, 1160})
-_GONE |= {1161, 1203, 1226, 1290, 1317, 1836, 1927, 1969}  # killed, read only, shutting down
-_ANSWERED = (
-    driver_errors.ProgrammingError,
-    driver_errors.DatabaseError,
-    driver_errors.NotSupportedError,
+_GONE = frozenset(
+    {
+        *(1040, 1041, 1042, 1043, 1047, 1053, 1077, 1078, 1079, 1152, 1158, 1159, 1160, 1161),
+        *(1203, 1226, 1290, 1317, 1836, 1927, 1969, 3024, 3169, 4031),
+    }
+)
+"""The server answered, but only that it will not serve: full, killed, read only, shutting down."""
+_LINE_LOST = (
+    driver_errors.InterfaceError,
+    driver_errors.ReadTimeoutError,
+    driver_errors.WriteTimeoutError,
+    OSError,
 )

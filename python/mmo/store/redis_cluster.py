@@ -25,6 +25,9 @@ from mmo.store.settings import StoreSettings
 SNAPSHOT_BYTES_MAX = 1 << 20
 """A longer blob is not ours; it is not even decoded."""
 
+AGAIN_S = 1.0
+"""After a failure claims leave Redis alone for this long: a hung primary costs each its wait."""
+
 PUT = """
 local held = redis.call('HGET', KEYS[1], 'version')
 if held and tonumber(held) >= tonumber(ARGV[1]) then
@@ -46,7 +49,16 @@ return 0
 
 _log = logging.getLogger("mmo.store")
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Snapshot).decode
+
+
+class _Kept(msgspec.Struct, array_like=True, frozen=True):
+    """The blob. It names its user, so that an answer on the wrong line is never another's items."""
+
+    user: int
+    snapshot: Snapshot
+
+
+_decode = msgspec.msgpack.Decoder(_Kept).decode
 
 
 def snapshot_key(user: int) -> str:
@@ -59,6 +71,11 @@ def online_key(user: int) -> str:
     return f"{{u:{user}}}:online"
 
 
+def blob_of(user: int, snapshot: Snapshot) -> bytes:
+    """What is kept under `blob`."""
+    return _encode(_Kept(user, snapshot))
+
+
 class RedisCache:
     """All calls are bounded in time and in number; `healthy` is what the last one found."""
 
@@ -68,6 +85,7 @@ class RedisCache:
         self._client: RedisCluster | None = None
         self._closed = not settings.redis_nodes
         self.healthy = True
+        self._failed_s = 0.0
         self.counts: dict[str, float] = {
             "puts": 0, "put_fenced": 0, "reads": 0, "read_missed": 0, "blobs_refused": 0,
             "failures": 0, "slow": 0,
@@ -78,7 +96,7 @@ class RedisCache:
         answered."""
         ttl_s = self._settings.snapshot_ttl_s
         commands = [
-            ("EVAL", PUT, 1, snapshot_key(user), snapshot.version, _encode(snapshot), ttl_s)
+            ("EVAL", PUT, 1, snapshot_key(user), snapshot.version, blob_of(user, snapshot), ttl_s)
             for user, snapshot in snapshots
         ]
         held: dict[int, int] = {}
@@ -104,7 +122,8 @@ class RedisCache:
         """The snapshot, None when there is none, it does not decode or Redis is slow: MySQL
         serves."""
         self.counts["reads"] += 1
-        if self._closed or not self.healthy:
+        since_s = asyncio.get_running_loop().time() - self._failed_s
+        if self._closed or (not self.healthy and since_s < AGAIN_S):
             self.counts["read_missed"] += 1
             return None
         try:
@@ -119,7 +138,10 @@ class RedisCache:
         try:
             if len(blob) > SNAPSHOT_BYTES_MAX:
                 raise msgspec.ValidationError(f"{len(blob)} bytes")
-            return _decode(blob)
+            kept = _decode(blob)
+            if kept.user != user:
+                raise msgspec.ValidationError(f"it is of user {kept.user}")
+            return kept.snapshot
         except msgspec.MsgspecError as error:
             self.counts["blobs_refused"] += 1
             _log.warning("the snapshot of user %d in Redis does not decode: %s", user, error)
@@ -164,7 +186,9 @@ class RedisCache:
                 for command in commands:
                     pipeline.execute_command(*command)
                 answers: list[Any] = await pipeline.execute(raise_on_error=False)
-        except (RedisError, OSError, TimeoutError) as error:
+        except Exception as error:
+            # Whatever the client raises while a cluster falls apart (not all of it is a RedisError,
+            # and its topology code can trip over itself): it is logged, counted, and MySQL serves.
             await self._failed(error)
             return [error] * len(commands)
         failed = next((answer for answer in answers if isinstance(answer, Exception)), None)
@@ -179,6 +203,7 @@ class RedisCache:
         if self.healthy:
             _log.warning("Redis does not answer as it should: %r", error)
         self.healthy = False
+        self._failed_s = asyncio.get_running_loop().time()
         # A new client looks the topology up again from the configured nodes: simple and always
         # right.
         client, self._client = self._client, None
@@ -205,5 +230,5 @@ class RedisCache:
         try:
             async with asyncio.timeout(self._settings.redis_timeout_ms / 1_000):
                 await client.aclose()
-        except (RedisError, OSError, TimeoutError):
-            self.counts["failures"] += 1
+        except Exception:
+            self.counts["failures"] += 1  # of a client that is given up anyway
