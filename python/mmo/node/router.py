@@ -71,7 +71,7 @@ class Router:
             return
         self._env.sender = Sender(source.conn, source.user, seq, source.peer, source.address)
         try:
-            outcome = route.call(message, player)
+            outcome = route.call(message, player) if route.parts else route.bound(message)
         except Exception:
             self._raised(route, source, seq)
             return
