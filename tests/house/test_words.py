@@ -22,7 +22,7 @@ from tests.house.tree import (
 
 WORDS_FILE = HOUSE / "words.toml"
 SOURCE_KINDS = {".py", ".pyi", ".rs", ".toml", ".sql", ".sh", ".yml", ""}
-URL = re.compile(r"https?://([A-Za-z0-9.-]+)")
+URL = re.compile(r"https?://([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)")
 RUST_NAME = re.compile(r"\b(?:fn|struct|enum|trait|mod|type|const|static|let(?:\s+mut)?)\s+(\w+)")
 
 
