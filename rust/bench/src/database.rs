@@ -4,11 +4,12 @@
 //! parameters come from the store's own constants by way of the bench. Never decides a group's
 //! content. Prints one JSON line.
 //!
-//! The file is JSON: `{"statements": ["SQL", …], "lanes": [[[[statement, "parameter", rows], …], …], …]}`.
-//! A lane is walked by one connection, its transactions in turn, again and again; `rows` is how many
-//! rows the statement must change, or null. In a parameter `$pass$` stands for the number of the
-//! pass over the lane (0, 1, …), `$pass+1$` for the next: versions rise and keys stay unique
-//! however often the lane is walked.
+//! The file is JSON: `{"statements": ["SQL", …], "lanes": [lane, …]}`; a lane is a list of
+//! transactions, a transaction a list of steps, a step `[statement, "parameter", rows]`. A lane is
+//! walked by one connection, its transactions in turn, again and again; `rows` is how many rows the
+//! statement must touch, or null. In a parameter `$pass$` stands for the number of the pass over
+//! the lane (0, 1, …), `$pass+1$` for the next: versions rise and keys stay unique however often
+//! the lane is walked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -69,13 +70,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         "warm",
         "server-pid",
     ])?;
-    let password = std::fs::read_to_string(options.required("password-file")?)?;
-    let account = Account {
-        socket: options.required("socket")?.to_owned(),
-        user: options.required("user")?.to_owned(),
-        password: password.trim_end_matches('\n').to_owned(),
-        database: options.required("database")?.to_owned(),
-    };
+    let account = read_account(options)?;
     let connections: usize = options.required_number("connections")?;
     let length = options.seconds("for")?;
     let length = length.ok_or_else(|| Failure::Usage("--for is missing".to_owned()))?;
@@ -127,6 +122,16 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     });
     println!("{line}");
     Ok(())
+}
+
+fn read_account(options: &Options) -> Result<Account, Failure> {
+    let password = std::fs::read_to_string(options.required("password-file")?)?;
+    Ok(Account {
+        socket: options.required("socket")?.to_owned(),
+        user: options.required("user")?.to_owned(),
+        password: password.trim_end_matches('\n').to_owned(),
+        database: options.required("database")?.to_owned(),
+    })
 }
 
 fn open(account: &Account) -> Result<Conn, Failure> {

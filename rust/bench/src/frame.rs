@@ -49,11 +49,11 @@ pub fn write(out: &mut Vec<u8>, opcode: u16, seq: u32, body: &[u8]) -> Result<()
 /// What every body of a load carries.
 #[derive(Clone)]
 pub enum Body {
-    /// This many bytes; all of them depend on the connection and the first eight on the seq too, so
-    /// the echo of any other message is found out.
+    /// This many bytes; all of them depend on the connection and the first eight on the seq too,
+    /// so the echo of any other message is found out.
     Pattern(usize),
-    /// The same bytes always; replies are checked by opcode and seq only. With an offset, the number
-    /// of the message on its connection (1, 2, …) stands there as a big-endian u32.
+    /// The same bytes always; replies are checked by opcode and seq only. With an offset, the
+    /// number of the message on its connection (1, 2, …) stands there as a big-endian u32.
     Fixed(Vec<u8>, Option<usize>),
 }
 
@@ -136,8 +136,8 @@ impl Template {
     }
 }
 
-/// A mixed word (the finalizer of splitmix64, Steele, Lea and Flood 2014), so that neighbours differ
-/// in every byte.
+/// A mixed word (the finalizer of splitmix64, Steele, Lea and Flood 2014), so that neighbours
+/// differ in every byte.
 fn mixed(connection: u32, seq: u32) -> u64 {
     let mut word =
         (u64::from(connection) << 32 | u64::from(seq)).wrapping_add(0x9e37_79b9_7f4a_7c15);
