@@ -117,9 +117,9 @@ def store_settings(
     mysql_server: ManagedMysql, redis_servers: ManagedRedis, fresh_database: Callable[..., str]
 ) -> StoreSettingsOf:
     """`store_settings(**changes)`: both stores, one migrated database for all tests of a module."""
-    base = settings_for(mysql_server, redis_servers, fresh_database())
+    shared = settings_for(mysql_server, redis_servers, fresh_database())
 
     def of(**changes: object) -> StoreSettings:
-        return msgspec.structs.replace(base, **changes)
+        return msgspec.structs.replace(shared, **changes)
 
     return of

@@ -273,9 +273,9 @@ def tcp_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreSett
     server = NetworkedMysql(Path(tmp_path_factory.mktemp("tcp")) / "server", config.mysql, SECRET)
     server.port = block.redis_ports[0]
     server.start()
-    base = settings_for(server, None, server.database)
+    local = settings_for(server, None, server.database)
     yield msgspec.structs.replace(
-        base, mysql_socket="", mysql_host="127.0.0.1", mysql_port=server.port
+        local, mysql_socket="", mysql_host="127.0.0.1", mysql_port=server.port
     )
     server.stop()
     block.close()

@@ -54,6 +54,8 @@ class Seat(msgspec.Struct, frozen=True):
 
 
 class Sweep(msgspec.Struct, frozen=True):
+    """What the sweep found of the asked users; who does not exist is left out."""
+
     seats: tuple[Seat, ...]
     grants: tuple[Grant, ...]  # unclaimed ones of the asked users, at most 32 a user
 
@@ -68,6 +70,8 @@ class Claimed(msgspec.Struct):
 
 
 class LeaseRow(msgspec.Struct, frozen=True):
+    """One server number: who holds it and where it is reached. `alive`: its lease has not ended."""
+
     number: int
     role: str
     name: str

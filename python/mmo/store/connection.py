@@ -72,7 +72,7 @@ class StatementFailed(StoreError):
 
 
 class Statement:
-    """One SQL text with `%s` placeholders, cut once. Make them as module constants only."""
+    """One SQL text, cut once at its `%s`. Make them as module constants only."""
 
     __slots__ = ("pieces", "text")
 
@@ -82,7 +82,7 @@ class Statement:
 
     @classmethod
     def verbatim(cls, text: str) -> "Statement":
-        """A text without placeholders, not touched at all (a migration)."""
+        """A text that takes no values and is not touched at all (a migration)."""
         statement = cls("")
         statement.text = text
         statement.pieces = (text.encode(),)

@@ -128,18 +128,18 @@ async def claim(connection: Connection, claim: Claim) -> tuple[bool, int] | None
         await connection.rollback()
         return None
     previous = int(row[1])
-    base = (claim.number, claim.user, claim.session_epoch)
+    whom = (claim.number, claim.user, claim.session_epoch)
     if claim.jti:
         matched = await connection.execute(
-            sql.CLAIM_RESERVED, *base, claim.number, claim.jti, claim.now_ms
+            sql.CLAIM_RESERVED, *whom, claim.number, claim.jti, claim.now_ms
         )
     elif claim.lobby:
-        matched = await connection.execute(sql.CLAIM_ANYWHERE, *base)
+        matched = await connection.execute(sql.CLAIM_ANYWHERE, *whom)
     elif previous != claim.number:
         await connection.rollback()
         return (False, previous)
     else:
-        matched = await connection.execute(sql.CLAIM_AGAIN, *base, claim.number)
+        matched = await connection.execute(sql.CLAIM_AGAIN, *whom, claim.number)
     if matched != 1:
         await connection.rollback()
         return None
