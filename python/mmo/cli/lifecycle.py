@@ -29,7 +29,7 @@ from mmo.errors import OperatorError
 ANSWER_S = 2.0
 STOP_S = 120.0
 STARTED_S = 30.0  # longest wait for nodes that are started again
-SOCKET_S = 10.0  # longest wait until a new supervisor answers
+SOCKET_S = 40.0  # longest wait until a new supervisor answers: it ends leftovers first
 
 
 def register(app: typer.Typer) -> None:
@@ -196,6 +196,7 @@ def _await_start(place: Home, child: Any, quiet: bool) -> None:
                 terminal.step(step["step"], step["text"], step["seconds"])
         if reply["failure"]:
             failure = reply["failure"]
+            child.wait(STOP_S)  # What it had started is stopped again; then all is as before.
             raise OperatorError(failure["code"], failure["cause"], failure["fix"])
         if reply["state"] == "ready":
             return

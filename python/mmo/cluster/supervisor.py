@@ -67,6 +67,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._begin_stop)
         before = self.home.read()
+        await self._end_leftovers(before)
         directory = self.home.choose_socket_directory(before.socket_directory if before else "")
         self._open_file(before, directory)
         assert self._file is not None
@@ -78,6 +79,8 @@ class Supervisor:
         watching.cancel()
         await asyncio.gather(starting, watching, return_exceptions=True)
         server.close()
+        self._file.supervisor = None
+        self.home.write(self._file)
         os.unlink(self.home.socket("supervisor", self._file))
         os.close(lock)
         return 0 if self.error is None else 1
@@ -127,7 +130,6 @@ class Supervisor:
     async def _start_all(self, before: ClusterFile | None) -> None:
         file, block = self._file, self._block
         assert file is not None and block is not None
-        await self._end_leftovers(before)
         ensure_secrets(self.home, self.config)
         secrets = read_secrets(self.home, self.config)
         self.stores = stores = Stores(self.home, self.config, secrets, block)
@@ -231,19 +233,24 @@ class Supervisor:
             self.home.write(file)
 
     async def _end_leftovers(self, before: ClusterFile | None) -> None:
-        """End nodes that a killed supervisor left; the stores end their own by their files."""
+        """End what a killed supervisor left, before its ports are asked for: nodes, then stores."""
         if before is None:
             return
-        stores = ("mysql", "redis-")
-        left = [
-            process
-            for name, process in before.processes.items()
-            if not name.startswith(stores) and is_alive(process)
-        ]
-        if left:
-            grace_s = self.config.node.drain_ms / 1000 + 1.0
-            await asyncio.gather(*(asyncio.to_thread(end_process, p, grace_s) for p in left))
-            self._told("leftovers", f"{len(left)} nodes of an earlier start ended", 0.0)
+        nodes: list[ProcessId] = []
+        stores: list[ProcessId] = []
+        for name, process in before.processes.items():
+            if is_alive(process):
+                is_store = name == "mysql" or name.startswith("redis-")
+                (stores if is_store else nodes).append(process)
+        for group, grace_ms in (
+            (nodes, self.config.node.drain_ms + 1_000),
+            (stores, self.config.mysql.stop_ms),
+        ):
+            ends = [asyncio.to_thread(end_process, one, grace_ms / 1000) for one in group]
+            await asyncio.gather(*ends)
+        if nodes or stores:
+            count = len(nodes) + len(stores)
+            self._told("leftovers", f"{count} processes of an earlier start ended", 0.0)
 
     def _progress(self, after: int) -> Reply:
         error = self.error
@@ -330,7 +337,6 @@ class Supervisor:
             reply["stopped"] += ["mysql"] if rows["mysql"]["managed"] else []
         if self._file is not None and self.stores is not None:
             self._file.processes = {}
-            self._file.supervisor = None
             self.home.write(self._file)
         if self._block is not None:
             self._block.close()
