@@ -3,7 +3,16 @@
 from collections import Counter
 
 import pytest
-from tests.systems.game import CHANNEL, CONTENT, Game, assert_refused, done, parts, player
+from tests.systems.game import (
+    CHANNEL,
+    CONTENT,
+    NOW_MS,
+    Game,
+    assert_refused,
+    done,
+    parts,
+    player,
+)
 
 from mmo.content.tables import EQUIPMENT
 from mmo.contract import Outcome, Refuse
@@ -58,7 +67,7 @@ def test_hit_when_it_lands_then_the_server_decides_the_damage() -> None:
     game, striker = hunting(1), player(1)
     monster = place_of(10)
     reply = done(strike(game, striker, monster)).replies[0]
-    expected = damage_of(CONTENT, striker.growth, striker.bag)
+    expected = damage_of(CONTENT, striker.growth, striker.bag, NOW_MS)
     assert reply.damage == expected == 6
     assert reply.hp == CONTENT.monsters[10].hp - expected
     assert not reply.killed
@@ -69,17 +78,18 @@ def test_hit_when_it_lands_then_the_server_decides_the_damage() -> None:
     [
         (1, (), 6),
         (15, (), 34),
-        (1, (Item(1, EQUIPMENT, 0, 5, 1),), 20),
-        (1, (Item(1, EQUIPMENT, 0, 5, 1, enhance=10),), 40),
-        (1, (Item(1, EQUIPMENT, 3, 5, 1),), 6),  # not in hand
-        (1, (Item(1, EQUIPMENT, 0, 999_999, 1),), 6),  # gone from the master
+        (1, (Item(1, EQUIPMENT, 0, 5, 1, equipped=True),), 20),
+        (1, (Item(1, EQUIPMENT, 0, 5, 1, 10, True),), 40),
+        (1, (Item(1, EQUIPMENT, 0, 5, 1),), 6),  # not put on
+        (1, (Item(1, EQUIPMENT, 0, 5, 1, 0, True, NOW_MS),), 6),  # its days are over
+        (1, (Item(1, EQUIPMENT, 0, 999_999, 1, 0, True),), 6),  # gone from the master
     ],
 )
 def test_damage_when_level_and_weapon_then_is_their_sum(
     level: int, items: tuple[Item, ...], damage: int
 ) -> None:
     striker = player(1, level=level, items=items)
-    assert damage_of(CONTENT, striker.growth, striker.bag) == damage
+    assert damage_of(CONTENT, striker.growth, striker.bag, NOW_MS) == damage
 
 
 def test_hit_when_too_soon_then_is_refused_with_the_milliseconds_left() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.systems.game import CONTENT, Game
+from tests.systems.game import CONTENT, NOW_MS, Game
 
 from mmo.content.tables import CONSUMABLE, EQUIPMENT, MATERIAL
 from mmo.state.bag import Bag, Item, ItemBorn, ItemStacked
@@ -107,13 +107,13 @@ def test_items_when_placed_in_any_order_then_counts_add_up_and_limits_hold(
 
 
 def test_attack_power_when_bare_hands_then_is_zero() -> None:
-    assert attack_power(CONTENT, Bag()) == 0
-    assert attack_power(CONTENT, Bag([Item(1, EQUIPMENT, 1, 3, 1)])) == 0
+    assert attack_power(CONTENT, Bag(), NOW_MS) == 0
+    assert attack_power(CONTENT, Bag([Item(1, EQUIPMENT, 1, 3, 1)]), NOW_MS) == 0
 
 
 def test_attack_power_when_equipped_then_is_the_items_and_its_enhancement() -> None:
-    bag = Bag([Item(1, EQUIPMENT, 0, 3, 1, enhance=4)])
-    assert attack_power(CONTENT, bag) == 6 + 4 * CONTENT.combat.damage_per_enhance
+    bag = Bag([Item(1, EQUIPMENT, 0, 3, 1, 4, True)])
+    assert attack_power(CONTENT, bag, NOW_MS) == 6 + 4 * CONTENT.combat.damage_per_enhance
 
 
 def test_bag_when_shown_then_has_the_three_kinds_by_slot() -> None:
@@ -125,7 +125,7 @@ def test_bag_when_shown_then_has_the_three_kinds_by_slot() -> None:
             Item(4, EQUIPMENT, 0, 1, 1),
         ]
     )
-    equipment, consumables, materials = bag_views(bag)
+    equipment, consumables, materials = bag_views(bag, NOW_MS)
     assert [(view.code, view.slot, view.enhance) for view in equipment] == [(1, 0, 0), (2, 1, 3)]
     assert [(view.code, view.count) for view in consumables] == [(1, 5)]
     assert [(view.code, view.slot, view.count) for view in materials] == [(1, 4, 7)]

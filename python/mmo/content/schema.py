@@ -96,11 +96,14 @@ class Equipment(Table, frozen=True):
 
 
 class Stackable(Table, frozen=True):
-    """A consumable or a material."""
+    """A consumable or a material. `use_exp` and `use_gold` are what using one gives; one that gives
+    nothing cannot be used."""
 
     code: Code
     name: Name
     stack_max: Positive
+    use_exp: Natural = 0
+    use_gold: Natural = 0
 
 
 class Items(Table, frozen=True):

@@ -42,6 +42,8 @@ class ItemRow(msgspec.Struct, frozen=True):
     name: str
     stack_max: int
     attack_power: int
+    use_exp: int = 0
+    use_gold: int = 0
 
 
 class Content(msgspec.Struct, frozen=True):
@@ -139,9 +141,13 @@ def _item_master(items: Items) -> dict[tuple[int, int], ItemRow]:
                 raise _contradiction(
                     "items.toml", f"{KINDS[kind]}[{index}]", f"code {row.code} is there twice"
                 )
-            stack_max = row.stack_max if isinstance(row, Stackable) else 1
-            attack_power = row.attack_power if isinstance(row, Equipment) else 0
-            master[kind, row.code] = ItemRow(kind, row.code, row.name, stack_max, attack_power)
+            if isinstance(row, Equipment):
+                known = ItemRow(kind, row.code, row.name, 1, row.attack_power)
+            else:
+                known = ItemRow(
+                    kind, row.code, row.name, row.stack_max, 0, row.use_exp, row.use_gold
+                )
+            master[kind, row.code] = known
     return master
 
 

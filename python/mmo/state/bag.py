@@ -38,11 +38,12 @@ class Item(msgspec.Struct, frozen=True):
 class Bag:
     """Items of one player by uid. Rules only read; changes mutate through `put` and `take`."""
 
-    __slots__ = ("_by_slot", "_items")
+    __slots__ = ("_by_slot", "_items", "_worn")
 
     def __init__(self, items: "tuple[Item, ...] | list[Item]" = ()) -> None:
         self._items: dict[int, Item] = {}
         self._by_slot: dict[tuple[int, int], int] = {}
+        self._worn: int | None = None
         for item in items:
             self.put(item)
 
@@ -55,12 +56,22 @@ class Bag:
         assert holder is None or holder == item.uid, f"slot {item.kind}/{item.slot} is taken"
         self._items[item.uid] = item
         self._by_slot[item.kind, item.slot] = item.uid
+        if item.equipped:
+            self._worn = item.uid
+        elif self._worn == item.uid:
+            self._worn = None
 
     def take(self, uid: int) -> Item:
         """Remove and return the item."""
         item = self._items.pop(uid)
         del self._by_slot[item.kind, item.slot]
+        if self._worn == uid:
+            self._worn = None
         return item
+
+    def worn(self) -> Item | None:
+        """The equipment that is put on."""
+        return None if self._worn is None else self._items[self._worn]
 
     def get(self, uid: int) -> Item | None:
         """The item of this uid."""

@@ -22,10 +22,11 @@ _NOT_IN_CHANNEL = Refuse(Code.NOT_IN_CHANNEL)
 _MONSTER_UNKNOWN = Refuse(Code.MONSTER_UNKNOWN)
 
 
-def damage_of(content: Content, growth: Growth, bag: Bag) -> int:
+def damage_of(content: Content, growth: Growth, bag: Bag, now_ms: int) -> int:
     """Damage of one blow by level and the equipment in hand."""
     combat = content.combat
-    return combat.damage_bare + growth.level * combat.damage_per_level + attack_power(content, bag)
+    power = attack_power(content, bag, now_ms)
+    return combat.damage_bare + growth.level * combat.damage_per_level + power
 
 
 @handles(Op.HIT, needs=("growth", "bag", "world"), rate="hit")
@@ -49,7 +50,7 @@ def hit(
         return Refuse(Code.MONSTER_DEAD, str(monster.back_ms - now_ms))
     row = content.monsters[monster.kind]
     left = row.hp if monster.back_ms else monster.hp
-    damage = min(damage_of(content, growth, bag), left)
+    damage = min(damage_of(content, growth, bag, now_ms), left)
     left -= damage
     struck = MonsterStruck(
         user=user,

@@ -6,6 +6,8 @@ are decided here, never by a client.
 
 from collections.abc import Callable, Iterable
 
+from msgspec.structs import replace
+
 from mmo.content import Content
 from mmo.content.tables import CONSUMABLE, EQUIPMENT, MATERIAL
 from mmo.state.bag import Bag, Item, ItemBorn, ItemStacked
@@ -16,7 +18,16 @@ Placement = ItemBorn | ItemStacked
 
 def item_view(item: Item) -> ItemView:
     """An item as the client sees it."""
-    return ItemView(item.uid, item.kind, item.slot, item.code, item.count, item.enhance)
+    return ItemView(
+        item.uid,
+        item.kind,
+        item.slot,
+        item.code,
+        item.count,
+        item.enhance,
+        item.equipped,
+        item.expires_ms,
+    )
 
 
 def item_of(placement: Placement) -> Item:
@@ -24,19 +35,24 @@ def item_of(placement: Placement) -> Item:
     return placement.item
 
 
-def bag_views(bag: Bag) -> tuple[list[ItemView], list[ItemView], list[ItemView]]:
-    """Equipment, consumables and materials by slot."""
+def expired(item: Item, now_ms: int) -> bool:
+    """Whether the days of a rented item are over."""
+    return 0 < item.expires_ms <= now_ms
+
+
+def bag_views(bag: Bag, now_ms: int) -> tuple[list[ItemView], list[ItemView], list[ItemView]]:
+    """Equipment, consumables and materials by slot, without what has expired."""
     kinds = (EQUIPMENT, CONSUMABLE, MATERIAL)
     equipment, consumables, materials = (
-        [item_view(item) for item in bag.items(kind)] for kind in kinds
+        [item_view(item) for item in bag.items(kind) if not expired(item, now_ms)] for kind in kinds
     )
     return equipment, consumables, materials
 
 
-def attack_power(content: Content, bag: Bag) -> int:
-    """Attack power of the equipment in hand: the one in the first slot. 0 for bare hands."""
-    item = bag.at(EQUIPMENT, 0)
-    if item is None:
+def attack_power(content: Content, bag: Bag, now_ms: int) -> int:
+    """Attack power of the equipment that is put on; 0 for bare hands or when its days are over."""
+    item = bag.worn()
+    if item is None or expired(item, now_ms):
         return 0
     row = content.item(EQUIPMENT, item.code)
     power = 0 if row is None else row.attack_power
@@ -74,7 +90,7 @@ def place_items(
             if not left:
                 break
             moved = min(left, row.stack_max - stack.count)
-            grown = Item(stack.uid, kind, stack.slot, code, stack.count + moved, stack.enhance)
+            grown = replace(stack, count=stack.count + moved)
             items[kind, stack.slot] = grown
             placements.append(ItemStacked(grown, moved, source))
             left -= moved

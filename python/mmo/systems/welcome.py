@@ -23,7 +23,7 @@ def welcome(
     env: Env,
 ) -> Welcome:
     """WELCOME with level, experience, currencies, best score and the three inventories."""
-    equipment, consumables, materials = bag_views(bag)
+    equipment, consumables, materials = bag_views(bag, env.now_ms)
     return Welcome(
         user=head.user,
         name=head.name,

@@ -17,6 +17,8 @@ class ItemView(msgspec.Struct, array_like=True, frozen=True):
     code: int
     count: int
     enhance: int
+    equipped: bool = False
+    expires_ms: int = 0  # rented until then, unix time; 0: for ever
 
 
 @message(Op.WELCOME)
