@@ -1,0 +1,237 @@
+//! What is full has a policy: wait, refuse or close.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod world;
+
+use std::io::Write;
+use std::time::Duration;
+
+use mmo_core::error::{CloseReason, CoreError};
+use mmo_core::ids::{ConnId, opcode};
+use mmo_core::server::Server;
+use world::{ACT, World, frame};
+
+#[test]
+fn queue_at_high_water_stops_readers_and_nothing_is_lost() {
+    let mut world = World::with(|settings| {
+        settings.inbound_events_max = 64;
+        settings.inbound_high_water = 48;
+        settings.inbound_low_water = 8;
+    });
+    let (client, _) = world.player(1);
+    let (mut other, _) = world.player(2);
+    let sent = 20_000u32;
+    let mut stream = client.stream.try_clone().unwrap();
+    let writer = std::thread::spawn(move || {
+        for seq in 0..sent {
+            stream.write_all(&frame(ACT, seq, &[7; 200])).unwrap();
+        }
+    });
+    world.wait("full", |world| world.stat("inbound_waiting") >= 48);
+    assert!(world.stat("inbound_waiting") <= 64);
+    other.send(ACT, 99, b"me too");
+    for expected in 0..sent {
+        let seen = world.until(|seen| seen.opcode == ACT && seen.user == 1);
+        assert_eq!((seen.seq, seen.body.len()), (expected, 200));
+        assert!(world.stat("inbound_waiting") <= 64);
+    }
+    writer.join().unwrap();
+    assert!(world.stat("reader_waits_total") > 0);
+    drop(client);
+    world.until(|seen| seen.opcode == opcode::CLOSED);
+}
+
+#[test]
+fn empty_body_pool_stops_readers_and_nothing_is_lost() {
+    let mut world = World::with(|settings| settings.body_slots_max = 3);
+    let (mut client, _) = world.player(1);
+    for seq in 0..200 {
+        client.send(ACT, seq, b"in a slot");
+    }
+    for expected in 0..200 {
+        assert_eq!(world.next(ACT).seq, expected);
+    }
+    assert_eq!(world.stat("body_slots_made"), 3);
+}
+
+#[test]
+fn empty_ring_pool_makes_readers_wait_their_turn() {
+    let mut world = World::with(|settings| settings.rings_max = 1);
+    let (mut first, _) = world.player(1);
+    let (mut second, _) = world.player(2);
+    let whole = frame(ACT, 1, b"halves");
+    first.raw(&whole[..5]);
+    world.wait("lent", |world| world.stat("rings_lent") == 1);
+    second.raw(&frame(ACT, 2, b"waits"));
+    assert!(
+        !world.pump_within(Duration::from_millis(20)),
+        "the second reader waits"
+    );
+    first.raw(&whole[5..]);
+    assert_eq!(world.next(ACT).seq, 1);
+    assert_eq!(world.next(ACT).seq, 2);
+    assert_eq!(world.stat("rings_lent"), 0);
+}
+
+#[test]
+fn client_that_does_not_read_is_closed_as_slow_and_others_are_not() {
+    let mut world = World::with(|settings| settings.outbox_bytes_max = 100_000);
+    let (slow, conn) = world.player(1);
+    let (mut quick, other) = world.player(2);
+    let id = ConnId::from_i64(conn);
+    let mut refused = Vec::new();
+    for _ in 0..10_000 {
+        refused = world.send(conn, ACT, 1, &[1; 50_000]);
+        if !refused.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(refused, vec![id]);
+    assert_eq!(
+        world.send(conn, ACT, 1, b""),
+        vec![id],
+        "and refused from now on"
+    );
+    assert_eq!(world.closed(conn), CloseReason::SlowConsumer);
+    for seq in 0..1_000 {
+        assert!(world.send(other, ACT, seq, &[1; 5_000]).is_empty());
+        assert_eq!(quick.frame().unwrap().1, seq);
+    }
+    drop(slow);
+}
+
+#[test]
+fn fanout_closes_who_is_slow_and_tells_how_many_took_it() {
+    let mut world = World::with(|settings| settings.outbox_bytes_max = 500_000);
+    let (_slow, conn) = world.player(1);
+    let (mut quick, other) = world.player(2);
+    let ids = [ConnId::from_i64(conn), ConnId::from_i64(other)];
+    let body = vec![1; 50_000];
+    let mut took = 2;
+    while took == 2 {
+        took = world
+            .server
+            .fanout(ids.into_iter(), ACT, &body, false)
+            .unwrap();
+        assert_eq!(quick.frame().unwrap().2.len(), body.len());
+    }
+    assert_eq!(took, 1);
+    assert_eq!(world.closed(conn), CloseReason::SlowConsumer);
+}
+
+#[test]
+fn accepting_waits_while_all_places_are_taken() {
+    let mut world = World::with(|settings| settings.connections_max = 2);
+    let (first, conn) = world.player(1);
+    let (_second, _) = world.player(2);
+    let mut third = world.client();
+    third.send(opcode::ENTER, 1, &world::token(3));
+    world.wait("waits", |world| world.stat("accept_waits_total") > 0);
+    assert_eq!(world.stat("connections"), 2);
+    drop(first);
+    assert_eq!(world.closed(conn), CloseReason::PeerClosed);
+    assert_eq!(world.until(|seen| seen.opcode == opcode::ENTER).user, 3);
+}
+
+#[test]
+fn python_that_does_not_pump_loses_no_end_of_a_connection() {
+    let mut world = World::with(|settings| {
+        settings.connections_max = 3;
+        settings.inbound_events_max = 2;
+        settings.inbound_high_water = 2;
+        settings.inbound_low_water = 1;
+    });
+    let clients = std::thread::spawn({
+        let port = world.ports.client.unwrap();
+        move || {
+            for _ in 0..30 {
+                drop(world::Client::connect(port));
+            }
+        }
+    });
+    clients.join().unwrap();
+    let mut open = std::collections::HashSet::new();
+    let mut closed = 0;
+    while closed < 30 {
+        let seen = world.until(|_| true);
+        match seen.opcode {
+            opcode::OPENED => assert!(open.insert(seen.conn), "an id twice"),
+            opcode::CLOSED => {
+                assert!(open.remove(&seen.conn), "CLOSED without OPENED");
+                closed += 1;
+            }
+            other => panic!("opcode {other}"),
+        }
+    }
+    assert_eq!(world.stat("accepted_total"), 30);
+    world.assert_serves();
+}
+
+#[test]
+fn pump_takes_at_most_its_limit_and_stays_readable() {
+    let mut world = World::new();
+    let (mut client, _) = world.player(1);
+    client.raw(&frame(ACT, 1, b"").repeat(100));
+    world.wait("all in", |world| {
+        world.stat("received_messages_total") == 101
+    });
+    let mut taken = world.seen.len();
+    while world.pump_within(Duration::ZERO) {
+        assert!(world.seen.len() > taken);
+        taken = world.seen.len();
+    }
+    assert_eq!(taken, 100);
+    assert_eq!(world.pump(10), 0);
+    client.raw(&frame(ACT, 1, b"").repeat(50));
+    world.wait("more in", |world| world.seen.len() == 150);
+}
+
+#[test]
+fn visit_to_a_server_without_tokens_ends_after_its_time() {
+    let mut world = World::with(|settings| {
+        settings.token_types.clear();
+        settings.open_ms = 60;
+    });
+    let mut client = world.client();
+    let conn = world.next(opcode::OPENED).conn;
+    assert_eq!(world.closed(conn), CloseReason::OpenTimeout);
+    assert_eq!(client.closing(), Some(CloseReason::OpenTimeout));
+}
+
+#[test]
+fn every_wrong_setting_is_named() {
+    type Change = fn(&mut mmo_core::config::Settings);
+    let cases: [(&str, Change); 16] = [
+        ("server_number", |s| s.server_number = 0),
+        ("role", |s| s.role = "a b".into()),
+        ("client_port", |s| s.client_port = 70_000),
+        ("tls_key_file", |s| s.tls_key_file = "x".into()),
+        ("connections_max", |s| s.connections_max = 1 << 24),
+        ("ring_bytes", |s| s.ring_bytes = 100),
+        ("inbound_low_water", |s| {
+            s.inbound_low_water = s.inbound_high_water
+        }),
+        ("inbound_high_water", |s| {
+            s.inbound_high_water = s.inbound_events_max + 1
+        }),
+        ("heartbeat_lost_ms", |s| {
+            s.heartbeat_lost_ms = s.heartbeat_ms
+        }),
+        ("redial_ms_max", |s| s.redial_ms_max = 1),
+        ("rate_classes", |s| s.rate_classes[0].1 = 0.0),
+        ("client_opcodes", |s| s.client_opcodes.push((99, 1, 0))),
+        ("core_echo_opcodes", |s| s.core_echo_opcodes.push((999, 1))),
+        ("link_opcodes", |s| s.link_opcodes.push(("x".into(), 90))),
+        ("token_keys", |s| s.token_keys[0].1 = vec![0; 32]),
+        ("link_secret", |s| s.link_secret = vec![0; 31]),
+    ];
+    for (name, change) in cases {
+        let mut settings = world::settings();
+        change(&mut settings);
+        match Server::new(settings) {
+            Err(CoreError::Setting { field, .. }) => assert_eq!(field, name),
+            other => panic!("{name}: {:?}", other.err()),
+        }
+    }
+}
