@@ -26,7 +26,7 @@ from mmo.proof.proofs import QUICK_LIMITS, proofs, prove
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 
 SUMMARY = ["journey", "players", "actions", "errors", "refusals", "p50_ms", "p99_ms", "p999_ms"]
-QUICK = QUICK_LIMITS + "[node]\nresume_grace_ms = 3000\n"
+QUICK = QUICK_LIMITS + "[node]\nresume_grace_ms = 3000\nfailpoints = true\n"
 
 
 @pytest.fixture(scope="module")

@@ -46,6 +46,23 @@ def test_the_hunter_hunts_for_the_given_time() -> None:
     assert realm.now >= 1020
 
 
+def test_the_wanderer_goes_everywhere_and_misses_nothing() -> None:
+    realm = Realm()
+    meter = walk(realm, "wanderer", 60)
+    assert meter.findings == []
+    kinds = {type(message).__name__ for message in realm.sent}
+    assert {"Move", "Lobby", "Logout", "Hit"} <= kinds
+    assert sum(isinstance(message, Login) for message in realm.sent) > 3
+
+
+def test_a_wanderer_whose_connections_are_lost_misses_nothing() -> None:
+    realm = Realm()
+    realm.lose_at = set(range(20, 400, 13))
+    meter = walk(realm, "wanderer", 30)
+    assert meter.findings == []
+    assert meter.lost > 5
+
+
 def test_gold_that_is_gone_after_the_login_is_an_error() -> None:
     realm = Realm()
     realm.forget_gold_at_login = 1

@@ -6,6 +6,7 @@ seed repeats it. Owns no socket and no clock of its own.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -19,8 +20,10 @@ from mmo.client.session import (
     ask,
     code_name,
     come_back,
+    lobby,
     log_in,
     log_out,
+    move,
     move_somewhere,
     overhear,
     register,
@@ -247,6 +250,51 @@ def _leave(me: Hero) -> Walk[None]:
     me.channel = 0
 
 
+def wanderer(me: Hero, seconds: float) -> Walk[None]:
+    """Never stay: move, go back to the lobby, log out, vanish, come again, for `seconds`."""
+    yield from register(me)
+    yield from arrive(me)
+    until = me.clock() + seconds
+    yield from wander_until_over(me, lambda: me.clock() < until)
+
+
+def wander_until_over(me: Hero, goes_on: Callable[[], bool]) -> Walk[None]:
+    """Wander while told to, then come back once more to compare, and log out."""
+    while goes_on():
+        kills = me.record.kills
+        yield from hold_on(me, lambda: _go_elsewhere(me))
+        yield from settle(me)
+        yield from hunt_while(me, partial(_no_kill_since, me, kills, goes_on))
+    yield Drop(GAME)
+    yield Drop(CENTER)
+    me.loosen()
+    yield from arrive(me)
+    yield from log_out(me)
+
+
+def _no_kill_since(me: Hero, kills: int, goes_on: Callable[[], bool]) -> bool:
+    return goes_on() and me.record.kills == kills
+
+
+def _go_elsewhere(me: Hero) -> Walk[None]:
+    turn = me.rng.random()
+    if me.game is None or turn < 0.5:
+        rows = yield from servers(me)
+        others = [row.number for row in rows if row.open and row.number != me.game_number]
+        if others:
+            yield from move(me, me.rng.choice(others))
+    elif turn < 0.7:
+        yield from lobby(me)
+    elif turn < 0.85:
+        yield from log_out(me)
+        yield from arrive(me)
+    else:
+        yield Drop(GAME)
+        yield Drop(CENTER)
+        me.loosen()
+        yield from arrive(me)
+
+
 JOURNEYS: dict[str, Journey] = {
     "tour": Journey(
         "tour",
@@ -259,6 +307,12 @@ JOURNEYS: dict[str, Journey] = {
         "hunter",
         "hunt for the given time, then compare what is owned",
         hunter,
+        lambda seconds: 12 + int(seconds / 2),
+    ),
+    "wanderer": Journey(
+        "wanderer",
+        "move, go back to the lobby, log out, vanish and come again for the given time",
+        wanderer,
         lambda seconds: 12 + int(seconds / 2),
     ),
 }

@@ -191,11 +191,15 @@ def log_in(
         try:
             yield from visit_login(me)
             ask_in = Login(me.name, me.password if password is None else password, me.ticket)
-            reply = yield from ask(me, LOGIN, ask_in, expects=expects)
+            reply = yield from ask(me, LOGIN, ask_in, expects=(*expects, int(Code.SERVER_AWAY)))
         except Lost as lost:
             yield from retry.again(str(lost))
             continue
         yield Drop(LOGIN)
+        if isinstance(reply, Refused) and reply.code == Code.SERVER_AWAY:
+            # No center lives at this moment; one is being restarted.
+            yield from retry.again("no center to go to")
+            continue
         if isinstance(reply, LoginOk):
             me.ticket = ""
             me.user, me.login_token = reply.user, reply.token

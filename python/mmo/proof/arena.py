@@ -128,6 +128,12 @@ class Arena:
         os.kill(pid, signal.SIGKILL)
         return pid
 
+    async def arm(self, name: str, point: str, times: int = 1) -> None:
+        """Let a node end itself at the `times`-th reach of a named point. Raises `OperatorError`
+        where `node.failpoints` does not allow it."""
+        question = {"ask": "fail", "point": point, "times": times}
+        await control.ask_async(self.home.socket(name, self.file()), question, 2.0)
+
     async def repaired_s(self, name: str, dead_pid: int) -> float | None:
         """Seconds until the node is ready again under another pid; None when it is not."""
         began = time.monotonic()

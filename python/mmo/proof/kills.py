@@ -6,10 +6,25 @@ Owns the order of the blows. What must hold afterwards is `load.close_with`.
 import asyncio
 import time
 
+from mmo.errors import OperatorError
 from mmo.proof.arena import Arena
 from mmo.proof.load import Hunters, close_with
 from mmo.proof.stores import Stores
 from mmo.proof.verdict import Trial
+
+FAILPOINTS = (
+    ("channel", "after-commit"),
+    ("channel", "before-commit"),
+    ("channel", "after-claim"),
+    ("center", "after-row"),
+    ("center", "before-row"),
+    ("center", "after-claim"),
+    ("login", "after-row"),
+    ("login", "before-row"),
+    ("channel", "before-claim"),
+    ("center", "before-claim"),
+)
+"""Where a node dies: between the step that makes something durable and the one before or after."""
 
 AGREE_S = 30.0
 """How long Redis may take to repeat MySQL after the last fault (two repair rounds and a
@@ -18,7 +33,7 @@ failover)."""
 
 async def node_killed(arena: Arena, trial: Trial, short: bool) -> None:
     """Kill -9 of each kind of node in turn under hunters: repaired, nothing acknowledged lost."""
-    hunters = Hunters(arena, 12 if short else 50, seed=41)
+    hunters = Hunters(arena, 12 if short else 50, seed=41, wander=True)
     try:
         await hunters.begin()
         nodes = arena.file().nodes
@@ -35,6 +50,8 @@ async def node_killed(arena: Arena, trial: Trial, short: bool) -> None:
             if took is not None:
                 repairs.append(took)
         trial.figure("nodes_killed", len(victims))
+        if await _may_arm(arena, trial):
+            await _die_between_steps(arena, trial, hunters, FAILPOINTS[:: 3 if short else 1])
         trial.figure("repair_s_max", round(max(repairs, default=0), 2))
         await close_with(arena, trial, hunters)
     finally:
@@ -56,6 +73,48 @@ async def _kill_one(arena: Arena, trial: Trial, hunters: Hunters, name: str) -> 
         f"{len(hunters.heroes)} more kills {going:.1f} s later"
     )
     return took
+
+
+async def _may_arm(arena: Arena, trial: Trial) -> bool:
+    """Whether this cluster lets its nodes die at named points; one of a proof's own does."""
+    try:
+        await arena.arm("login-1", "before-row", times=1_000_000)
+    except OperatorError as refusal:
+        trial.expect(not arena.own, f"points could not be armed: {refusal}")
+        trial.tried("this cluster does not allow its nodes to die between steps")
+        return False
+    return True
+
+
+async def _die_between_steps(
+    arena: Arena, trial: Trial, hunters: Hunters, points: tuple[tuple[str, str], ...]
+) -> None:
+    """Arm one point after the other: the node ends itself there, as by kill -9."""
+    for role, point in points:
+        name = next(node.name for node in arena.file().nodes if node.role == role)
+        pid = int((await arena.node(name))["pid"])
+        try:
+            await arena.arm(name, point)
+            await hunters.until(lambda pid=pid: not is_alive(pid), f"{name} reaching {point}")
+            took = await arena.repaired_s(name, pid)
+            going = await hunters.progress(len(hunters.heroes))
+        except TimeoutError as late:
+            trial.found(f"{name} killed {point}: {late}")
+            continue
+        trial.expect(took is not None, f"{name} was not repaired after its end {point}")
+        trial.tried(
+            f"{name} died {point}: ready again after {took or 0:.1f} s, "
+            f"{len(hunters.heroes)} more kills {going:.1f} s later"
+        )
+
+
+def is_alive(pid: int) -> bool:
+    """True while a process of this number runs (a zombie does not)."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 async def mysql_killed(arena: Arena, trial: Trial, short: bool) -> None:

@@ -9,7 +9,7 @@ import time
 from mmo.client.aio import walk_alone
 from mmo.client.fleet import Fleet, muster, sail
 from mmo.client.hero import Hero, Policy
-from mmo.client.journeys import Journey, hunt_until_over, settle
+from mmo.client.journeys import Journey, hunt_until_over, settle, wander_until_over
 from mmo.client.meter import Meter
 from mmo.client.session import arrive, log_out, register, servers
 from mmo.client.steps import Walk
@@ -24,9 +24,13 @@ FAULT_POLICY = Policy(answer_ms=8_000, patience_ms=45_000, faults=True)
 
 
 class Hunters:
-    """A fleet that hunts until it is told to stop. Counts go on through every fault."""
+    """A fleet that hunts until it is told to stop; with `wander`, every other one never stays where
+    it is. Counts go on through every fault."""
 
-    def __init__(self, arena: Arena, count: int, seed: int) -> None:
+    def __init__(self, arena: Arena, count: int, seed: int, *, wander: bool = False) -> None:
+        self.lines_before = 0
+        self._wander = wander
+        self._arena = arena
         self.meter = Meter()
         self.heroes = muster(arena.addresses("login"), count, seed, self.meter, FAULT_POLICY)
         self._hunting = True
@@ -38,10 +42,19 @@ class Hunters:
         yield from settle(me)
         yield from hunt_until_over(me, lambda: self._hunting)
 
+    def _walk_about(self, me: Hero, _: float) -> Walk[None]:
+        yield from register(me)
+        yield from arrive(me)
+        yield from wander_until_over(me, lambda: self._hunting)
+
     async def begin(self) -> None:
         """Start all and return when every one of them told its first kill."""
-        journey = Journey("hunters", "hunt until told to stop", self._walk, lambda _: 20)
-        self._task = asyncio.create_task(sail(self.heroes, [journey], 0, spread_s=1))
+        told = await self._arena.command("audit", deadline_s=120, accept=(0, 1))
+        self.lines_before = int(told.get("ledger_lines") or 0)
+        journeys = [Journey("hunters", "hunt until told to stop", self._walk, lambda _: 20)]
+        if self._wander:
+            journeys.append(Journey("wanderers", "never stay", self._walk_about, lambda _: 20))
+        self._task = asyncio.create_task(sail(self.heroes, journeys, 0, spread_s=1))
         await self.until(lambda: self.least_kills > 0, "a first kill each")
 
     async def until(self, holds: object, what: str, within_s: float = 60) -> float:
@@ -112,12 +125,19 @@ async def close_with(arena: Arena, trial: Trial, hunters: Hunters) -> None:
     trial.figure("retries", fleet.meter.retries)
     trial.figure("p50_ms", summary.p50_ms)
     trial.figure("p99_ms", summary.p99_ms)
-    await books_balance(arena, trial, len(hunters.heroes))
+    lines = await books_balance(arena, trial, len(hunters.heroes)) - hunters.lines_before
+    loose = sum(me.record.loose for me in hunters.heroes)
+    trial.expect(
+        hunters.kills <= lines <= hunters.kills + loose,
+        f"{lines} rewards are in the ledger; {hunters.kills} were acknowledged, {loose} at most "
+        "were on their way when a connection died",
+    )
+    trial.tried(f"{lines} rewards in the ledger, {hunters.kills} acknowledged, {loose} uncertain")
     await nobody_is_left(arena, trial)
 
 
-async def books_balance(arena: Arena, trial: Trial, players_min: int) -> None:
-    """The audit finds nothing wrong over at least so many players."""
+async def books_balance(arena: Arena, trial: Trial, players_min: int) -> int:
+    """The audit finds nothing wrong over at least so many players. Returns its ledger lines."""
     told = await arena.command("audit", deadline_s=120, accept=(0, 1))
     trial.tried(
         f"audit: {told.get('players')} players, {told.get('ledger_lines')} ledger lines, "
@@ -130,6 +150,7 @@ async def books_balance(arena: Arena, trial: Trial, players_min: int) -> None:
     trial.expect(players >= players_min, f"the audit saw {players} of {players_min} players")
     trial.expect(bool(told.get("ledger_lines")), "the audit saw no ledger line")
     trial.figure("audit_players", players)
+    return int(told.get("ledger_lines") or 0)
 
 
 def _look_around(me: Hero) -> Walk[list[ServerRow]]:

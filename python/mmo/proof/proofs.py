@@ -50,6 +50,7 @@ PROOFS = (
         "acknowledged is lost, the books balance, the bots' own records agree",
         "mmo.proof.kills",
         "node_killed",
+        "[node]\nfailpoints = true\n",
     ),
     Proof(
         "mysql-killed",
