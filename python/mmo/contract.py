@@ -272,9 +272,13 @@ class Credentials(msgspec.Struct, frozen=True):
 class Outside(Protocol):
     """What edges may ask. Every call has a deadline of its own and raises `StoreUnavailable`."""
 
-    async def credentials(self, name: str) -> Credentials | None: ...
+    async def credentials(self, name: str) -> Credentials | None:
+        """The account of a name in NFC; None: there is none."""
+        ...
 
-    async def hash_password(self, password: str) -> str: ...
+    async def hash_password(self, password: str) -> str:
+        """The hash that `verify_password` takes; computed apart from the loop."""
+        ...
 
     async def verify_password(self, password_hash: str | None, password: str) -> bool:
         """False for a wrong one; `None` burns the same time and is False."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
+    """Add the command to the table."""
     app.command()(bot)
 
 

@@ -23,6 +23,7 @@ OPCODES_MAX = 1000
 
 
 def register(app: typer.Typer) -> None:
+    """Add the command to the table."""
     app.command()(call)
 
 

@@ -18,6 +18,7 @@ from mmo.cli.rim import FAILED, OK
 
 
 def register(app: typer.Typer) -> None:
+    """Add the command to the table."""
     app.command()(play)
 
 

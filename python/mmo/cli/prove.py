@@ -16,6 +16,7 @@ from mmo.cli.rim import FAILED, OK
 
 
 def register(app: typer.Typer) -> None:
+    """Add the command to the table."""
     app.command()(prove)
 
 

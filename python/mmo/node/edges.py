@@ -27,9 +27,13 @@ EDGE_MS_FIRST_GUESS = 50.0
 class Passwords(Protocol):
     """What computes password hashes apart from the loop (`node.passwords`, or a fake)."""
 
-    def hash(self, password: str) -> Awaitable[str]: ...
+    def hash(self, password: str) -> Awaitable[str]:
+        """The hash of a new password."""
+        ...
 
-    def verify(self, password_hash: str | None, password: str) -> Awaitable[bool]: ...
+    def verify(self, password_hash: str | None, password: str) -> Awaitable[bool]:
+        """False for a wrong one; `None` burns the same time and is False."""
+        ...
 
 
 class NodeOutside:

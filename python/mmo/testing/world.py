@@ -141,7 +141,8 @@ class World:
             systems_package=systems_package, edges_package=edges_package, sign=sign,
             clock_ms=self.clock, deadline_clock_ms=self.clock,
         )  # fmt: skip
-        self.node = Node(self.engine, lambda incarnation, fields: self.core, ROLES)  # type: ignore[arg-type,return-value]
+        make: Any = lambda incarnation, fields: self.core  # noqa: E731
+        self.node = Node(self.engine, make, ROLES)
         self.loop = asyncio.new_event_loop()
         self.loop.run_until_complete(self.node.start(own_timers=False))
         self.engine.on_crash = self._crash
