@@ -7,7 +7,10 @@ import ast
 import re
 from pathlib import Path
 
+import typer
 from tests.house.tree import PACKAGE, ROOT, parsed, python_files, rust_files, short
+
+from mmo.cli.app import make_app
 
 MODULE_WORDS_MIN = 3
 
@@ -82,6 +85,23 @@ def test_the_documents_link_only_to_files_that_exist() -> None:
     assert not faults, "\n".join(faults)
 
 
+def test_every_command_in_the_documents_exists() -> None:
+    documents = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    known = set(typer.main.get_command(make_app()).commands)  # type: ignore[attr-defined]
+    faults = [
+        f"{short(doc)}: mmo-cluster {word}"
+        for doc in documents
+        for word in commands_in(doc.read_text(encoding="utf-8"))
+        if word not in known
+    ]
+    assert not faults, "\n".join(faults)
+
+
+def commands_in(text: str) -> list[str]:
+    """First words after `mmo-cluster` in code."""
+    return re.findall(r"(?:`|^|&& )mmo-cluster ([a-z]+)\b", text, re.MULTILINE)
+
+
 def dead_links(document: Path) -> list[str]:
     """Relative links of a document whose target is not there."""
     text = document.read_text(encoding="utf-8")
@@ -94,6 +114,7 @@ def test_planted_silence_is_found(tmp_path: Path) -> None:
     assert module_fault(ast.parse('"""Things."""')) == "the docstring says too little"
     tree = ast.parse("class A:\n    def b(self): pass\ndef c(): pass\ndef _d(): pass\n")
     assert silent_names(tree) == ["1: class A", "2: A.b", "3: c"]
+    assert commands_in("`mmo-cluster start` and\nmmo-cluster fly --far") == ["start", "fly"]
     document = tmp_path / "a.md"
     document.write_text("[x](gone.md) [y](a.md) [z](https://example.com)", encoding="utf-8")
     assert dead_links(document) == ["gone.md"]
