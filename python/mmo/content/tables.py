@@ -10,40 +10,26 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from mmo.content.faults import contradiction
+from mmo.content.items import CONSUMABLE, EQUIPMENT, KINDS, MATERIAL, ItemRow, item_master
 from mmo.content.schema import (
     Account,
     Channels,
     Combat,
-    Equipment,
     Inventory,
     Items,
     Levels,
     Monster,
     MonsterFile,
-    Stackable,
     Table,
     Tokens,
 )
+from mmo.content.shop import Shop, ShopFile, build_shop
 from mmo.errors import ContentError
 
-KINDS = ("equipment", "consumable", "material")
-"""Item kinds by number, as in the reference game."""
-
-EQUIPMENT, CONSUMABLE, MATERIAL = range(3)
+__all__ = ["CONSUMABLE", "EQUIPMENT", "KINDS", "MATERIAL", "Content", "ItemRow", "load_content"]
 
 T = TypeVar("T", bound=Table)
-
-
-class ItemRow(msgspec.Struct, frozen=True):
-    """One item of the master as rules see it. `stack_max` is 1 for equipment."""
-
-    kind: int
-    code: int
-    name: str
-    stack_max: int
-    attack_power: int
-    use_exp: int = 0
-    use_gold: int = 0
 
 
 class Content(msgspec.Struct, frozen=True):
@@ -58,6 +44,7 @@ class Content(msgspec.Struct, frozen=True):
     tokens: Tokens
     items: dict[tuple[int, int], ItemRow]
     slots: tuple[int, int, int]
+    shop: Shop
     channel_monsters: tuple[int, ...]  # kind by place; place n of the client is index n - 1
 
     def item(self, kind: int, code: int) -> ItemRow | None:
@@ -83,7 +70,8 @@ def load_content(directory: Path | str | None = None) -> Content:
     inventory = _read(place / "inventory.toml", Inventory)
     account = _read(place / "account.toml", Account)
     tokens = _read(place / "tokens.toml", Tokens)
-    master = _item_master(items)
+    shop = _read(place / "shop.toml", ShopFile)
+    master = item_master(items)
     _check_levels(levels)
     _check_monsters(monsters, master)
     _check_channels(channels, monsters)
@@ -103,6 +91,7 @@ def load_content(directory: Path | str | None = None) -> Content:
             inventory.consumable_slots,
             inventory.material_slots,
         ),
+        shop=build_shop(shop, master),
         channel_monsters=tuple(
             placed.kind for placed in channels.monster for _ in range(placed.count)
         ),
@@ -123,38 +112,10 @@ def _read(file: Path, form: type[T]) -> T:
         raise ContentError("E0602", f"{file.name}: {fault}", f"mend that row of {file}") from None
 
 
-def _contradiction(file: str, row: str, why: str) -> ContentError:
-    return ContentError("E0603", f"{file}: {row}: {why}", f"mend that row of {file}")
-
-
-def _item_master(items: Items) -> dict[tuple[int, int], ItemRow]:
-    """All items by kind and code; a repeated code is refused."""
-    master: dict[tuple[int, int], ItemRow] = {}
-    tables: tuple[tuple[Equipment | Stackable, ...], ...] = (
-        items.equipment,
-        items.consumable,
-        items.material,
-    )
-    for kind, rows in enumerate(tables):
-        for index, row in enumerate(rows):
-            if (kind, row.code) in master:
-                raise _contradiction(
-                    "items.toml", f"{KINDS[kind]}[{index}]", f"code {row.code} is there twice"
-                )
-            if isinstance(row, Equipment):
-                known = ItemRow(kind, row.code, row.name, 1, row.attack_power)
-            else:
-                known = ItemRow(
-                    kind, row.code, row.name, row.stack_max, 0, row.use_exp, row.use_gold
-                )
-            master[kind, row.code] = known
-    return master
-
-
 def _check_levels(levels: Levels) -> None:
     for level, need in enumerate(levels.exp_need[1:-1], start=1):
         if need < 1:
-            raise _contradiction(
+            raise contradiction(
                 "levels.toml", f"exp_need[{level}]", "a level that needs nothing is never shown"
             )
 
@@ -163,24 +124,24 @@ def _check_monsters(monsters: tuple[Monster, ...], master: dict[tuple[int, int],
     for index, monster in enumerate(monsters):
         row = f"monster[{index}]"
         if monster.kind != index:
-            raise _contradiction(
+            raise contradiction(
                 "monsters.toml", row, f"kind {monster.kind} must be {index}, its place in the file"
             )
         if sum(drop.permille for drop in monster.drops) > 1000:
-            raise _contradiction("monsters.toml", row, "drops are more than 1000 permille")
+            raise contradiction("monsters.toml", row, "drops are more than 1000 permille")
         for number, drop in enumerate(monster.drops):
             place = f"{row}.drops[{number}]"
             if drop.kind not in KINDS:
-                raise _contradiction(
+                raise contradiction(
                     "monsters.toml", place, f"kind {drop.kind!r} is none of {', '.join(KINDS)}"
                 )
             item = master.get((KINDS.index(drop.kind), drop.code))
             if item is None:
-                raise _contradiction(
+                raise contradiction(
                     "monsters.toml", place, f"items.toml has no {drop.kind} {drop.code}"
                 )
             if drop.count > item.stack_max:
-                raise _contradiction(
+                raise contradiction(
                     "monsters.toml", place, f"count {drop.count} is over stack_max {item.stack_max}"
                 )
 
@@ -188,11 +149,11 @@ def _check_monsters(monsters: tuple[Monster, ...], master: dict[tuple[int, int],
 def _check_channels(channels: Channels, monsters: tuple[Monster, ...]) -> None:
     for index, placed in enumerate(channels.monster):
         if placed.kind >= len(monsters):
-            raise _contradiction(
+            raise contradiction(
                 "channels.toml", f"monster[{index}]", f"monsters.toml has no kind {placed.kind}"
             )
     if channels.channels * channels.channel_users_max < channels.server_users_max:
-        raise _contradiction(
+        raise contradiction(
             "channels.toml",
             "server_users_max",
             f"{channels.channels} channels of {channels.channel_users_max} users do not hold"
@@ -207,11 +168,11 @@ def _check_account(account: Account) -> None:
         ("lock_ms_min", "lock_ms_max"),
     ):
         if getattr(account, low) > getattr(account, high):
-            raise _contradiction("account.toml", low, f"is over {high}")
+            raise contradiction("account.toml", low, f"is over {high}")
 
 
 def _check_tokens(tokens: Tokens) -> None:
     if tokens.seat_hold_ms < tokens.move_s * 1000:
-        raise _contradiction(
+        raise contradiction(
             "tokens.toml", "seat_hold_ms", "the seat would be lost before the move token ends"
         )

@@ -65,11 +65,12 @@ def place_items(
     wanted: Iterable[tuple[int, int, int]],
     new_uid: Callable[[], int],
     source: int,
+    expires_ms: int = 0,
 ) -> list[Placement] | None:
     """Where the `(kind, code, count)` of `wanted` go: onto stacks first, the fullest before others,
     then into the lowest free slots; each item appears at most once in the answer. All or nothing:
     None when they do not all fit, or one of them is no item of the master. `source` is the ledger
-    account they come from."""
+    account they come from; rented items (`expires_ms` not 0) stack only with their like."""
     items = {(item.kind, item.slot): item for item in bag.items()}
     placements: list[Placement] = []
     counts: dict[tuple[int, int], int] = {}
@@ -84,7 +85,8 @@ def place_items(
         stacks = [
             item
             for item in items.values()
-            if item.kind == kind and item.code == code and item.count < row.stack_max
+            if (item.kind, item.code, item.expires_ms) == (kind, code, expires_ms)
+            and item.count < row.stack_max
         ]
         for stack in sorted(stacks, key=lambda item: (-item.count, item.slot)):
             if not left:
@@ -100,7 +102,7 @@ def place_items(
             if (kind, slot) in items:
                 continue
             moved = min(left, row.stack_max)
-            born = Item(new_uid(), kind, slot, code, moved)
+            born = Item(new_uid(), kind, slot, code, moved, expires_ms=expires_ms)
             items[kind, slot] = born
             placements.append(ItemBorn(born, source))
             left -= moved

@@ -38,8 +38,18 @@ def message(opcode: Op) -> Callable[[T], T]:
     return declare
 
 
+class Encoded(msgspec.Struct, frozen=True):
+    """A message that was encoded before, such as a page of a catalogue: one body, shared by all who
+    ask for it. Takes the place of a message wherever one is sent."""
+
+    opcode: int
+    body: bytes
+
+
 def encode(value: Any) -> bytes:
     """The body of a message."""
+    if type(value) is Encoded:
+        return value.body
     return _encoder.encode(value)
 
 
