@@ -65,6 +65,7 @@ def settings_for(mysql: ManagedMysql, redis: ManagedRedis | None, database: str)
         mysql_password=mysql.password,
         mysql_database=database,
         mysql_tls=False,
+        mysql_tls_ca_file="",
         mysql_connections_max=4,
         mysql_connect_ms=2_000,
         mysql_wait_ms=3_000,

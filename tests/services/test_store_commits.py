@@ -17,6 +17,7 @@ from mmo.store import PlayerCommit, StoreSettings, Verdict, leases, relay
 from mmo.store import statements as sql
 from mmo.store.connection import IDLE_TRANSACTION_S, Connection, Statement
 from mmo.store.durable import DurableStore
+from mmo.store.janitor import IDLE, end_idle
 
 pytestmark = pytest.mark.services
 
@@ -214,6 +215,26 @@ async def test_a_process_stopped_in_a_transaction_frees_its_rows(store: DurableS
         assert verdict is Verdict.COMMITTED
         with pytest.raises(StoreUnavailable):
             await stopped.rows(HOLD, player.user)
+
+
+async def test_where_the_server_does_not_the_janitor_frees_them(store: DurableStore) -> None:
+    player, busy = await players(store, 2)
+    async with store.pool.take() as stopped, store.pool.take() as working:
+        await stopped.execute(Statement("SET SESSION idle_transaction_timeout = 0"))  # as on MySQL
+        await stopped.begin()
+        await stopped.rows(HOLD, player.user)
+        await working.begin()
+        await working.rows(HOLD, busy.user)
+        async with store.pool.take() as connection:
+            assert await end_idle(connection, 3_600) == 0
+            async with asyncio.timeout(10):
+                while not await connection.rows(IDLE, 1):
+                    await working.rows(HOLD, busy.user)
+            assert await end_idle(connection, 1) == 1
+        with pytest.raises(StoreUnavailable):
+            await stopped.rows(HOLD, player.user)
+        assert await working.rows(HOLD, busy.user) == [(busy.user,)]
+    assert await store.commit([earn(player, 1)]) == [Verdict.COMMITTED]
 
 
 async def test_crossing_grants_and_commits_end_without_an_outage(store: DurableStore) -> None:

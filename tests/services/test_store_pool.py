@@ -1,21 +1,14 @@
 """The pool of connections against a real MariaDB: order, deadlines, what is broken."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
 
-import msgspec
 import pytest
-from tests.conftest import SECRET, settings_for
 
-from mmo.cluster.mysql_server import ManagedMysql
-from mmo.cluster.topology import take_block
-from mmo.config.load import load_config
 from mmo.errors import StoreUnavailable
 from mmo.store import StoreSettings
 from mmo.store.connection import (
     Conflict,
-    Connection,
     ConstraintBroken,
     Statement,
     StatementFailed,
@@ -242,58 +235,3 @@ async def test_several_statements_in_one_text_are_refused(pool: MysqlPool) -> No
 async def test_values_travel_as_they_are(pool: MysqlPool, value: object) -> None:
     async with pool.take() as connection:
         assert await connection.rows(Statement("SELECT %s"), value) == [(value,)]
-
-
-# -- over TCP --------------------------------------------------------------------------------------
-
-
-class NetworkedMysql(ManagedMysql):
-    """The same server with a loopback port."""
-
-    port = 0
-
-    def _arguments(self) -> list[str]:
-        kept = [text for text in super()._arguments() if text != "--skip-networking"]
-        return [*kept, "--bind-address=127.0.0.1", f"--port={self.port}"]
-
-    def _write_account_file(self) -> None:
-        super()._write_account_file()
-        path = self.directory / "account.sql"
-        text = path.read_text(encoding="utf-8")
-        lines = [line for line in text.splitlines() if "@'localhost'" in line]
-        more = "\n".join(line.replace("'localhost'", "'127.0.0.1'") for line in lines)
-        path.write_text(text + more + "\n", encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def tcp_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreSettings]:
-    """Settings that reach a server over loopback TCP."""
-    config = load_config(environment={}).config
-    block = take_block(config, 0)
-    server = NetworkedMysql(Path(tmp_path_factory.mktemp("tcp")) / "server", config.mysql, SECRET)
-    server.port = block.redis_ports[0]
-    server.start()
-    local = settings_for(server, None, server.database)
-    yield msgspec.structs.replace(
-        local, mysql_socket="", mysql_host="127.0.0.1", mysql_port=server.port
-    )
-    server.stop()
-    block.close()
-
-
-async def test_a_fresh_prepared_statement_over_tcp_takes_under_5_ms(
-    tcp_settings: StoreSettings,
-) -> None:
-    """Without TCP_NODELAY it takes 44 ms: close, then prepare, meets Nagle and delayed ACK."""
-    connection = await Connection.open(tcp_settings, 0.0)
-    loop = asyncio.get_running_loop()
-    took_s = []
-    for number in range(20):
-        begun_s = loop.time()
-        cursor = await connection._driver.cursor(prepared=True)
-        await cursor.execute(f"SELECT {number} + ?", (1,))
-        assert await cursor.fetchall() == [(number + 1,)]
-        await cursor.close()
-        took_s.append(loop.time() - begun_s)
-    await connection.close()
-    assert sorted(took_s)[10] < 0.005, took_s

@@ -35,6 +35,7 @@ def store_settings(
         mysql_password=secrets.mysql,
         mysql_database=mysql.database,
         mysql_tls=bool(mysql.tls_ca_file) or bool(mysql.host and not is_loopback(mysql.host)),
+        mysql_tls_ca_file=mysql.tls_ca_file,
         mysql_connections_max=mysql.connections_max,
         mysql_connect_ms=mysql.connect_ms,
         mysql_wait_ms=mysql.wait_ms,

@@ -6,22 +6,35 @@ statement. Made by `open_store`; called by the node.
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Sequence
 from types import TracebackType
 
 from mmo.contract import Credentials
-from mmo.errors import StoreUnavailable
+from mmo.errors import StoreError, StoreUnavailable
 from mmo.state.change import Row
 from mmo.state.grant import Grant
 from mmo.state.place import Claim
 from mmo.state.player import OperationRecord, Player
-from mmo.store import Claimed, LeaseRow, PlayerCommit, Sweep, Verdict, loading, migrate, presence
+from mmo.store import (
+    Claimed,
+    LeaseRow,
+    PlayerCommit,
+    Sweep,
+    Verdict,
+    janitor,
+    loading,
+    migrate,
+    presence,
+)
 from mmo.store.leases import Leases
 from mmo.store.mysql_pool import MysqlPool
 from mmo.store.players import PlayerCommits
 from mmo.store.redis_cluster import RedisCache
 from mmo.store.relay import Relay
 from mmo.store.settings import StoreSettings
+
+_log = logging.getLogger("mmo.store")
 
 
 class _Deadline:
@@ -59,6 +72,7 @@ class DurableStore:
         self.relay = Relay(settings, self.pool, self.cache)
         self._leases = Leases(settings)
         self._commits = PlayerCommits(self.pool)
+        self._watching: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(cls, settings: StoreSettings) -> "DurableStore":
@@ -71,6 +85,7 @@ class DurableStore:
             await store.pool.close()
             raise
         store.relay.start()
+        store._watching = asyncio.get_running_loop().create_task(store._watch())
         return store
 
     async def commit(self, group: Sequence[PlayerCommit]) -> list[Verdict]:
@@ -161,12 +176,29 @@ class DurableStore:
 
     async def close(self) -> None:
         """See `Store.close`."""
+        if self._watching is not None:
+            self._watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watching
         await self.relay.close()
         await self.cache.close()
         with contextlib.suppress(StoreUnavailable):  # then the lease ends by itself
             async with self._deadline():
                 await self._leases.close()
         await self.pool.close()
+
+    async def _watch(self) -> None:
+        """Each second: who holds a connection too long, and who stands still in a transaction."""
+        while True:
+            await asyncio.sleep(self._settings.repair_every_ms / 1_000)
+            self.pool.leaks()
+            if self.pool.ends_idle:
+                continue
+            try:
+                async with self._deadline(), self.pool.take() as connection:
+                    await janitor.end_idle(connection)
+            except StoreError as error:
+                _log.warning("idle transactions could not be looked for: %s", error)
 
     def _deadline(self) -> _Deadline:
         return _Deadline(self._settings.mysql_call_ms)

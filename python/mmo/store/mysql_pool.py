@@ -70,6 +70,7 @@ class MysqlPool:
         self._waiters: deque[asyncio.Future[Connection | None]] = deque()
         self._endings: set[asyncio.Task[None]] = set()
         self._closed = False
+        self.ends_idle = True  # what the connections found of the server, see `janitor`
         self._random = random.Random()
         self.counts: dict[str, float] = {
             "opened": 0, "open_failed": 0, "waited": 0, "wait_ms": 0.0, "wait_expired": 0,
@@ -182,6 +183,7 @@ class MysqlPool:
             raise
         self._opening -= 1
         self.counts["opened"] += 1
+        self.ends_idle = connection.ends_idle
         self._held.add(connection)
         return connection
 

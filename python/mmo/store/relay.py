@@ -208,7 +208,6 @@ class Relay:
     async def _repair(self) -> None:
         while True:
             await asyncio.sleep(self._settings.repair_every_ms / 1_000)
-            self._pool.leaks()
             try:
                 while await self.repair_once(self._settings.repair_after_ms):
                     pass

@@ -17,6 +17,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     mysql_password: str
     mysql_database: str
     mysql_tls: bool  # over TCP to another machine this must be true (driver fact T6)
+    mysql_tls_ca_file: str  # with TLS: only a server that this CA vouches for; empty: any
     mysql_connections_max: int  # groups in flight, and one more connection for the lease
     mysql_connect_ms: int
     mysql_wait_ms: int  # longest wait for a free connection
