@@ -19,6 +19,7 @@ BENCH_SOURCES := Cargo.toml $(wildcard Cargo.lock) rust/bench/Cargo.toml \
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_QUIET := 1
 
 .PHONY: help start stop test lint fmt bench proof load build servers
 

@@ -6,7 +6,9 @@ the lease of an earlier process. Never serves a message. Called by `run`.
 
 import asyncio
 import contextlib
+import importlib
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
     from mmo.store import Store
 
 LEASE_HELD_CODE = "E0702"
-RETRY_S = 0.2
+SCHEMA_BEHIND_CODE = "E0204"
+RETRY_S = 0.05
+CODE = ("mmo._core", "mmo.cli.core", "mmo.log", "mmo.node.node", "mmo.store.durable")
 STORE_WAIT_S = 20.0  # a node that starts while the database restarts waits this long for it
 
 
@@ -58,6 +62,7 @@ class NodeRunner:
         if file is None and self.config.cluster.profile == "dev":
             ensure_secrets(self.home, self.config)
         self._secrets = read_secrets(self.home, self.config)
+        self._load_code()
         settings = store_settings(
             self.config,
             self._secrets,
@@ -80,17 +85,29 @@ class NodeRunner:
             with contextlib.suppress(StoreUnavailable):
                 await store.close()
 
+    def _load_code(self) -> None:
+        """Import and read what the node will run, before the stores are asked: with a cluster that
+        starts, this is what it does while they start."""
+        # The log library would load a terminal library for colours that no node ever prints.
+        sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
+        for name in CODE:
+            importlib.import_module(name)
+        from mmo.cli.roles import load_role
+        from mmo.content.tables import load_content
+
+        self._role = load_role(self.ports.role)
+        self._content = load_content()
+
     def _compose(self, store: "Store", socket: Path) -> "Node":
         from mmo._core import NetCore
         from mmo.cli.compose import node_settings
         from mmo.cli.core import core_settings, make_sign
-        from mmo.cli.roles import ROLE_NAMES, load_role
-        from mmo.content.tables import load_content
+        from mmo.cli.roles import ROLE_NAMES
         from mmo.log import open_log
         from mmo.node.node import Node, compose
 
         config, secrets = self.config, self._secrets
-        role = load_role(self.ports.role)
+        role = self._role
         passwords = None
         if role.edges:
             from mmo.node.passwords import PasswordPool
@@ -106,7 +123,7 @@ class NodeRunner:
             node_settings(config, self.ports, str(socket)),
             role,
             store,
-            load_content(),
+            self._content,
             log=open_log(
                 self.ports.name,
                 level=config.log.level,
@@ -142,7 +159,8 @@ class NodeRunner:
             await asyncio.sleep(RETRY_S)
 
     async def _patiently(self, open_it: Any) -> "Store":
-        """Open the store; a database that restarts answers again soon."""
+        """Open the store; a database that starts, or restarts, answers soon. Under a supervisor a
+        schema that is behind is waited for too: the supervisor brings it up to date."""
         end = asyncio.get_running_loop().time() + STORE_WAIT_S
         while True:
             try:
@@ -153,6 +171,10 @@ class NodeRunner:
                     raise OperatorError(
                         "E0214", f"the database does not answer: {error}", "mmo-cluster status"
                     ) from error
+            except OperatorError as error:
+                late = asyncio.get_running_loop().time() > end
+                if error.code != SCHEMA_BEHIND_CODE or not self._replaces or late:
+                    raise
             await asyncio.sleep(RETRY_S)
 
     async def _give_back_lease(self, store: "Store") -> None:

@@ -138,11 +138,12 @@ class Supervisor:
         self.home.write(file)
         moved = before is not None and before.port_first != file.port_first
         redis = asyncio.create_task(self._step("redis", stores.start_redis(moved)))
+        began = time.monotonic()
         try:
+            # The nodes load their code while the stores start, and wait for the schema.
+            self._spawn_nodes(file)
             await self._step("mysql", stores.start_mysql())
             await self._step("schema", self.prepare(secrets, file.mysql_socket))
-            began = time.monotonic()
-            self._spawn_nodes(file)
             await redis
         except BaseException:
             redis.cancel()
