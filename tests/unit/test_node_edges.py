@@ -38,21 +38,9 @@ class SlowPasswords:
         game.settle()
 
 
-class SlowStore(FakeStore):
-    """Lets the world return while a password check is still running."""
-
-    def __init__(self, passwords: SlowPasswords) -> None:
-        super().__init__(FakeDatabase())
-        self._passwords = passwords
-
-    @property
-    def is_holding(self) -> bool:
-        return self._passwords.is_slow
-
-
 def a_world(world: MakeWorld, **settings: Any) -> tuple[World, FakeStore, SlowPasswords]:
     passwords = SlowPasswords()
-    store = SlowStore(passwords)
+    store = FakeStore(FakeDatabase())
     game = world(
         LOGIN, store=store, passwords=passwords, systems_package=GAME, edges_package=GAME,
         **settings,

@@ -209,6 +209,28 @@ def test_close_when_asked_flushes_the_answer_first(world: MakeWorld) -> None:
     assert player.user not in game.engine.lanes.users
 
 
+def test_drain_when_a_commit_is_on_its_way_answers_it_before_the_end(world: MakeWorld) -> None:
+    game, store = held_world(world)
+    player = a_player(game)
+    store.hold()
+    player.post(m.Buy(player.operation(), 5))
+    game.settle()
+    game.loop.call_soon(game.node.stop, 5_000)
+    game.settle()
+    assert player.asks(m.Look()) is None  # it waits behind the commit
+    other = game.client()
+    assert other.asks(m.Look()) == Refused(Code.RETRY_LATER)
+    game.show(other, player.user, "session+jwt")
+    game.settle()
+    assert other.heard()[1:] == [Refused(Code.RETRY_LATER)]
+    store.release(game)
+    game.move(50)
+    assert player.heard()[:2] == [m.Bought(5), Refused(Code.RETRY_LATER)]
+    assert player.closed_reason == CloseReason.SERVER_STOPPING
+    assert game.engine.states["board"].left == [(player.user, CloseReason.SERVER_STOPPING, True)]
+    assert game.loop.run_until_complete(game.node.run()) == 0
+
+
 def test_ticks_when_time_passes_run_on_time(world: MakeWorld) -> None:
     game = world(CHANNEL, systems_package=GAME)
     before = game.engine.states["board"].ticked

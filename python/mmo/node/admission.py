@@ -6,6 +6,7 @@ connection wait in the lane. Also takes a player back to the lobby. Called by th
 `residents`.
 """
 
+import asyncio
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,7 @@ from mmo.store import Claimed
 from mmo.wire.messages.session import Claims, Entered
 from mmo.wire.opcode import CloseReason, Code, Op
 
+CLAIMS_IN_FLIGHT_MAX = 8  # more wait their turn here instead of in the store's pool
 SINGLE_USE_TYPES = ("login+jwt", "move+jwt")
 
 
@@ -35,6 +37,7 @@ class Admission:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._decoder = msgspec.json.Decoder(TokenShown)
+        self._free = asyncio.Semaphore(CLAIMS_IN_FLIGHT_MAX)
 
     def enter(self, source: Source, user: int, seq: int, body: bytes) -> None:
         """A verified token came: the connection joins its player's lane, in order."""
@@ -54,10 +57,11 @@ class Admission:
         engine = self._engine
         lane = engine.lanes.of_user(source.user)
         source.lane = lane
-        source.routes = engine.table.user
+        source.routes = engine.residents.routes_of_users
         engine.lanes.put(lane, partial(self._begin, source, seq, shown))
-        while old.waiting:
-            engine.lanes.put(lane, old.waiting.popleft())
+        moved, old.waiting[:] = old.waiting[:], []
+        for item in moved:
+            engine.lanes.put(lane, item)
 
     def _begin(self, source: Source, seq: int, shown: TokenShown, lane: Lane) -> None:
         if source.gone or source.refused:
@@ -91,9 +95,10 @@ class Admission:
         self, lane: Lane, source: Source, seq: int, claim: Claim, typ: str, claims: Any
     ) -> None:
         engine = self._engine
-        engine.failpoints.reach("before-claim")
         try:
-            claimed = await engine.store.claim(claim)
+            async with self._free:
+                engine.failpoints.reach("before-claim")
+                claimed = await engine.store.claim(claim)
         except StoreError:
             engine.now()
             engine.lanes.reopen(lane)
@@ -118,7 +123,6 @@ class Admission:
     def _away(self, source: Source, seq: int, typ: str) -> None:
         """The store is away: the same connection may show a token again."""
         engine = self._engine
-        engine.committer.went_out()
         if typ and not source.gone:
             engine.residents.step_back(source)
             engine.core.set_user(source.conn, 0)  # before the answer, which invites the next token

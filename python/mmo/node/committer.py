@@ -198,7 +198,9 @@ class Committer:
             )
         if job.earned is not None:
             lane.earned_count -= 1
-        self._engine.outcomes.deliver(lane, job, pending.outcome, pending.encoded)
+        engine = self._engine
+        engine.metrics.sample("reply_ms", engine.timers.now_ms() - pending.since_ms)
+        engine.outcomes.deliver(lane, job, pending.outcome, pending.encoded)
 
     def _wait_for_lock(self, pending: Pending) -> None:
         """Its row is locked elsewhere: into a later group, until its deadline."""
@@ -272,7 +274,7 @@ class Committer:
 
     def keep(self, lane: Lane, job: Job) -> None:
         """What was earned waits for the store, told to nobody."""
-        lane.earned.append(job)
+        lane.earned = [*(lane.earned or ()), job]
         self._kept.add(lane)
         if not self.is_out:
             self._engine.timers.after(PROBE_MS, self._put_kept_back)
@@ -301,8 +303,9 @@ class Committer:
             return
         kept, self._kept = self._kept, set()
         for lane in kept:
-            while lane.earned:
-                self._engine.lanes.put_first(lane, lane.earned.pop())
+            jobs, lane.earned = lane.earned or [], None
+            for job in reversed(jobs):
+                self._engine.lanes.put_first(lane, job)
         self._engine.now()
         self._engine.turn()
 

@@ -74,6 +74,7 @@ class Engine:
         self.states: dict[str, Any] = {}
         self.on_crash: Callable[[BaseException], None] = _raise
         self._tasks: set[asyncio.Task[None]] = set()
+        self.spawned = 0  # tasks so far
         self._uids = 0
         self._earned = 0
         seed = settings.seed or random.SystemRandom().getrandbits(63)
@@ -135,6 +136,7 @@ class Engine:
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something that waits for the outside. What it raises is a bug and ends the node."""
+        self.spawned += 1
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)

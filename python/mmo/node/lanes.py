@@ -84,13 +84,13 @@ class Lane:
         self.user = user  # 0: not a player's lane
         self.open = True  # nothing runs and nothing waits: the only question of the fast path
         self.busy = False
-        self.waiting: deque[Job | Step] = deque()
+        self.waiting: list[Job | Step] = []  # short, and far smaller than a deque when empty
         self.source: Source | None = None  # the player's connection
         self.player: Player | None = None  # what this node owns
         self.stale = False  # `player` must be loaded again before anything durable
-        self.earned: deque[Job] = deque()  # kept over an outage
+        self.earned: list[Job] | None = None  # kept over an outage
         self.earned_count = 0  # earned and not yet committed
-        self.grants: set[tuple[int, int]] = set()  # on their way through this lane
+        self.grants: set[tuple[int, int]] | None = None  # on their way through this lane
         self.grace: object | None = None  # identity of the running grace time
 
     @property
@@ -126,7 +126,7 @@ class Lanes:
 
     def put_first(self, lane: Lane, item: Job | Step) -> None:
         """Let `item` run before everything that waits in the lane."""
-        lane.waiting.appendleft(item)
+        lane.waiting.insert(0, item)
         lane.open = False
         if not lane.busy:
             self._ready.append(lane)
@@ -152,7 +152,7 @@ class Lanes:
     def _drain(self, lane: Lane) -> None:
         waiting = lane.waiting
         while waiting and not lane.busy:
-            item = waiting.popleft()
+            item = waiting.pop(0)
             if type(item) is Job:
                 self._perform(lane, item)
             else:

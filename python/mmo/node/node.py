@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 EXIT_STOPPED, EXIT_CRASHED, EXIT_FENCED = 0, 1, 3
 LAG_SAMPLE_MS = 50
 IDLE_LOOK_MS = 10
+CORE_RECORDS_MAX = 100  # log records of the core a second
 YOUNG_OBJECTS_MAX = 50_000  # allocations between looks of the garbage collector
 MakeCore = Callable[[int, Mapping[str, Any]], "NetCore"]
 
@@ -156,15 +157,18 @@ class Node:
             self.engine.spawn(self._drain(wait_ms, EXIT_STOPPED))
 
     async def _drain(self, grace_ms: int, code: int) -> None:
-        """New players are turned away, what runs is finished, everyone is told, the lease is given
-        back."""
+        """Messages are answered RETRY_LATER, what is on its way to the store is finished, rules and
+        players are told, the lease is given back."""
         engine = self.engine
         self.is_ready = False
         engine.change_view(draining=True)
         engine.log.info("node draining", grace_ms=grace_ms)
         until_ms = engine.timers.now_ms() + grace_ms
+        engine.residents.drain()
         await self._until_idle(until_ms)
-        engine.flush()
+        engine.now()
+        engine.residents.dismiss_all(CloseReason.SERVER_STOPPING)
+        engine.turn()
         engine.core.begin_shutdown(max(1, until_ms - engine.timers.now_ms()))
         try:
             async with asyncio.timeout(grace_ms / 1_000 + 1):
@@ -204,6 +208,9 @@ class Node:
             self._ended.set_result(code)
 
     def _renew(self) -> None:
+        engine = self.engine
+        for at_ms, conn, text in engine.core.take_records(CORE_RECORDS_MAX):
+            engine.log.info("core", conn=conn, at_ms=at_ms, record=text)
         self.lease.renew()
         if self.lease.is_lost and not self._stopping:
             self._stopping = True

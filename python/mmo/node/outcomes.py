@@ -11,6 +11,7 @@ import msgspec
 
 from mmo.contract import Close, Earned, Outcome, Presence, Refuse, Tell, ToNode, ToRole, ToUser
 from mmo.contract import ToUsers as ToUsersSend
+from mmo.errors import StoreError
 from mmo.node.engine import Engine
 from mmo.node.lanes import Job, Lane, Source
 from mmo.state.grant import Grant
@@ -135,7 +136,10 @@ class Outcomes:
             engine.outgoing += [(conn, opcode, 0, body) for conn in conns]
 
     async def _publish(self, presence: Presence) -> None:
-        await self._engine.store.online(presence.user, presence.state, presence.number)
+        try:
+            await self._engine.store.online(presence.user, presence.state, presence.number)
+        except StoreError:
+            self._engine.metrics.count("presence_unpublished_total")
 
     def _source_of(self, user: int) -> Source | None:
         lane = self._engine.lanes.users.get(user)

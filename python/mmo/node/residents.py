@@ -7,6 +7,7 @@ router, the committer and the node's timers.
 """
 
 import asyncio
+import sys
 from functools import partial
 from typing import Any
 
@@ -41,6 +42,23 @@ class Residents:
         # A center keeps the connection of a player that a channel owns; elsewhere place is all.
         self._holds_sessions = SESSION_HOLDER_TYPE in engine.role.token_types
         self._sweeping = False
+        self.is_draining = False
+        self.routes_of_users = engine.table.user
+        self._routes_of_strangers = engine.table.open
+
+    def drain(self) -> None:
+        """From now on every message of a client is answered RETRY_LATER."""
+        self.is_draining = True
+        self.routes_of_users = self._routes_of_strangers = {}
+        for source in self._engine.sources.values():
+            if not source.peer:
+                source.routes = {}
+
+    def dismiss_all(self, reason: int) -> None:
+        """Everyone goes now; the rules are told of each."""
+        for lane in list(self._engine.lanes.users.values()):
+            if lane.player is not None or lane.source is not None or lane.grace is not None:
+                self.dismiss(lane, reason)
 
     @property
     def connections(self) -> int:
@@ -55,8 +73,8 @@ class Residents:
     def opened(self, conn: int, body: bytes) -> None:
         """A client connected from `address:port`."""
         lane = Lane(conn)
-        source = Source(conn, self._engine.table.open, lane)
-        source.address = body.decode().rpartition(":")[0]
+        source = Source(conn, self._routes_of_strangers, lane)
+        source.address = sys.intern(body.decode().rpartition(":")[0])
         lane.source = source
         self._engine.sources[conn] = source
 
@@ -80,7 +98,7 @@ class Residents:
     def step_back(self, source: Source) -> None:
         """A claim could not be made: the connection is as before its token."""
         source.user = 0
-        source.routes = self._engine.table.open
+        source.routes = self._routes_of_strangers
         source.lane = Lane(source.conn)
         source.lane.source = source
 
@@ -174,7 +192,6 @@ class Residents:
         try:
             swept = await engine.store.sweep([lane.user])
         except StoreError:
-            engine.committer.went_out()
             return  # the next sweep finds it: the lane still has its connection
         engine.now()
         for seat in swept.seats:
@@ -204,7 +221,7 @@ class Residents:
                     self._offer(grant)
                 engine.turn()
         except StoreError:
-            engine.committer.went_out()
+            engine.metrics.count("sweeps_failed_total")
         finally:
             self._sweeping = False
 
@@ -244,9 +261,16 @@ class Residents:
         name = (grant.source_kind, grant.source_id)
         if lane is None or lane.player is None or name in lane.player.grants_claimed:
             return
+        lane.grants = lane.grants if lane.grants is not None else set()
         if name in lane.grants:
             return
         message = GrantClaim(grant.user, grant.source_kind, grant.source_id, grant.bundle)
         if engine.tell(lane, message):
             lane.grants.add(name)
-            engine.lanes.put(lane, lambda lane: lane.grants.discard(name))
+            engine.lanes.put(lane, partial(_passed, name))
+
+
+def _passed(name: tuple[int, int], lane: Lane) -> None:
+    """A grant left the lane, claimed or not; an unclaimed one comes again with a later sweep."""
+    if lane.grants is not None:
+        lane.grants.discard(name)

@@ -130,7 +130,7 @@ class Router:
             engine.peers.down(source)
         elif source.peer:
             engine.peers.other(source, opcode, body)
-        elif opcode == Op.ENTER and not source.user:
+        elif opcode == Op.ENTER and not source.user and not engine.residents.is_draining:
             engine.residents.enter(source, user, seq, body)
         else:
             unhandled = partial(self._unhandled, source, opcode, seq, body)
@@ -142,6 +142,8 @@ class Router:
         route = source.routes.get(opcode)
         if route is not None:
             self.perform(lane, Job(route, source, seq, body))
+        elif self._engine.residents.is_draining:
+            self._engine.refuse(source, seq, Code.RETRY_LATER)
         elif opcode == Op.HELLO:
             greet(self._engine, source, seq, body)
         elif opcode in self._engine.table.user and not source.user:

@@ -21,8 +21,7 @@ from mmo.wire.codec import decode, encode
 
 ROLES = ("login", "center", "channel", "matching", "raid", "cash")
 RESERVATION_MS = 60_000
-TURNS_MAX = 10_000
-HELD_TURNS = 20
+STILL_TURNS = 12
 
 
 def node_settings(number: int = 11, name: str = "node-under-test", **changed: Any) -> NodeSettings:
@@ -129,9 +128,11 @@ class World:
         passwords: Any = None,
         systems_package: str = "mmo.systems",
         edges_package: str = "mmo.edges",
+        waits_for_threads: bool = False,
         **settings: Any,
     ) -> None:
         self.clock = VirtualClock()
+        self.waits_for_threads = waits_for_threads
         self.log = Lines()
         self.core = FakeCore()
         self.store = store if store is not None else self._fake_store()
@@ -163,21 +164,17 @@ class World:
         self.loop.run_until_complete(self._rest())
 
     async def _rest(self) -> None:
-        for _ in range(TURNS_MAX):
+        """Turn the loop until nothing happens in it for a while: what is left waits for time or is
+        held back by the test. With `waits_for_threads`: until no task is left."""
+        still, before = 0, (0, 0)
+        while still < STILL_TURNS or (self.waits_for_threads and self.engine.tasks):
             while self.core.waiting:
                 self.core.pump(self.engine.router.on_batch, self.settings.pump_events_max)
-            if not self.engine.tasks or getattr(self.store, "is_holding", False):
-                return await self._turns()
-            await asyncio.wait(self.engine.tasks, return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.sleep(0)  # the done callbacks of the tasks
-        raise AssertionError("the node never comes to rest")
-
-    async def _turns(self) -> None:
-        """What a few turns of the loop bring, while a store of the test holds its calls back."""
-        for _ in range(HELD_TURNS):
-            while self.core.waiting:
-                self.core.pump(self.engine.router.on_batch, self.settings.pump_events_max)
+            if not self.engine.tasks:
+                return
             await asyncio.sleep(0)
+            now = (self.engine.spawned, self.core.stats()["frames_out_total"])
+            still, before = (still + 1 if now == before else 0), now
 
     def move(self, by_ms: int) -> None:
         """Let time pass, timer by timer."""
