@@ -35,7 +35,7 @@ CARRIES_MAX = 1_000
 class Realm:
     """All servers of a small cluster, linked as their roles ask."""
 
-    def __init__(self, servers: tuple[tuple[int, str], ...] = SERVERS, **settings: int) -> None:
+    def __init__(self, servers: tuple[tuple[int, str], ...] = SERVERS, **settings: Any) -> None:
         self.content: Content = load_content()
         self.database = FakeDatabase()
         self.passwords = PasswordPool(1, 8, 1, b"pepper of the tests")
