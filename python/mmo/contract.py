@@ -62,7 +62,9 @@ class Env(msgspec.Struct):
     node: NodeView
     sender: Sender
     new_uid: Callable[[], int]  # next item uid, unique in the cluster for ever
-    roll: Callable[..., int] | None = None  # keyed roll of the economy; set where a role needs it
+    roll: Callable[[int, int, int, int], int] | None = None
+    """`roll(uid, attempt, table, day) -> 0..999,999`: the keyed roll (`state.roll`), on
+    roles that own players."""
     sign: Callable[[Mapping[str, object], str], str] | None = None
     """`sign(claims, typ) -> JWT`, on login and center only; adds `iss` and the header. Ed25519 is
     deterministic."""

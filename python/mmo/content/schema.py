@@ -114,6 +114,21 @@ class Items(Table, frozen=True):
     material: tuple[Stackable, ...] = ()
 
 
+class EnhanceStep(Table, frozen=True):
+    """The attempt from one level to the next. Chance in parts per million, cost in gold."""
+
+    chance_ppm: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+    cost_gold: Natural
+
+
+class EnhanceTable(Table, frozen=True):
+    """`enhance.toml`. `table` names the odds in receipts; the highest level is the number of
+    steps."""
+
+    table: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+    step: Annotated[tuple[EnhanceStep, ...], msgspec.Meta(min_length=1, max_length=100)]
+
+
 class Inventory(Table, frozen=True):
     """`inventory.toml`: slots of each kind."""
 

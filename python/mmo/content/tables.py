@@ -12,10 +12,12 @@ import msgspec
 
 from mmo.content.faults import contradiction
 from mmo.content.items import CONSUMABLE, EQUIPMENT, KINDS, MATERIAL, ItemRow, item_master
+from mmo.content.passes import Passes, PassFile, build_passes
 from mmo.content.schema import (
     Account,
     Channels,
     Combat,
+    EnhanceTable,
     Inventory,
     Items,
     Levels,
@@ -45,6 +47,8 @@ class Content(msgspec.Struct, frozen=True):
     items: dict[tuple[int, int], ItemRow]
     slots: tuple[int, int, int]
     shop: Shop
+    passes: Passes
+    enhance: EnhanceTable
     channel_monsters: tuple[int, ...]  # kind by place; place n of the client is index n - 1
 
     def item(self, kind: int, code: int) -> ItemRow | None:
@@ -71,6 +75,8 @@ def load_content(directory: Path | str | None = None) -> Content:
     account = _read(place / "account.toml", Account)
     tokens = _read(place / "tokens.toml", Tokens)
     shop = _read(place / "shop.toml", ShopFile)
+    enhance = _read(place / "enhance.toml", EnhanceTable)
+    passes = _read(place / "passes.toml", PassFile)
     master = item_master(items)
     _check_levels(levels)
     _check_monsters(monsters, master)
@@ -92,6 +98,8 @@ def load_content(directory: Path | str | None = None) -> Content:
             inventory.material_slots,
         ),
         shop=build_shop(shop, master),
+        passes=build_passes(passes, master),
+        enhance=enhance,
         channel_monsters=tuple(
             placed.kind for placed in channels.monster for _ in range(placed.count)
         ),

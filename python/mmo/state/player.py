@@ -29,6 +29,7 @@ class Head(msgspec.Struct, frozen=True):
     place_epoch: int  # raised by every CLAIM
     operation_floor_epoch: int = 0  # operation ids of older epochs are refused
     last_login_ms: int = 0  # the login before the current one
+    login_ms: int = 0  # the login that began this session
 
 
 class OperationRecord(msgspec.Struct, frozen=True):

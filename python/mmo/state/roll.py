@@ -10,11 +10,18 @@ Source: HMAC is RFC 2104, SHA-256 FIPS 180-4; the mapping without bias is reject
 import hashlib
 import hmac
 import struct
+from datetime import UTC, datetime
 
 PARTS = 1_000_000
 """A roll is 0..999,999; an attempt succeeds when it is below the chance in parts per million."""
 
 _WORD_LIMIT = 2**64 - 2**64 % PARTS
+
+
+def day_of(moment_ms: int) -> int:
+    """The day of a unix time in milliseconds, as `YYYYMMDD` in UTC."""
+    moment = datetime.fromtimestamp(moment_ms / 1000, UTC)
+    return moment.year * 10_000 + moment.month * 100 + moment.day
 
 
 def day_key(master: bytes, day: int) -> bytes:

@@ -120,6 +120,7 @@ class Op(IntEnum):
     PASS_BUY = 806
     PASS_BUY_OK = 807
     PASS_PROGRESS = 808  # push
+    PASS_EVENT = 809  # internal: an event without a commit of its own, such as a login
 
     # cash
     CASH_CHANGED = 900  # push after a grant of cash was claimed

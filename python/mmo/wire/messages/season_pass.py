@@ -47,7 +47,7 @@ class MissionView(msgspec.Struct, array_like=True, frozen=True):
     """One mission of a pass and how far the player is in it."""
 
     mission: int  # 1..
-    kind: str  # kill, raid, purchase, enhance, login
+    event: str  # kill, raid, purchase, enhance, login
     progress: int
     goal: int
     exp: int
@@ -106,6 +106,14 @@ class PassBuy(msgspec.Struct, array_like=True, frozen=True):
 class PassBuyOk(msgspec.Struct, array_like=True, frozen=True):
     pass_id: int
     cash: int  # left
+
+
+@message(Op.PASS_EVENT)
+class PassEvent(msgspec.Struct, array_like=True, frozen=True):
+    """Internal: `event` of the missions happened to the lane's player."""
+
+    user: int
+    event: str
 
 
 @message(Op.PASS_PROGRESS)

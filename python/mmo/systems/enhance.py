@@ -1,0 +1,70 @@
+"""Enhancement: cost, odds and the roll that nobody can repeat.
+
+Installed wherever players are owned. The roll is `env.roll`, a function of the item, the number of
+the attempt and the odds table under the key of the day on which the session began: the same attempt
+has the same outcome after any crash or retry, and with the revealed key any player checks it.
+"""
+
+from msgspec.structs import replace
+
+from mmo.content import Content
+from mmo.content.tables import EQUIPMENT
+from mmo.contract import Env, Outcome, Refuse, handles
+from mmo.state.bag import Bag, ItemEnhanced
+from mmo.state.change import Change
+from mmo.state.player import Head
+from mmo.state.roll import day_of
+from mmo.state.wallet import Account, CoinsMoved, Currency, Wallet
+from mmo.systems.items import live_item
+from mmo.wire.messages.enhance import Enhance, EnhanceOk, OddsAsk, OddsOk, OddsRow
+from mmo.wire.opcode import Code, Op
+
+
+@handles(Op.ODDS, rate="list")
+def odds(message: OddsAsk, *, env: Env) -> Outcome:
+    """The table that decides, as it is."""
+    table = env.content.enhance
+    rows = [OddsRow(level, row.chance_ppm, row.cost_gold) for level, row in enumerate(table.step)]
+    return Outcome(replies=(OddsOk(table.table, rows),))
+
+
+@handles(Op.ENHANCE, needs=("head", "bag", "wallet"), mutates=True)
+def enhance(
+    message: Enhance, *, head: Head, bag: Bag, wallet: Wallet, env: Env
+) -> Outcome | Refuse:
+    """One attempt: the cost is gone either way, a failure keeps the item as it is."""
+    content: Content = env.content
+    item = live_item(bag, message.uid, env.now_ms)
+    if item is None:
+        return Refuse(Code.ITEM_UNKNOWN)
+    if item.kind != EQUIPMENT:
+        return Refuse(Code.NOT_ENHANCEABLE)
+    table = content.enhance
+    if item.enhance >= len(table.step):
+        return Refuse(Code.ENHANCE_MAX)
+    step = table.step[item.enhance]
+    if wallet.gold < step.cost_gold:
+        return Refuse(Code.NOT_ENOUGH_GOLD)
+    assert env.roll is not None, "a role with enhancement gets a roll"
+    attempt, day = item.attempts + 1, day_of(head.login_ms)
+    rolled = env.roll(item.uid, attempt, table.table, day)
+    success = rolled < step.chance_ppm
+    after = replace(item, enhance=item.enhance + success, attempts=attempt)
+    changes: list[Change] = [
+        ItemEnhanced(after, item.enhance, rolled, step.chance_ppm, table.table, day)
+    ]
+    if step.cost_gold:
+        changes.append(CoinsMoved(Currency.GOLD, -step.cost_gold, Account.SINK_ENHANCE))
+    reply = EnhanceOk(
+        uid=item.uid,
+        enhance=after.enhance,
+        success=success,
+        attempt=attempt,
+        chance_ppm=step.chance_ppm,
+        roll_ppm=rolled,
+        cost=step.cost_gold,
+        gold=wallet.gold - step.cost_gold,
+        day=day,
+        table=table.table,
+    )
+    return Outcome(replies=(reply,), changes=changes)
