@@ -217,6 +217,34 @@ def test_a_start_that_fails_says_why_and_leaves_nothing(alone: Operator, tmp_pat
     alone.types("status", code=3)
 
 
+def test_a_stop_in_the_middle_of_a_start_leaves_nothing(alone: Operator) -> None:
+    starting = subprocess.Popen(
+        [sys.executable, "-m", "mmo.cli", "start", "--home", str(alone.home), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+    )
+    home = Home(alone.home)
+    assert holds(lambda: bool((file := home.read()) and file.mysql_socket))
+    alone.types("stop")
+    assert starting.wait(60) == 1
+    starting.communicate()
+    marked = f"{alone.home}/".encode()
+    running = [
+        path.parent.name
+        for path in Path("/proc").glob("[0-9]*/cmdline")
+        if marked in _read(path) + b"/"
+    ]
+    assert running == []
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # It ended while it was looked at.
+        return b""
+
+
 def test_a_home_with_a_very_long_path_works(tmp_path: Path) -> None:
     deep = Operator(tmp_path / ("deep" * 25) / "home")
     deep.starts()

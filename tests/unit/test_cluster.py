@@ -277,6 +277,26 @@ async def test_a_node_that_is_configured_wrongly_is_not_tried_again(tmp_path: Pa
     assert node.restarts == 0
 
 
+async def test_a_node_that_is_killed_on_request_is_always_restarted(tmp_path: Path) -> None:
+    settings = load_config(
+        environment={
+            "MMO__SUPERVISOR__RESTART_MS_MIN": "1",
+            "MMO__SUPERVISOR__RESTART_MS_MAX": "1",
+            "MMO__SUPERVISOR__CRASHES_MAX": "2",
+        }
+    ).config.supervisor
+    node = node_that(tmp_path, "import signal; signal.pause()")
+    node.spawn()
+    async with asyncio.timeout(30.0):
+        for times in range(1, 6):
+            node.kill()
+            while node.restarts < times:
+                await node.look(settings)
+                await asyncio.sleep(0)
+    assert node.state == "starting"
+    await node.stop(5.0)
+
+
 async def test_a_stopped_node_stays_stopped(tmp_path: Path) -> None:
     node = node_that(tmp_path, "import signal; signal.pause()")
     node.spawn()

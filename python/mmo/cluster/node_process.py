@@ -40,6 +40,7 @@ class NodeProcess:
         self.crashes: deque[float] = deque()
         self.started_at = 0.0
         self._restart_at = 0.0
+        self._asked_to_die = False
         self._command = command
         self._log_file = log_file
 
@@ -94,6 +95,7 @@ class NodeProcess:
     async def stop(self, grace_s: float) -> dict[str, Any]:
         """Drain and end. `unflushed`: commits that the node says it could not finish; `killed`
         when it did not end by itself, or not in order."""
+        was_ready = self.state == "ready"
         child, self.state = self.child, "stopped"
         if child is None or not child.is_running():
             return {"name": self.name, "unflushed": 0, "killed": False}
@@ -108,7 +110,8 @@ class NodeProcess:
         ended = await asyncio.to_thread(child.wait, grace_s)
         if not ended:
             child.kill()
-        clean = ended and child.exit_code() == 0
+        # A node that still loads its code has nothing to drain and dies by the signal.
+        clean = ended and (child.exit_code() == 0 or not was_ready)
         return {"name": self.name, "unflushed": unflushed, "killed": not clean}
 
     def kill(self) -> int:
@@ -116,6 +119,7 @@ class NodeProcess:
         if self.child is None or not self.child.is_running():
             raise OperatorError("E0708", f"{self.name} does not run now", "mmo-cluster status")
         pid = self.child.pid
+        self._asked_to_die = True
         self.child.kill()
         return pid
 
@@ -126,15 +130,17 @@ class NodeProcess:
         self.error = f"ended with {code}" if code >= 0 else f"killed by signal {-code}"
         if tail and code != 0:
             self.error += f": {tail.splitlines()[-1][:300]}"
-        self.crashes.append(now)
+        # Who is killed on request has not crashed: a test that kills all day must not end it.
+        if not self._asked_to_die:
+            self.crashes.append(now)
+        self._asked_to_die = False
         while self.crashes and now - self.crashes[0] > settings.crash_window_ms / 1000:
             self.crashes.popleft()
         if len(self.crashes) > settings.crashes_max or code == EXIT_CONFIGURATION:
             self.state = "failed"
             return
-        wait_ms = min(
-            settings.restart_ms_min * 2 ** (len(self.crashes) - 1), settings.restart_ms_max
-        )
+        doublings = max(0, len(self.crashes) - 1)
+        wait_ms = min(settings.restart_ms_min * 2**doublings, settings.restart_ms_max)
         self._restart_at = now + wait_ms / 1000
         self.state = "waiting"
 

@@ -37,6 +37,7 @@ class Stores:
         self.restarts: dict[str, int] = {}
         self.errors: dict[str, str] = {}
         self._mysql_started = False
+        self._starts: list[asyncio.Task[None]] = []
         self._mending: dict[str, asyncio.Task[None]] = {}
         self._mend_after: dict[str, float] = {}
         if not config.mysql.is_external:
@@ -61,7 +62,7 @@ class Stores:
             return f"external {self.config.mysql.host or self.config.mysql.socket}"
         binary = find_mariadbd(self.config.mysql.server)
         version, _ = await asyncio.gather(
-            asyncio.to_thread(mysql_version, binary), asyncio.to_thread(self.mysql.start)
+            asyncio.to_thread(mysql_version, binary), self._begun(self.mysql.start)
         )
         self._mysql_started = self.mysql_ready = True
         return f"MariaDB {version.partition('-')[0]}   Unix socket"
@@ -78,10 +79,16 @@ class Stores:
             shutil.rmtree(self.redis.directory, ignore_errors=True)
         binary = find_redis_server(self.config.redis.server)
         version, _ = await asyncio.gather(
-            asyncio.to_thread(redis_version, binary), asyncio.to_thread(self.redis.start)
+            asyncio.to_thread(redis_version, binary), self._begun(self.redis.start)
         )
         self.redis_ready = True
         return f"3 primaries + 3 replicas   Redis {version}"
+
+    async def _begun(self, start: Callable[[], None]) -> None:
+        """Run a start in a thread, which goes on when nobody waits any more; `stop` does wait."""
+        task = asyncio.create_task(asyncio.to_thread(start))
+        self._starts.append(task)
+        await asyncio.shield(task)
 
     def look(self) -> None:
         """Begin to restart what ended; the data is kept and recovers. Never waits."""
@@ -114,8 +121,9 @@ class Stores:
     async def stop(self) -> None:
         """End both; data is kept."""
         self._mysql_started = self.mysql_ready = self.redis_ready = False
-        # A restart that is under way must end first: what it spawned would be left behind.
-        await asyncio.gather(*self._mending.values(), return_exceptions=True)
+        # A start that is under way must end first: what it spawned would be left behind.
+        under_way = (*self._starts, *self._mending.values())
+        await asyncio.gather(*under_way, return_exceptions=True)
         await asyncio.gather(
             *(asyncio.to_thread(store.stop) for store in (self.mysql, self.redis) if store)
         )

@@ -57,6 +57,7 @@ class Supervisor:
         self._ended = asyncio.Event()
         self._began = time.monotonic()
         self._follow = identify(follow) if follow else None
+        self._starting: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[Reply] | None = None
 
     async def run(self) -> int:
@@ -72,12 +73,11 @@ class Supervisor:
         self._open_file(before, directory)
         assert self._file is not None
         server = await serve(self.home.socket("supervisor", self._file), self.answer)
-        starting = asyncio.create_task(self._start(before))
+        self._starting = asyncio.create_task(self._start(before))
         watching = asyncio.create_task(self._watch())
         await self._ended.wait()
-        starting.cancel()
         watching.cancel()
-        await asyncio.gather(starting, watching, return_exceptions=True)
+        await asyncio.gather(watching, return_exceptions=True)
         server.close()
         self._file.supervisor = None
         self.home.write(self._file)
@@ -330,6 +330,9 @@ class Supervisor:
     async def _stop(self) -> Reply:
         if self.state != "failed":
             self.state = "stopping"
+            if self._starting is not None:
+                self._starting.cancel()
+                await asyncio.gather(self._starting, return_exceptions=True)
         reply = await self._stop_nodes([node.name for node in self.nodes])
         if self.stores is not None:
             rows = self.stores.rows()
