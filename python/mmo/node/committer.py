@@ -84,7 +84,7 @@ class Committer:
             player=player,
             operation=job.operation or (0, player.head.version + 1),
             kind=job.route.opcode,
-            request_hash=operations.request_hash(job.route.opcode, job.body),
+            request_hash=job.asked or operations.request_hash(job.route.opcode, job.body),
             answer_opcode=opcode,
             answer=answer,
             changes=tuple(outcome.changes),

@@ -42,7 +42,7 @@ class Job:
     """One message on its way through a lane."""
 
     __slots__ = (
-        "body", "certain", "earned", "edge", "looked_up", "message",
+        "asked", "body", "certain", "earned", "edge", "looked_up", "message",
         "operation", "player", "route", "seq",        "source", "tries",
     )  # fmt: skip
 
@@ -61,6 +61,7 @@ class Job:
         self.message = message  # None: still to be decoded
         self.player: Player | None = None  # set: decided on this one, whoever owns him now
         self.operation: tuple[int, int] | None = None
+        self.asked = b""  # hash of what the operation asks; empty: not computed yet
         self.earned: Earned | None = None
         self.edge: tuple[Job, int] | None = None  # the edge that made this message, and its tries
         self.tries = 0

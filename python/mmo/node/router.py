@@ -206,7 +206,7 @@ class Router:
     def _may_mutate(self, lane: Lane, job: Job, player: Player) -> bool:
         """Judge the operation id; True when the rule has to decide."""
         job.operation = (int(job.message.op[0]), int(job.message.op[1]))
-        asked = operations.request_hash(job.route.opcode, job.body)
+        asked = job.asked = operations.request_hash(job.route.opcode, job.body)
         judged = operations.judge(player, job.operation, asked)
         if judged is operations.Judged.NEW:
             return True
