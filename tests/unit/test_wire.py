@@ -21,7 +21,11 @@ from mmo.wire.opcode import Code, Op
 for _module in pkgutil.iter_modules(mmo.wire.messages.__path__):
     importlib.import_module(f"mmo.wire.messages.{_module.name}")
 
-OPCODES = codec.opcodes()
+OPCODES = tuple(
+    number
+    for number in codec.opcodes()
+    if (cls := codec.class_of(number)) and cls.__module__.startswith("mmo.wire.")
+)
 
 PLAIN = st.recursive(
     st.none()
@@ -166,7 +170,8 @@ def test_fingerprint_when_a_field_with_a_default_is_appended_then_is_the_same() 
 
 def test_fingerprints_when_taken_then_cover_every_client_message_and_no_link_message() -> None:
     fingerprints = codec.fingerprints()
-    assert set(fingerprints) == {opcode for opcode in OPCODES if opcode >= 100}
+    ours = {opcode for opcode in OPCODES if opcode >= 100}
+    assert set(fingerprints) & set(OPCODES) == ours and min(fingerprints) >= 100
     assert all(0 <= value < 2**32 for value in fingerprints.values())
     hello = Hello(1, fingerprints)
     assert codec.decode(Op.HELLO, codec.encode(hello)) == hello
