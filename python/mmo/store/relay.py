@@ -28,6 +28,10 @@ ROUNDS_WAITED_MAX = 50
 """Rounds that a committed player may wait for his node to apply the commit; then repair serves
 him."""
 
+REST_SHARE = 3
+"""A round of puts is followed by a rest of this many times its length: under load commits go before
+repeats, and what is not put in time is joined with the next commit or left to repair."""
+
 OLD_MARKS = Statement(
     f"SELECT user_id FROM cache_dirty WHERE since_ms <= {sql.NOW_MS} - %s LIMIT %s"
 )
@@ -179,6 +183,7 @@ class Relay:
 
     async def _inline(self) -> None:
         refresh_s = self._settings.presence_ttl_s / 3
+        every_s = rest_s = self._settings.relay_every_ms / 1_000
         loop = asyncio.get_running_loop()
         refresh_at_s = loop.time() + refresh_s
         while True:
@@ -188,9 +193,11 @@ class Relay:
             if loop.time() >= refresh_at_s:
                 refresh_at_s = loop.time() + refresh_s
                 self._to_publish = self._seen | self._to_publish
-            await asyncio.sleep(self._settings.relay_every_ms / 1_000)  # others join
+            await asyncio.sleep(rest_s)  # others join
+            begun_s = loop.time()
             await self._publish()
             await self.put_waiting()
+            rest_s = max(every_s, REST_SHARE * (loop.time() - begun_s))
             if not self._cache.healthy:
                 await asyncio.sleep(self._settings.repair_every_ms / 1_000)
             if not self._waiting and not self._to_publish:
