@@ -46,7 +46,8 @@ def parts() -> Iterator[Part]:
     yield Part("lint", "ruff check", [str(BIN / "ruff"), "check", *sources])
     yield Part("lint", "ruff format", [str(BIN / "ruff"), "format", "--check", *sources])
     yield Part("lint", "cargo fmt", ["cargo", "fmt", "--all", "--check"])
-    yield Part("lint", "mypy", [str(BIN / "mypy"), "python/mmo", "loadtest", ".ci"])
+    typed = [name for name in ("python/mmo", "tests", "loadtest", ".ci") if (ROOT / name).exists()]
+    yield Part("lint", "mypy", [str(BIN / "mypy"), *typed])
     yield Part("lint", "stubtest", [PYTHON, "-m", "mypy.stubtest", "mmo._core"])
     clippy = ["cargo", "clippy", "--quiet", "--workspace", "--all-targets"]
     yield Part("lint", "clippy", [*clippy, "--", "-D", "warnings"])

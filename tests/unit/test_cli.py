@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from mmo.cli import rim
 from mmo.cli.app import MODULES, run_command
 from mmo.cli.explain import read_pages
 from mmo.cli.rim import FAILED, NOT_RUNNING, OK, USAGE, guard, run_guarded
@@ -58,7 +57,7 @@ def test_an_unexpected_failure_is_a_code_and_a_file(
     def broken() -> int:
         raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr(rim.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     assert guard(broken, as_json=True) == FAILED
     said = capsys.readouterr()
     assert json.loads(said.out)["error"]["code"] == "E0001"
