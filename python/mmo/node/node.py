@@ -283,6 +283,7 @@ class Node:
 
     def _stats(self, question: dict[str, Any]) -> dict[str, Any]:
         stats: dict[str, Any] = {f"core_{k}": v for k, v in self.engine.core.stats().items()}
+        stats.update({f"store_{k}": v for k, v in self.engine.store.stats().items()})
         stats.update(self.engine.metrics.report())
         return stats
 
