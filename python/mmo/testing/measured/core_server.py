@@ -44,13 +44,15 @@ class EchoIntake:
 
     def on_batch(self, events: "list[Event]") -> None:
         """Answer every request of one batch."""
-        answers: list[Answer] = []
-        answer = answers.append
-        for conn, _user, opcode, seq, body in events:
-            if opcode == HIT:
-                answer((conn, HIT_OK, seq, rule(body)))
-            else:
-                self.lifecycle(conn, opcode, seq, answers)
+        answers: list[Answer] = [
+            (conn, HIT_OK, seq, rule(body))
+            for conn, _, opcode, seq, body in events
+            if opcode == HIT
+        ]
+        if len(answers) < len(events):
+            for conn, _, opcode, seq, _ in events:
+                if opcode != HIT:
+                    self.lifecycle(conn, opcode, seq, answers)
         self.messages += len(answers)
         if answers:
             self.core.send_many(answers)

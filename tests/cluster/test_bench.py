@@ -1,0 +1,76 @@
+"""Benches end to end in their shortest form, and the one figure that no noisy machine can blur:
+instructions a message.
+
+Figures of time are printed by `bench`, never tested.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmo.errors import OperatorError
+from mmo.proof.bench_instructions import INSTRUCTIONS_AIM, SEAM, per_message
+from mmo.proof.bench_process import floor, generate, measured, server
+from mmo.proof.bench_tokens import Tokens
+from mmo.wire.opcode import Op
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
+
+
+def test_a_message_through_the_seam_costs_few_instructions() -> None:
+    count = per_message(SEAM, 16, lambda text: None)
+    assert count.sent == count.received
+    assert 500 < count.per_message <= INSTRUCTIONS_AIM
+
+
+@pytest.mark.parametrize("name", ["loopback", "seam", "handler"])
+def test_a_bench_answers_in_the_documented_form_and_its_checks_hold(
+    name: str, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "mmo.cli", "bench", name, "--for", "1s", "--json"]
+    done = subprocess.run(
+        [*command, "--home", str(tmp_path)], capture_output=True, text=True, timeout=120
+    )
+    answer = json.loads(done.stdout)
+    wrong = [
+        check
+        for check in answer["checks"]
+        # A busy machine may void rounds: that costs the figure, not the correctness.
+        if not check["held"] and "valid rounds" not in check["name"]
+    ]
+    assert answer["name"] == name and not wrong
+    assert answer["checks"] and answer["limit_absolute"] >= 0
+
+
+def test_a_wrong_answer_ends_the_load() -> None:
+    with server(floor()) as bare, pytest.raises(OperatorError) as refused:
+        generate(
+            bare,
+            connections=1,
+            depth=1,
+            bytes=64,
+            messages=10,
+            opcode=int(Op.PING),
+            reply_opcode=int(Op.PONG),
+        )
+    assert "expected opcode 106" in refused.value.cause
+
+
+def test_a_player_without_a_true_token_never_loads_the_server(tmp_path: Path) -> None:
+    believed, stranger = Tokens(tmp_path), Tokens(tmp_path)
+    command = measured("core_server", *believed.server_arguments())
+    with server(command) as ours, pytest.raises(OperatorError) as refused:
+        generate(
+            ours,
+            connections=1,
+            depth=1,
+            bytes=64,
+            messages=10,
+            opcode=int(Op.PING),
+            reply_opcode=int(Op.PONG),
+            enter=stranger.write(1),
+        )
+    assert "closes: reason" in refused.value.cause

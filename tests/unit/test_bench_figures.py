@@ -1,0 +1,138 @@
+"""Figures out of loads: ratios are taken within a round, medians over rounds, checks can fail."""
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from mmo.errors import OperatorError
+from mmo.proof import bench_rounds
+from mmo.proof.bench import benches, describe, run
+from mmo.proof.bench_instructions import total_instructions
+from mmo.proof.bench_process import Load, Server
+from mmo.proof.bench_result import BenchResult, Check, at_least, at_most, same
+from mmo.proof.bench_rounds import ROUNDS, Contender, rotate
+
+DOCUMENTED = [
+    "name",
+    "ours",
+    "limit",
+    "limit_absolute",
+    "ratio",
+    "unit",
+    "p50_ms",
+    "p99_ms",
+    "checks",
+    "more",
+]
+
+
+def load(us_per_message: float, void: bool = False) -> Load:
+    """A window of ten messages at a cost."""
+    return Load(
+        messages=10,
+        seconds=1.0,
+        messages_per_s=10.0,
+        generator_busy=0.5,
+        void=void,
+        sent_total=12,
+        received_total=12,
+        pushes_total=0,
+        p50_ms=1.0,
+        p99_ms=2.0,
+        p999_ms=3.0,
+        longest_ms=4.0,
+        server_us_per_message=us_per_message,
+        server_busy=0.9,
+    )
+
+
+def contenders() -> list[Contender]:
+    """The floor and ours, each known by its options alone."""
+    nowhere = cast(Server, None)
+    return [
+        Contender("floor", nowhere, {"who": "floor"}),
+        Contender("ours", nowhere, {"who": "ours"}),
+    ]
+
+
+def script(monkeypatch: pytest.MonkeyPatch, loads: dict[str, list[Load]]) -> list[str]:
+    """Loads come from a list instead of a process; the order of the runs is returned."""
+    order: list[str] = []
+
+    def generate(target: Server, **options: Any) -> Load:
+        order.append(options["who"])
+        return loads[options["who"]].pop(0)
+
+    monkeypatch.setattr(bench_rounds, "generate", generate)
+    return order
+
+
+def test_a_ratio_is_of_one_round_and_the_figure_is_the_median(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    floors = [1.0, 2.0, 4.0, 1.0, 1.0]
+    ours = [2.0, 6.0, 4.0, 5.0, 1.5]  # ratios 2, 3, 1, 5, 1.5
+    order = script(
+        monkeypatch, {"floor": [load(c) for c in floors], "ours": [load(c) for c in ours]}
+    )
+    found, void = rotate(contenders(), 1.0, lambda text: None, "")
+    assert (found[1].ratio, found[1].ratio_least, found[1].ratio_most) == (2.0, 1.0, 5.0)
+    assert (found[0].ratio, found[0].us_per_message, found[1].us_per_message) == (1.0, 1.0, 4.0)
+    assert void == 0
+    assert found[1].messages_total == found[1].received_total == 12 * ROUNDS
+    assert order[:4] == ["floor", "ours", "ours", "floor"], "the order rotates"
+
+
+def test_a_void_round_is_repeated_and_still_counted_as_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours = [load(9.0, void=True), *[load(2.0) for _ in range(ROUNDS)]]
+    script(monkeypatch, {"floor": [load(1.0) for _ in range(ROUNDS + 1)], "ours": ours})
+    found, void = rotate(contenders(), 1.0, lambda text: None, "")
+    assert void == 1 and found[1].ratio_most == 2.0
+    assert found[1].windows == ROUNDS + 1 and found[1].messages_total == 12 * (ROUNDS + 1)
+
+
+def test_only_void_rounds_give_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds = ROUNDS + bench_rounds.VOID_ROUNDS_MAX
+    loads = {name: [load(1.0, void=True) for _ in range(rounds)] for name in ("floor", "ours")}
+    script(monkeypatch, loads)
+    found, void = rotate(contenders(), 1.0, lambda text: None, "")
+    assert void == rounds and found[1].loads == () and found[1].us_per_message == 0.0
+
+
+def test_the_answer_has_the_documented_form_and_wrong_checks_show() -> None:
+    checks = (same("all came back", 3, 3), same("none twice", 3, 4))
+    result = BenchResult("x", 2.0, "floor", 1.0, 2.0, "us", 1.0, 2.0, checks, {})
+    assert list(result.as_json()) == DOCUMENTED
+    assert not result.held and "expected 3, found 4" in json.dumps(result.as_json())
+    assert not BenchResult("x", 2.0, "floor", 1.0, 2.0, "us", None, None, (), {}).held
+    good = BenchResult("x", 2.0, "floor", 1.0, 2.0, "us", 1.0, 2.0, (Check("a", True),), {})
+    assert good.held
+
+
+def test_aims_are_met_on_their_own_side_only() -> None:
+    assert at_most("ratio", 1.15, 1.15).met and not at_most("ratio", 1.15, 1.16).met
+    assert at_least("share", 0.8, 0.8).met and not at_least("share", 0.8, 0.79).met
+    assert not at_most("a figure that was never measured", 1.0, 0.0).met
+
+
+def test_every_bench_says_what_it_measures_and_a_stranger_is_refused(tmp_path: Path) -> None:
+    named = {"loopback", "seam", "handler", "login", "connections", "commit", "start"}
+    assert named <= set(benches())
+    assert all(describe(name).endswith(".") for name in benches())
+    with pytest.raises(OperatorError) as refused:
+        run("unheard-of", 1.0, tmp_path, lambda text: None)
+    assert refused.value.code == "E0900"
+
+
+def test_a_callgrind_file_without_a_sum_is_no_count(tmp_path: Path) -> None:
+    written = tmp_path / "callgrind.out"
+    written.write_text("events: Ir\nsummary: 123456\n")
+    assert total_instructions(written) == 123_456
+    written.write_text("events: Ir\n")
+    with pytest.raises(OperatorError) as refused:
+        total_instructions(written)
+    assert refused.value.code == "E0905"
