@@ -13,6 +13,7 @@ MUTABLE_CALLS = {
     "cycle", "Random", "WeakKeyDictionary", "WeakValueDictionary", "ContextVar",
 }  # fmt: skip
 MEMORY = {"cache", "lru_cache", "cached_property", "singledispatch"}
+CLOCKS = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time"}
 OUTSIDE_CALLS = {"open", "print", "input", "exec", "eval", "__import__", "compile"}
 
 
@@ -53,6 +54,24 @@ def waits(tree: ast.AST) -> list[str]:
     return found
 
 
+def clocks(tree: ast.AST) -> list[str]:
+    """Calls that read the time instead of being handed it."""
+    return [
+        f"{node.lineno}: {dotted(node.func)}()"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ".".join(dotted(node.func).split(".")[-2:]) in CLOCKS
+    ]
+
+
+def test_rules_and_state_never_read_a_clock() -> None:
+    faults = [
+        f"{short(path)}:{fault}"
+        for path in python_files("python/mmo/systems", "python/mmo/state")
+        for fault in clocks(parsed(path))
+    ]
+    assert not faults, "\n".join(faults)
+
+
 def test_hot_modules_keep_nothing_between_messages() -> None:
     faults = [f"{short(path)}:{f}" for path in python_files(*HOT) for f in held(parsed(path))]
     assert not faults, "\n".join(faults)
@@ -84,4 +103,5 @@ def test_planted_memory_is_found() -> None:
     )
     assert len(held(tree)) == 4
     assert len(waits(ast.parse("async def f():\n    global x\n    open('y')\n"))) == 3
+    assert clocks(ast.parse("x = datetime.datetime.now(UTC)")) == ["1: datetime.datetime.now()"]
     assert not held(ast.parse("A = 1\nB = frozenset({1})\n"))
