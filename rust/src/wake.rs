@@ -52,7 +52,8 @@ impl<S: Signal> Wake<S> {
     /// Consumer: nothing found, going to sleep. `has_work` looks once more, after the flag is up.
     pub fn sleep(&self, has_work: impl FnOnce() -> bool) {
         self.signal.clear();
-        self.sleeping.store(true, Ordering::Relaxed);
+        // Release: whoever sees the flag up raises the signal after it was cleared.
+        self.sleeping.store(true, Ordering::Release);
         fence(Ordering::SeqCst);
         if has_work() && self.sleeping.swap(false, Ordering::AcqRel) {
             self.signal.raise();

@@ -1,0 +1,100 @@
+//! TLS on the client port. The key in `tls/` is for this test alone and protects nothing.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod world;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use mmo_core::error::CloseReason;
+use mmo_core::ids::{ConnId, opcode};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use world::{ACT, PATIENCE, PING, PONG, World, frame, token};
+
+const CERTIFICATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls/certificate.pem");
+const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls/key.pem");
+
+fn world() -> World {
+    World::with(|settings| {
+        settings.tls_certificate_file = CERTIFICATE.into();
+        settings.tls_key_file = KEY.into();
+    })
+}
+
+fn connect(world: &World) -> StreamOwned<ClientConnection, TcpStream> {
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_file(CERTIFICATE).unwrap())
+        .unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").unwrap();
+    let connection = ClientConnection::new(Arc::new(config), name).unwrap();
+    let stream = TcpStream::connect(("127.0.0.1", world.ports.client.unwrap())).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    StreamOwned::new(connection, stream)
+}
+
+#[test]
+fn player_enters_plays_and_is_closed_over_tls() {
+    let mut world = world();
+    let mut client = connect(&world);
+    client
+        .write_all(&frame(opcode::ENTER, 1, &token(7)))
+        .unwrap();
+    let conn = world.until(|seen| seen.opcode == opcode::ENTER).conn;
+    client.write_all(&frame(PING, 2, b"core")).unwrap();
+    let mut answer = vec![0; 14];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, frame(PONG, 2, b"core"));
+    let long = vec![3; 400_000];
+    world.send(conn, ACT, 3, &long);
+    let mut answer = vec![0; 10 + long.len()];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, frame(ACT, 3, &long));
+    world
+        .server
+        .close(ConnId::from_i64(conn), CloseReason::Kicked)
+        .unwrap();
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest, frame(opcode::CLOSING, 0, &[0x91, 18]));
+    assert_eq!(world.closed(conn), CloseReason::Kicked);
+}
+
+#[test]
+fn attack_plain_text_on_the_tls_port_is_closed_and_counted() {
+    let mut world = world();
+    let mut client = world.client();
+    client.raw(&frame(opcode::ENTER, 1, &token(7)));
+    world.wait("closed", |world| world.stat("closed_tls_failed_total") == 1);
+    assert!(world.seen.is_empty(), "Python never hears of it");
+    let mut client = connect(&world);
+    client
+        .write_all(&frame(opcode::ENTER, 1, &token(8)))
+        .unwrap();
+    assert_eq!(world.until(|seen| seen.opcode == opcode::ENTER).user, 8);
+}
+
+#[test]
+fn certificate_that_cannot_be_read_is_named() {
+    let mut settings = world::settings();
+    settings.tls_certificate_file = "/nowhere.pem".into();
+    settings.tls_key_file = KEY.into();
+    let server = mmo_core::server::Server::new(settings).unwrap();
+    assert!(
+        server
+            .start()
+            .unwrap_err()
+            .to_string()
+            .contains("tls_certificate_file")
+    );
+}
