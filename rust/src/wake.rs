@@ -52,8 +52,9 @@ impl<S: Signal> Wake<S> {
     /// Consumer: nothing found, going to sleep. `has_work` looks once more, after the flag is up.
     pub fn sleep(&self, has_work: impl FnOnce() -> bool) {
         self.signal.clear();
-        // Release: whoever sees the flag up raises the signal after it was cleared.
-        self.sleeping.store(true, Ordering::Release);
+        // Whoever takes the flag down raises the signal after it was cleared here. A swap, like
+        // there, so that each takes down the flag of the one sleep that it saw.
+        self.sleeping.swap(true, Ordering::AcqRel);
         fence(Ordering::SeqCst);
         if has_work() && self.sleeping.swap(false, Ordering::AcqRel) {
             self.signal.raise();

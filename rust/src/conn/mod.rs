@@ -4,6 +4,7 @@
 //! the task that reads and writes in [`serve`]. Never touches Python. Called by `listener`, `peer`
 //! and `server`, all on the network thread.
 
+pub mod crossing;
 pub mod net;
 pub mod serve;
 

@@ -1,131 +1,32 @@
 //! What all connections of a node share on the network thread, and the pass that moves mail.
 //!
-//! Owns pools, the registry and the clock of one core. Never waits. Called by every task of the
-//! network thread; [`Crossing`] is the part that the Python thread sees too.
+//! Owns pools and the registry of one core. Never waits. Called by every task of the network
+//! thread.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Waker;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
 
 use crate::bucket::Bucket;
 use crate::config::Settings;
+use crate::conn::crossing::Crossing;
 use crate::conn::{Connection, Peer};
 use crate::error::{CloseReason, CoreError};
 use crate::gate::{Gate, GateRules};
 use crate::ids::{ConnId, opcode};
 use crate::outbox::{Outbox, OutboxPool};
-use crate::pool::{SlotPool, SlotReturns};
-use crate::queue::{Body, Event, Inbound, InboundLimits, Mailbox};
+use crate::pool::SlotPool;
+use crate::queue::{Body, Event};
 use crate::registry::{Command, Order, Post, Registry, Slots};
 use crate::ring::{Ring, RingPool};
-use crate::stats::{Record, Records, Stats};
-use crate::wake::{EventSignal, Signal, Wake};
-
-/// Wakes the task that takes mail.
-#[derive(Debug, Default)]
-pub struct TaskSignal(OnceLock<Waker>);
-
-impl TaskSignal {
-    /// Names the task.
-    pub fn set(&self, waker: &Waker) {
-        // A task's waker stays the same task's, so the first is as good as any later one.
-        let _ = self.0.set(waker.clone());
-    }
-}
-
-impl Signal for TaskSignal {
-    fn raise(&self) {
-        if let Some(waker) = self.0.get() {
-            waker.wake_by_ref();
-        }
-    }
-
-    fn clear(&self) {}
-}
-
-/// What the network thread and the Python thread share.
-pub struct Crossing {
-    /// Events towards Python.
-    pub inbound: Inbound,
-    /// Wakes Python.
-    pub python: Wake<EventSignal>,
-    /// Commands towards the network.
-    pub mailbox: Mailbox<Post>,
-    /// Wakes the network thread.
-    pub network: Wake<TaskSignal>,
-    /// Readers that stopped may go on.
-    pub resume: AtomicBool,
-    /// Where spent body slots go.
-    pub returns: Arc<SlotReturns>,
-    /// Which ids live.
-    pub slots: Arc<Slots>,
-    /// Numbers counted by the network thread.
-    pub stats: Stats,
-    /// Log records.
-    pub records: Records,
-    /// Zero of the core's clock.
-    pub started: Instant,
-}
-
-impl Crossing {
-    /// Everything empty, sized by checked settings; and the pool whose returns it holds.
-    ///
-    /// # Errors
-    /// When the system gives no eventfd.
-    pub fn new(settings: &Settings) -> Result<(Arc<Self>, SlotPool), CoreError> {
-        let signal = EventSignal::new().map_err(|source| CoreError::System {
-            what: "eventfd",
-            source,
-        })?;
-        let bodies = SlotPool::new(
-            settings.body_slot_bytes as usize,
-            settings.body_slots_max as usize,
-        );
-        let slots = (settings.connections_max + settings.links_max) as usize;
-        let inbound = Inbound::new(InboundLimits {
-            events_max: settings.inbound_events_max as usize,
-            high_water: settings.inbound_high_water as usize,
-            low_water: settings.inbound_low_water as usize,
-            // Each connection begins once and ends once; and one STOPPED.
-            lifecycle_max: 2 * slots + 1,
-        });
-        let crossing = Self {
-            inbound,
-            python: Wake::new(signal),
-            mailbox: Mailbox::new(Post::default()),
-            network: Wake::new(TaskSignal::default()),
-            resume: AtomicBool::new(false),
-            returns: bodies.returns(),
-            slots: Slots::new(slots),
-            stats: Stats::new(),
-            records: Records::new(settings.log_records_per_s),
-            started: Instant::now(),
-        };
-        Ok((Arc::new(crossing), bodies))
-    }
-
-    /// Nanoseconds of the core's clock; never 0.
-    #[must_use]
-    pub fn now_ns(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX) + 1
-    }
-
-    /// Called right before the network thread waits for the system.
-    pub fn parking(&self) {
-        if !self.inbound.is_empty() && self.python.ring() {
-            self.stats.python_wakes_total.add(1);
-        }
-        self.network
-            .sleep(|| self.mailbox.has_mail() || self.resume.load(Ordering::Acquire));
-    }
-}
+use crate::stats::{Record, Stats};
 
 /// Everything of one core that lives on the network thread.
 pub struct Net {

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::config::Settings;
-use crate::conn::net::Crossing;
+use crate::conn::crossing::Crossing;
 use crate::error::{CloseReason, CoreError};
 use crate::frame;
 use crate::gate::GateRules;

@@ -14,7 +14,8 @@ use tokio::task::spawn_local;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::Settings;
-use crate::conn::net::{Crossing, Net};
+use crate::conn::crossing::Crossing;
+use crate::conn::net::Net;
 use crate::datagram::Datagrams;
 use crate::error::CoreError;
 use crate::listener::{self, bind};
