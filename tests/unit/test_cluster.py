@@ -245,9 +245,9 @@ async def look_until(node: NodeProcess, state: str) -> None:
             await asyncio.sleep(0)
 
 
-def node_that(tmp_path: Path, code: str) -> NodeProcess:
+def node_that(tmp_path: Path, code: str, *more: str) -> NodeProcess:
     (ports,) = assign_ports((NodeEntry(name="a", role="raid", number=1),), 7100)
-    command = [sys.executable, "-c", code]
+    command = [sys.executable, "-c", code, *more]
     return NodeProcess(ports, command, tmp_path / "a.sock", tmp_path / "a.out")
 
 
@@ -268,6 +268,38 @@ async def test_a_node_that_always_crashes_is_given_up(tmp_path: Path) -> None:
     assert node.restarts == 3
     assert "broken inside" in node.error
     assert (await node.row())["ready"] is False
+
+
+ANSWERS_ALWAYS = """
+import socket, sys
+server = socket.socket(socket.AF_UNIX)
+server.bind(sys.argv[1])
+server.listen()
+while True:
+    connection, _ = server.accept()
+    connection.recv(1000)
+    connection.sendall(b'{"ready": true}\\n')
+"""
+
+
+async def test_a_node_that_no_longer_answers_is_ended_and_started_again(tmp_path: Path) -> None:
+    settings = load_config(
+        environment={"MMO__SUPERVISOR__SILENT_MS": "1", "MMO__SUPERVISOR__RESTART_MS_MIN": "1"}
+    ).config.supervisor
+    node = node_that(tmp_path, ANSWERS_ALWAYS, str(tmp_path / "a.sock"))
+    node.spawn()
+    async with asyncio.timeout(30.0):
+        while node.state != "ready":
+            await node.look(settings)
+            await asyncio.sleep(0)
+        assert node.child is not None
+        first = node.child.pid
+        node.child.signal(signal.SIGSTOP)
+        while node.restarts == 0 or node.state != "ready":
+            await node.look(settings)
+            await asyncio.sleep(0)
+    assert node.child.pid != first
+    await node.stop(100)
 
 
 async def test_a_node_that_is_configured_wrongly_is_not_tried_again(tmp_path: Path) -> None:
@@ -294,14 +326,14 @@ async def test_a_node_that_is_killed_on_request_is_always_restarted(tmp_path: Pa
                 await node.look(settings)
                 await asyncio.sleep(0)
     assert node.state == "starting"
-    await node.stop(5.0)
+    await node.stop(100)
 
 
 async def test_a_stopped_node_stays_stopped(tmp_path: Path) -> None:
     node = node_that(tmp_path, "import signal; signal.pause()")
     node.spawn()
     assert node.child is not None
-    result = await node.stop(5.0)
+    result = await node.stop(100)
     assert result["name"] == "a" and not is_alive(node.child.identity)
     await node.look(CONFIG.supervisor)
     assert node.state == "stopped"

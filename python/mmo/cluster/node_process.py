@@ -21,6 +21,9 @@ from mmo.errors import OperatorError
 State = Literal["stopped", "starting", "ready", "waiting", "failed"]
 
 STATUS_S = 0.15  # longest wait for a node's status: `status` must answer within 250 ms
+ANSWER_S = 1.0  # longest wait for an answer that nobody waits for
+AFTER_DRAIN_S = 3.0  # from the end of a drain to the end of the process
+ASK_EVERY_S = 1.0  # how often a ready node is asked whether it still answers
 EXIT_CONFIGURATION = 2
 """Exit code of a node that cannot run as it is configured: restarting it changes nothing."""
 
@@ -41,6 +44,8 @@ class NodeProcess:
         self.started_at = 0.0
         self._restart_at = 0.0
         self._asked_to_die = False
+        self._heard_at = 0.0
+        self._looking: asyncio.Task[None] | None = None
         self._command = command
         self._log_file = log_file
 
@@ -65,6 +70,8 @@ class NodeProcess:
             self._ended(code, settings)
         elif self.state == "starting":
             await self._look_for_ready(settings)
+        elif settings.silent_ms and self._looking is None:
+            self._looking = asyncio.create_task(self._look_for_silence(settings.silent_ms))
 
     async def row(self) -> dict[str, Any]:
         """The row of `status`: what the node says, or what is known of it from outside."""
@@ -92,27 +99,23 @@ class NodeProcess:
         row["client_port"] = self.ports.client_port
         return row
 
-    async def stop(self, grace_s: float) -> dict[str, Any]:
-        """Drain and end. `unflushed`: commits that the node says it could not finish; `killed`
-        when it did not end by itself, or not in order."""
+    async def stop(self, grace_ms: int) -> dict[str, Any]:
+        """Drain and end. `killed`: it did not end by itself, or not in order. `unflushed`: 0, or 1
+        for such a node: what was not yet answered may not be written, what was answered is."""
         was_ready = self.state == "ready"
         child, self.state = self.child, "stopped"
         if child is None or not child.is_running():
             return {"name": self.name, "unflushed": 0, "killed": False}
-        unflushed = 0
         try:
-            answer = await ask_async(
-                self.socket, {"ask": "stop", "grace_ms": int(grace_s * 1000)}, 2.0
-            )
-            unflushed = int(answer.get("unflushed", 0))
+            await ask_async(self.socket, {"ask": "stop", "grace_ms": grace_ms}, ANSWER_S)
         except OperatorError:
             child.signal(15)
-        ended = await asyncio.to_thread(child.wait, grace_s)
+        ended = await asyncio.to_thread(child.wait, grace_ms / 1000 + AFTER_DRAIN_S)
         if not ended:
             child.kill()
         # A node that still loads its code has nothing to drain and dies by the signal.
         clean = ended and (child.exit_code() == 0 or not was_ready)
-        return {"name": self.name, "unflushed": unflushed, "killed": not clean}
+        return {"name": self.name, "unflushed": 0 if clean else 1, "killed": not clean}
 
     def kill(self) -> int:
         """kill -9; the next look restarts it. Returns the pid."""
@@ -144,14 +147,31 @@ class NodeProcess:
         self._restart_at = now + wait_ms / 1000
         self.state = "waiting"
 
+    async def _look_for_silence(self, silent_ms: int) -> None:
+        """Ask a ready node for a sign of life, beside the other looks; end one that gives none."""
+        child = self.child
+        try:
+            if time.monotonic() - self._heard_at < ASK_EVERY_S:
+                return
+            await ask_async(self.socket, {"ask": "status"}, ANSWER_S)
+            self._heard_at = time.monotonic()
+        except OperatorError:
+            silent_s = time.monotonic() - self._heard_at
+            if silent_s > silent_ms / 1000 and child is not None and child is self.child:
+                self.error = f"silent for {silent_s:.0f} s"
+                child.kill()
+        finally:
+            self._looking = None
+
     async def _look_for_ready(self, settings: SupervisorSettings) -> None:
         try:
-            said = await ask_async(self.socket, {"ask": "status"}, 1.0)
+            said = await ask_async(self.socket, {"ask": "status"}, ANSWER_S)
         except OperatorError:
             said = {}
         if said.get("ready"):
             self.state = "ready"
             self.error = ""
+            self._heard_at = time.monotonic()
         elif time.monotonic() - self.started_at > settings.ready_ms / 1000:
             assert self.child is not None
             self.error = "not ready within supervisor.ready_ms"

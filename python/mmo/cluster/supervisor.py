@@ -309,12 +309,13 @@ class Supervisor:
                 "E0708", f"no node {missing[0]} in this cluster", "one of: " + ", ".join(known)
             )
         results: list[dict[str, Any]] = []
-        grace_s = self.config.node.drain_ms / 1000 + 1.0
         for roles in STOP_ORDER:
             group = [
                 known[name] for name in dict.fromkeys(names) if known[name].ports.role in roles
             ]
-            results += await asyncio.gather(*(node.stop(grace_s) for node in group))
+            results += await asyncio.gather(
+                *(node.stop(self.config.node.drain_ms) for node in group)
+            )
         self._record()
         return {
             "stopped": [result["name"] for result in results],

@@ -289,6 +289,7 @@ class Supervisor(_Section, frozen=True):
     """`[supervisor]`: how processes of one machine are watched."""
 
     ready_ms: Milliseconds
+    silent_ms: Annotated[int, msgspec.Meta(ge=0, le=86_400_000)]
     watch_ms: Milliseconds
     restart_ms_min: Milliseconds
     restart_ms_max: Milliseconds
