@@ -23,6 +23,7 @@ from mmo.store.settings import StoreSettings
 pytestmark = pytest.mark.services
 
 BUNDLE = msgspec.msgpack.encode(Bundle(gold=7, items=(BundleItem(2, 301, 1),))).hex()
+ITEM = "user_id, uid, kind, slot, code, count"
 KEYLESS = (
     "ALTER TABLE player_head DROP FOREIGN KEY head_account",
     "ALTER TABLE player_head DROP CONSTRAINT head_level, DROP CONSTRAINT head_exp",
@@ -41,14 +42,17 @@ HONEST = (
     " link_port, until_ms) VALUES (11, 'channel', 'channel-1', 5, 'x', 1, 'x', 2, 9)",
     "INSERT INTO player_head (user_id, version, session_epoch, place_number, level, exp, gold)"
     " VALUES (1, 3, 4, 11, 3, 1, 12), (2, 0, 0, 0, 1, 0, 0)",
-    "INSERT INTO event_log VALUES (1, -5, 1, 1, 410, REPEAT('a', 8), 411, '', '', 1, 1),"
+    "INSERT INTO event_log (user_id, operation_epoch, operation_counter, version, kind,"
+    " request_hash, answer_opcode, answer, changes, generation, created_ms)"
+    " VALUES (1, -5, 1, 1, 410, REPEAT('a', 8), 411, '', '', 1, 1),"
     " (1, 4, 1, 2, 9, REPEAT('a', 8), 0, '', '', 1, 1),"
     " (1, 0, 3, 3, 412, REPEAT('a', 8), 0, '', '', 1, 1)",
     "INSERT INTO ledger VALUES (1, 1, 0, 1, 0, 10), (1, 2, 0, 101, 0, -5), (1, 3, 0, 2, 0, 7)",
-    "INSERT INTO item VALUES (1, 900, {kind}, 0, {code}, 2, 0)",
+    f"INSERT INTO item ({ITEM}) VALUES (1, 900, {{kind}}, 0, {{code}}, 2)",
     "INSERT INTO item_ledger VALUES (1, 1, 0, 900, {code}, {kind}, 1, 3),"
     " (1, 2, 0, 900, {code}, {kind}, 101, -1)",
-    f"INSERT INTO reward_grant VALUES (1, 1, 1, UNHEX('{BUNDLE}'), 1, 3),"
+    "INSERT INTO reward_grant (user_id, source_kind, source_id, bundle, created_ms,"
+    f" claimed_version) VALUES (1, 1, 1, UNHEX('{BUNDLE}'), 1, 3),"
     f" (2, 1, 2, UNHEX('{BUNDLE}'), 1, NULL)",
 )
 
@@ -59,8 +63,9 @@ PLANTED = {
     "item-count": "UPDATE item SET count = 3 WHERE uid = 900",
     "item-code": "DELETE FROM item WHERE uid = 900",
     "item-identity": "UPDATE item SET code = code + 1 WHERE uid = 900",
-    "item-owner": "INSERT INTO item SELECT 2, uid, kind, slot, code, count, enhance FROM item",
-    "item-slot": "INSERT INTO item SELECT user_id, 901, kind, slot, code, count, enhance FROM item",
+    "item-owner": f"INSERT INTO item ({ITEM}) SELECT 2, uid, kind, slot, code, count FROM item",
+    "item-slot": f"INSERT INTO item ({ITEM})"
+    " SELECT user_id, 901, kind, slot, code, count FROM item",
     "item-master": "UPDATE item SET slot = 9999 WHERE uid = 900",
     "version": "DELETE FROM event_log WHERE user_id = 1 AND version = 2",
     "operation": "INSERT INTO event_log SELECT * FROM event_log WHERE version = 2",
@@ -69,7 +74,7 @@ PLANTED = {
     "grant-unique": "INSERT INTO reward_grant SELECT * FROM reward_grant WHERE user_id = 2",
     "grant-paid": "UPDATE reward_grant SET claimed_version = 2 WHERE user_id = 1",
     "level": "UPDATE player_head SET level = 16 WHERE user_id = 2",
-    "orphan": "INSERT INTO item VALUES (99, 990, 1, 0, 201, 1, 0)",
+    "orphan": f"INSERT INTO item ({ITEM}) VALUES (99, 990, 1, 0, 201, 1)",
     "headless": "DELETE FROM account WHERE user_id = 2",
     "place": "UPDATE player_head SET place_number = 77 WHERE user_id = 1",
     "cache-mark": "INSERT INTO cache_dirty VALUES (1, 4, 1)",
