@@ -7,6 +7,7 @@ import msgspec
 from tests.unit.node_game import messages as m
 from tests.unit.node_game.roles import CENTER, CHANNEL
 
+from mmo.errors import StoreUnavailable
 from mmo.state.grant import Bundle, Grant
 from mmo.testing.fake_store import FakeDatabase, FakeStore
 from mmo.testing.world import Client, World
@@ -336,3 +337,23 @@ def test_row_when_the_store_is_away_answers_retry_later(world: MakeWorld) -> Non
     store.database.is_down = False
     game.move(500)
     assert player.asks(m.MoveTo(12)) == m.MovedTo(12)
+
+
+def test_store_when_it_answers_but_fails_every_commit_is_probed_with_pauses(
+    world: MakeWorld,
+) -> None:
+    game, store = a_world(world)
+    player = a_player(game)
+    tries: list[int] = []
+
+    async def failing(group: Any) -> Any:
+        tries.append(game.clock.now_ms)
+        raise StoreUnavailable("read-only")
+
+    commit, store.commit = store.commit, failing  # type: ignore[method-assign]
+    player.asks(m.Strike(7))
+    game.move(2_000)
+    assert 2 <= len(tries) <= 12
+    store.commit = commit  # type: ignore[method-assign]
+    game.move(1_000)
+    assert gold_of(store, player) == 7

@@ -72,7 +72,6 @@ class Admission:
             session_epoch=claims.epoch,
             number=self._engine.settings.number,
             jti=claims.jti if shown.typ in SINGLE_USE_TYPES else "",
-            now_ms=self._engine.env.now_ms,
         )
         self._engine.lanes.close(lane)
         self._engine.spawn(self._claim(lane, source, seq, claim, shown.typ, claims))
@@ -86,7 +85,6 @@ class Admission:
             session_epoch=self._engine.residents.epoch_of(lane),
             number=self._engine.settings.number,
             lobby=True,
-            now_ms=self._engine.env.now_ms,
         )
         self._engine.lanes.close(lane)
         self._engine.spawn(self._claim(lane, source, job.seq, claim, "", None))
@@ -98,7 +96,9 @@ class Admission:
         try:
             async with self._free:
                 engine.failpoints.reach("before-claim")
-                claimed = await engine.store.claim(claim)
+                claimed = await engine.store.claim(
+                    msgspec.structs.replace(claim, now_ms=engine.clock_ms())
+                )
         except StoreError:
             engine.now()
             engine.lanes.reopen(lane)

@@ -26,6 +26,7 @@ DECISIONS_MAX = 3  # times one message is decided on a moved version
 LOCKED_WAIT_MS = 10
 LOCKED_MS_MAX = 2_000
 PROBE_MS = 200
+CALM_MS = 1_000
 
 
 class Pending:
@@ -56,6 +57,7 @@ class Committer:
         self._kept: set[Lane] = set()  # lanes with earned jobs kept over an outage
         self._row_turn = False
         self._granting = False
+        self._back_ms = -CALM_MS  # when the last outage ended
 
     @property
     def is_idle(self) -> bool:
@@ -285,17 +287,24 @@ class Committer:
             self.is_out = True
             self._engine.metrics.count("store_outages_total")
             self._engine.log.warning("store away")
-            self._engine.spawn(self._probe())
+            if self._engine.timers.now_ms() - self._back_ms > CALM_MS:
+                self._engine.spawn(self._probe())
+            else:  # it answers questions and fails commits: no probe after probe without a pause
+                self._engine.timers.after(PROBE_MS, self._probe_again)
 
     async def _probe(self) -> None:
         try:
             await self._engine.store.leases()
         except StoreError:
-            self._engine.timers.after(PROBE_MS, lambda: self._engine.spawn(self._probe()))
+            self._engine.timers.after(PROBE_MS, self._probe_again)
             return
         self.is_out = False
+        self._back_ms = self._engine.timers.now_ms()
         self._engine.log.info("store back")
         self._put_kept_back()
+
+    def _probe_again(self) -> None:
+        self._engine.spawn(self._probe())
 
     def _put_kept_back(self) -> None:
         """What was earned during the outage goes into its lanes again, in its order."""

@@ -87,7 +87,8 @@ class Edges:
             return
         engine.lanes.close(lane)
         engine.metrics.count("line_joined_total")
-        self._tell_numbers()
+        self._tell_number(waiter, self.line.number_of(waiter))
+        self._tell_later()
 
     def forget(self, source: Source) -> None:
         """The connection is gone; its place in the line is kept for a while."""
@@ -159,14 +160,15 @@ class Edges:
         return int(number * self._edge_ms / self._running_max)
 
     def _tell_numbers(self) -> None:
-        """Tell everyone in the line his number when it changed, now and each second."""
-        engine = self._engine
+        """Tell everyone in the line his number when it changed."""
         for number, waiter in self.line.numbers():
             if waiter.told != number:
                 self._tell_number(waiter, number)
+
+    def _tell_later(self) -> None:
         if not self._telling and len(self.line):
             self._telling = True
-            engine.timers.after(LINE_TOLD_MS, self._tell_again)
+            self._engine.timers.after(LINE_TOLD_MS, self._tell_again)
 
     def _tell_number(self, waiter: Waiter, number: int) -> None:
         assert waiter.job is not None and waiter.job.source is not None
@@ -177,4 +179,5 @@ class Edges:
     def _tell_again(self) -> None:
         self._telling = False
         self._tell_numbers()
+        self._tell_later()
         self._engine.turn()

@@ -65,6 +65,12 @@ class WaitingLine:
                 del self._waiters[ticket]
         return None
 
+    def number_of(self, waiter: Waiter) -> int:
+        """The number of one who waits; 1 is next. Those away before him count too."""
+        if self._waiters and next(reversed(self._waiters.values())) is waiter:
+            return len(self._waiters)
+        return list(self._waiters).index(waiter.ticket) + 1
+
     def numbers(self) -> list[tuple[int, Waiter]]:
         """Everyone who is there with his number, 1 is next. Drops who stayed away too long."""
         for ticket, waiter in list(self._waiters.items()):

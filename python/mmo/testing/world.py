@@ -146,6 +146,7 @@ class World:
         self.node = Node(self.engine, make, ROLES)
         self.loop = asyncio.new_event_loop()
         self.loop.run_until_complete(self.node.start(own_timers=False))
+        self.crash: BaseException | None = None  # a bug of the machinery: raised by the next settle
         self.engine.on_crash = self._crash
         self.settle()
 
@@ -153,7 +154,7 @@ class World:
         return FakeStore(FakeDatabase(clock_ms=self.clock))
 
     def _crash(self, fault: BaseException) -> None:
-        raise fault
+        self.crash = fault
 
     def run(self, work: Any) -> Any:
         """Await something of the store in the world's loop."""
@@ -170,6 +171,8 @@ class World:
         while still < STILL_TURNS or (self.waits_for_threads and self.engine.tasks):
             while self.core.waiting:
                 self.core.pump(self.engine.router.on_batch, self.settings.pump_events_max)
+            if self.crash is not None:
+                raise self.crash
             if not self.engine.tasks:
                 return
             await asyncio.sleep(0)
