@@ -261,7 +261,8 @@ def test_a_foreground_node_drains_and_exits_on_sigterm(operator: Operator, tmp_p
     )
     sockets = Home(operator.home).socket("channel-1", Home(operator.home).read())
     try:
-        assert holds(sockets.exists)
+        assert holds(lambda: sockets.exists() or process.poll() is not None)
+        assert process.poll() is None, process.communicate()[1]
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
