@@ -5,8 +5,12 @@ Owns that cluster. A finding of a proof is a failure here, word for word.
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import mysql.connector
@@ -25,6 +29,7 @@ from mmo.proof.proofs import QUICK_LIMITS, proofs, prove
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 
+LOCUSTFILE = Path(__file__).parents[2] / "loadtest" / "locustfile.py"
 SUMMARY = ["journey", "players", "actions", "errors", "refusals", "p50_ms", "p99_ms", "p999_ms"]
 QUICK = QUICK_LIMITS + "[node]\nresume_grace_ms = 3000\nfailpoints = true\n"
 
@@ -100,6 +105,24 @@ def test_call_sends_any_message_and_prints_the_reply(arena: Arena) -> None:
         arena.command("call", "MOVE", '{"number": 99}', "--as", "caller", accept=(1,))
     )
     assert refused["message"] == "Refused"
+
+
+def test_the_locust_scenario_ends_without_a_failure(arena: Arena) -> None:
+    """locust itself ends with 1 when any request failed."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless"),
+            *("--users", "3", "--spawn-rate", "3", "--run-time", "8s", "--only-summary"),
+        ],
+        env={**os.environ, "MMO_HOME": str(arena.home.directory)},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("Login", "Hit", "ChannelEnter"):
+        assert name in done.stdout + done.stderr
 
 
 def damaged(arena: Arena, statement: str, user: int) -> None:

@@ -36,6 +36,7 @@ class Meter:
         self.retries = 0
         self.lost = 0
         self.findings: list[str] = []
+        self.losses: dict[str, int] = {}
         self.took_ms = array("d")
         self.by_kind: dict[str, int] = {}
 
@@ -50,6 +51,11 @@ class Meter:
         self.errors += 1
         if len(self.findings) < FINDINGS_MAX:
             self.findings.append(text)
+
+    def loss(self, text: str) -> None:
+        """A connection ended under a bot, which comes back; `text` says how."""
+        self.lost += 1
+        self.losses[text] = self.losses.get(text, 0) + 1
 
     def percentile_ms(self, share: float) -> float:
         """The smallest sample that at least `share` of all do not exceed; 0 without samples."""

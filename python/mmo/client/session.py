@@ -318,7 +318,7 @@ def come_back(me: Hero, lost: Lost) -> Walk[None]:
     """After a lost connection: hold center and game server again, by session token while it is
     honoured, by a new login otherwise. An end that blames this client is an error and is raised."""
     me.loosen()
-    me.meter.lost += 1
+    me.meter.loss(str(lost))
     if lost.reason not in BLAMELESS:
         if lost.reason != CloseReason.SESSION_TAKEN:
             me.meter.error(f"{me.name}: {lost}")

@@ -121,7 +121,7 @@ async def close_with(arena: Arena, trial: Trial, hunters: Hunters) -> None:
     summary = fleet.summary
     trial.figure("actions", summary.actions)
     trial.figure("kills_acknowledged", hunters.kills)
-    trial.figure("connections_lost", fleet.meter.lost)
+    trial.figure("connections_lost", fleet.meter.losses)
     trial.figure("retries", fleet.meter.retries)
     trial.figure("p50_ms", summary.p50_ms)
     trial.figure("p99_ms", summary.p99_ms)
