@@ -87,6 +87,7 @@ def store_settings(config: Config, mysql: ManagedMysql, redis: ManagedRedis) -> 
         "mysql_port": 0,
         "mysql_password": mysql.password,
         "mysql_tls": False,
+        "mysql_tls_ca_file": "",
         "redis_nodes": [(host, int(port)) for host, _, port in addresses],
         "redis_password": redis.password,
         "snapshot_ttl_s": config.redis.snapshot_ttl_s,
