@@ -13,7 +13,7 @@ from mmo.state.bag import Item, ItemBorn, ItemKind
 from mmo.state.change import Change
 from mmo.state.player import Player
 from mmo.state.wallet import Account, CoinsMoved, Currency
-from mmo.store import PlayerCommit, StoreSettings, Verdict, leases, relay
+from mmo.store import PlayerCommit, StoreSettings, Verdict, economy, leases, relay
 from mmo.store import statements as sql
 from mmo.store.connection import IDLE_TRANSACTION_S, Connection, Statement
 from mmo.store.durable import DurableStore
@@ -82,7 +82,11 @@ def earn(player: Player, counter: int, *more: Change, amount: int = 1) -> Player
 GROUP_STATEMENTS: dict[str, tuple[Statement, str]] = {
     "lock heads": (sql.LOCK_HEADS, "[1,2]"),
     "move heads": (sql.MOVE_HEADS, "[[1,0,1,0,0,0,0,0],[2,0,1,0,0,0,0,0]]"),
-    "count items": (sql.COUNT_ITEMS, "[[1,1,1,1,1],[2,2,1,1,1]]"),
+    "count items": (economy.COUNT_ITEMS, "[[1,1,1,1,1],[2,2,1,1,1]]"),
+    "change items": (economy.CHANGE_ITEMS, "[[1,1,1,1,0,0,1,1,0,0,0],[2,2,1,1,0,0,1,1,0,0,0]]"),
+    "end items": (economy.END_ITEMS, "[[1,1,1,1],[2,2,1,1]]"),
+    "raise counters": (economy.RAISE_COUNTERS, "[[1,1,1,1,1],[2,1,1,1,1]]"),
+    "move passes": (economy.MOVE_PASSES, '[[1,1,1,1,0,"[]"],[2,1,1,1,0,"[]"]]'),
     "claim grants": (sql.CLAIM_GRANTS, "[[1,1,1,1],[2,1,1,1]]"),
     "read seats": (sql.READ_SEATS, "[1,2]"),
     "read grants": (sql.READ_GRANTS, "[1,2]"),
@@ -93,7 +97,7 @@ GROUP_STATEMENTS: dict[str, tuple[Statement, str]] = {
 ROW_STATEMENTS: dict[str, tuple[Statement, tuple[object, ...]]] = {
     "find operation": (sql.FIND_OPERATION, (1, 1, 1)),
     "head": (sql.READ_HEAD, (1,)),
-    "head and items": (sql.READ_HEAD_AND_ITEMS, (1,)),
+    "head and owned": (sql.READ_HEAD_AND_OWNED, (1,)),
     "latest operations": (sql.LATEST_OPERATIONS, (1,)),
     "highest operations": (sql.HIGHEST_OPERATIONS, (1,)),
     "lock head": (sql.LOCK_HEAD, (1,)),
@@ -106,6 +110,9 @@ ROW_STATEMENTS: dict[str, tuple[Statement, tuple[object, ...]]] = {
     "account": (sql.FIND_ACCOUNT, ("1", "1")),
     "failure": (sql.COUNT_FAILURE, (1, 1)),
     "lock an account": (sql.LOCK_ACCOUNT, (1, 1, 1)),
+    "charge of a refund": (economy.LOCK_CHARGE, ("1", 1)),
+    "refunds of a charge": (economy.REFUNDED, ("1",)),
+    "order": (economy.FIND_ORDER, ("1",)),
     "lease": (leases.RENEW, ("r", "n", "h", 1, "l", 1, 1, 1, 1)),
     "leave": (leases.LEAVE, (1, 1)),
 }
@@ -113,12 +120,19 @@ FOUR_ROWS = (
     "INSERT INTO account SELECT seq, seq, '', 0, 0, 0 FROM seq_1_to_4",
     "INSERT INTO player_head (user_id) SELECT seq FROM seq_1_to_4",
     "INSERT INTO event_log SELECT seq, 1, 1, 1, 1, '', 1, '', '', 1, 1 FROM seq_1_to_4",
-    "INSERT INTO item SELECT seq, seq, 1, 1, 1, 1, 0 FROM seq_1_to_4",
+    "INSERT INTO item SELECT seq, seq, 1, 1, 1, 1, 0, 0, 0, 0 FROM seq_1_to_4",
+    "INSERT INTO counter SELECT seq, 1, 1, 1, 1 FROM seq_1_to_4",
+    "INSERT INTO pass_progress SELECT seq, 1, 1, 1, 0, '[]' FROM seq_1_to_4",
+    "INSERT INTO pass_claim SELECT seq, 1, 1, 0, 1, 1 FROM seq_1_to_4",
+    "INSERT INTO payment_order SELECT seq, seq, seq, 5, NULL, 1 FROM seq_1_to_4",
     "INSERT INTO reward_grant SELECT seq, 1, 1, '', 1, NULL FROM seq_1_to_4",
     "INSERT INTO cache_dirty SELECT seq, 1, 1 FROM seq_1_to_4",
     "INSERT INTO node_lease SELECT seq, 'r', seq, 1, 'h', 1, 'h', 1, 1 FROM seq_1_to_4",
 )
-REAL_TABLES = {"a", "h", "i", "r", "c", "account", "player_head", "event_log", "node_lease"}
+REAL_TABLES = {
+    *("a", "h", "i", "r", "c", "p", "l", "account", "player_head", "event_log", "node_lease"),
+    "payment_order",
+}
 BY_INDEX = {"eq_ref", "ref", "range", "const", "system"}
 
 
@@ -146,7 +160,10 @@ async def explainer(four_rows: tuple[StoreSettings, str]) -> AsyncIterator[Conne
     if not await connection.rows(Statement("SELECT 1 FROM account")):
         for text in FOUR_ROWS:
             await connection.execute(Statement.verbatim(text))
-        for table in ("account", "player_head", "event_log", "item", "reward_grant"):
+        for table in (
+            *("account", "player_head", "event_log", "item", "reward_grant", "counter"),
+            *("pass_progress", "pass_claim", "payment_order"),
+        ):
             await connection.rows(Statement.verbatim(f"ANALYZE TABLE {table}"))
     yield connection
     await connection.close()

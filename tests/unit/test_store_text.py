@@ -10,7 +10,7 @@ from mmo.state.growth import ExpGained, Growth
 from mmo.state.player import Head, OperationBook, Player
 from mmo.state.score import Score
 from mmo.state.wallet import CoinsMoved, Wallet
-from mmo.store import PlayerCommit, statements
+from mmo.store import PlayerCommit, players, statements
 from mmo.store.connection import Statement
 from mmo.store.ledger import BUILDERS, GroupRows
 from mmo.store.migrate import split, steps
@@ -59,7 +59,7 @@ def test_a_statement_is_cut_at_its_placeholders() -> None:
 def test_group_statements_take_one_value() -> None:
     groups = [
         *(statements.LOCK_HEADS, statements.MOVE_HEADS, statements.ADD_EVENTS),
-        *(statements.ADD_COINS, statements.ADD_ITEMS, statements.COUNT_ITEMS),
+        *(statements.ADD_COINS, *(statement for statement, _ in players.WRITES)),
         *(statements.ADD_ITEM_LINES, statements.CLAIM_GRANTS, statements.MARK_DIRTY),
         *(statements.READ_SEATS, statements.READ_GRANTS, statements.ADD_GRANTS),
     ]
@@ -106,7 +106,7 @@ def test_changes_become_rows_in_their_order() -> None:
     )
     assert rows.heads == [[7, 4, 3, 1, 6, 0, 5, 3]]
     assert rows.coins == [[7, 5, 0, 1, 0, 10], [7, 5, 1, 101, 0, -4], [7, 5, 2, 2, 2, 5]]
-    assert rows.items_born == [[7, 8, 2, 1, 302, 3, 0]]
+    assert rows.items_born == [[7, 8, 2, 1, 302, 3, 0, 0, 0, 0]]
     assert rows.items_stacked == [[7, 3, 301, 4, 5]]  # once, from the count before both
     assert [row[7] for row in rows.item_lines] == [1, 2, 2, -1]
     assert [row[2] for row in rows.item_lines] == [0, 1, 2, 3]

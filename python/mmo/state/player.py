@@ -95,7 +95,8 @@ class Player:
 
 
 class Snapshot(msgspec.Struct, array_like=True, frozen=True):
-    """What Redis keeps of a player; used only when `version` equals the head's."""
+    """What Redis keeps of a player; used only when `version` equals the head's. Parts that are
+    None were put by code that did not know them: then nothing of it is used."""
 
     version: int
     level: int
@@ -105,3 +106,5 @@ class Snapshot(msgspec.Struct, array_like=True, frozen=True):
     mileage: int
     score_best: int
     items: list[Item]
+    counters: list[tuple[int, int, int, int]] | None = None  # kind, key, window, count
+    passes: list[PassProgress] | None = None

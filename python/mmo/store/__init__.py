@@ -14,7 +14,7 @@ import msgspec
 from mmo.contract import Credentials
 from mmo.state.change import Change, Row
 from mmo.state.grant import Grant
-from mmo.state.place import Claim
+from mmo.state.place import Claim, PaymentBooked
 from mmo.state.player import Head, OperationRecord, Player
 from mmo.store.settings import StoreSettings
 
@@ -27,6 +27,7 @@ class Verdict(IntEnum):
     STALE = 3  # version moved or the operation id is recorded: load, look it up, decide again
     LOCKED = 4  # another transaction holds the row now: into the next group, until your deadline
     GUILTY = 5  # its rows broke a constraint; nothing of it was written
+    REFUSED = 6  # the database's clock is outside the window of a change; nothing was written
 
 
 class PlayerCommit(msgspec.Struct, frozen=True):
@@ -107,6 +108,10 @@ class Store(Protocol):
 
     async def find_operation(self, user: int, epoch: int, counter: int) -> OperationRecord | None:
         """The record of one finished operation, whatever its age."""
+        ...
+
+    async def payment(self, order: str) -> PaymentBooked | None:
+        """A booked payment order or refund by its number."""
         ...
 
     async def credentials(self, name: str) -> Credentials | None:

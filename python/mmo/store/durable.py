@@ -14,7 +14,7 @@ from mmo.contract import Credentials
 from mmo.errors import StoreError, StoreUnavailable
 from mmo.state.change import Row
 from mmo.state.grant import Grant
-from mmo.state.place import Claim
+from mmo.state.place import Claim, PaymentBooked
 from mmo.state.player import OperationRecord, Player
 from mmo.store import (
     Claimed,
@@ -25,6 +25,7 @@ from mmo.store import (
     janitor,
     loading,
     migrate,
+    payments,
     presence,
 )
 from mmo.store.leases import Leases
@@ -134,6 +135,11 @@ class DurableStore:
         """See `Store.find_operation`."""
         async with self._deadline(), self.pool.take() as connection:
             return await loading.find_operation(connection, user, epoch, counter)
+
+    async def payment(self, order: str) -> PaymentBooked | None:
+        """See `Store.payment`."""
+        async with self._deadline(), self.pool.take() as connection:
+            return await payments.find(connection, order)
 
     async def credentials(self, name: str) -> Credentials | None:
         """See `Store.credentials`."""

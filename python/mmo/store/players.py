@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from mmo.errors import StoreCorrupt, StoreUnavailable
-from mmo.store import PlayerCommit, Verdict
+from mmo.store import PlayerCommit, Verdict, economy
 from mmo.store import statements as sql
 from mmo.store.connection import Conflict, Connection, ConstraintBroken, Statement
 from mmo.store.ledger import GroupRows, JsonRow
@@ -30,9 +30,17 @@ _DUPLICATE_KEY = 1062
 WRITES: tuple[tuple[Statement, Callable[[GroupRows], list[JsonRow]]], ...] = (
     (sql.ADD_EVENTS, lambda rows: rows.events),
     (sql.ADD_COINS, lambda rows: rows.coins),
-    (sql.ADD_ITEMS, lambda rows: rows.items_born),
-    (sql.COUNT_ITEMS, lambda rows: rows.items_stacked),
+    (economy.ADD_ITEMS, lambda rows: rows.items_born),
+    (economy.COUNT_ITEMS, lambda rows: rows.items_stacked),
+    (economy.CHANGE_ITEMS, lambda rows: rows.items_changed),
+    (economy.END_ITEMS, lambda rows: rows.items_died),
     (sql.ADD_ITEM_LINES, lambda rows: rows.item_lines),
+    (economy.ADD_ROLLS, lambda rows: rows.rolls),
+    (economy.ADD_COUNTERS, lambda rows: rows.counters_new),
+    (economy.RAISE_COUNTERS, lambda rows: rows.counters_raised),
+    (economy.ADD_PASSES, lambda rows: rows.passes_new),
+    (economy.MOVE_PASSES, lambda rows: rows.passes_moved),
+    (economy.CLAIM_REWARDS, lambda rows: rows.claims),
     (sql.CLAIM_GRANTS, lambda rows: rows.grants),
 )
 """Step 4: each statement must match exactly as many rows as it was given."""
@@ -44,6 +52,7 @@ class _Unmatched(ConstraintBroken):
 
     def __init__(self, statement: Statement, rows: int, matched: int) -> None:
         super().__init__(0, f"{matched} of {rows} rows matched: {statement.text[:80]}")
+        self.is_refusal = statement is economy.CLAIM_REWARDS  # by the clock, which is no fault
 
 
 class PlayerCommits:
@@ -149,7 +158,9 @@ async def _lock(
 
 async def _guilt(connection: Connection, commit: PlayerCommit, broken: ConstraintBroken) -> Verdict:
     """A member that broke a constraint alone: STALE when its operation is already recorded (it ran
-    before; the caller looks the answer up), else GUILTY."""
+    before; the caller looks the answer up), REFUSED by the database's clock, else GUILTY."""
+    if isinstance(broken, _Unmatched) and broken.is_refusal:
+        return Verdict.REFUSED
     if broken.number == _DUPLICATE_KEY:
         epoch, counter = commit.operation
         if await connection.row(sql.FIND_OPERATION, _user(commit), epoch, counter):

@@ -21,11 +21,12 @@ from mmo.state.place import (
     AccountRegistered,
     Claim,
     LoginFailed,
+    PaymentBooked,
     PlacePrepared,
     SessionClosed,
     SessionOpened,
 )
-from mmo.store import Seat, Sweep
+from mmo.store import Seat, Sweep, payments
 from mmo.store import statements as sql
 from mmo.store.connection import Conflict, Connection, ConstraintBroken
 from mmo.store.mysql_pool import MysqlPool
@@ -115,6 +116,7 @@ _WRITERS: dict[type[Row], Callable[[Connection, Any], Awaitable[bool]]] = {
     LoginFailed: _login_failed,
     PlacePrepared: _prepare,
     SessionClosed: _close_session,
+    PaymentBooked: payments.book,
 }
 
 

@@ -55,25 +55,6 @@ ADD_COINS = Statement("""
         account INT PATH '$[3]', currency INT PATH '$[4]', amount BIGINT PATH '$[5]')) g
 """)
 
-ADD_ITEMS = Statement("""
-    INSERT INTO item (user_id, uid, kind, slot, code, count, enhance)
-    SELECT g.user_id, g.uid, g.kind, g.slot, g.code, g.count, g.enhance
-    FROM JSON_TABLE(%s, '$[*]' COLUMNS (
-        user_id BIGINT PATH '$[0]', uid BIGINT PATH '$[1]', kind INT PATH '$[2]',
-        slot INT PATH '$[3]', code INT PATH '$[4]', count BIGINT PATH '$[5]',
-        enhance INT PATH '$[6]')) g
-""")
-
-COUNT_ITEMS = Statement("""
-    UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (
-        user_id BIGINT PATH '$[0]', uid BIGINT PATH '$[1]', code INT PATH '$[2]',
-        count_before BIGINT PATH '$[3]', count BIGINT PATH '$[4]')) g
-    STRAIGHT_JOIN item i FORCE INDEX (PRIMARY)
-        ON i.user_id = g.user_id AND i.uid = g.uid
-        AND i.code = g.code AND i.count = g.count_before
-    SET i.count = g.count
-""")
-
 ADD_ITEM_LINES = Statement("""
     INSERT INTO item_ledger (user_id, version, line, uid, code, kind, source, delta)
     SELECT g.user_id, g.version, g.line, g.uid, g.code, g.kind, g.source, g.delta
@@ -112,18 +93,24 @@ FIND_OPERATION = Statement("""
 
 _HEAD = """
     SELECT h.user_id, a.name, h.version, h.session_epoch, h.place_number, h.place_epoch,
-        h.operation_floor_epoch, h.last_login_ms, h.level, h.exp, h.gold, h.cash, h.mileage,
-        h.score_best
+        h.operation_floor_epoch, h.last_login_ms, h.login_ms, h.level, h.exp, h.gold, h.cash,
+        h.mileage, h.score_best
 """
-_ITEMS = """
-    (SELECT JSON_ARRAYAGG(JSON_ARRAY(i.uid, i.kind, i.slot, i.code, i.count, i.enhance))
-     FROM item i WHERE i.user_id = h.user_id)
+_OWNED = """
+    (SELECT JSON_ARRAYAGG(JSON_ARRAY(i.uid, i.kind, i.slot, i.code, i.count, i.enhance,
+        i.equipped, i.expires_ms, i.attempts)) FROM item i WHERE i.user_id = h.user_id),
+    (SELECT JSON_ARRAYAGG(JSON_ARRAY(c.kind, c.counter_key, c.time_window, c.count))
+     FROM counter c WHERE c.user_id = h.user_id),
+    (SELECT JSON_ARRAYAGG(JSON_ARRAY(p.pass_id, p.level, p.exp, p.paid, p.missions))
+     FROM pass_progress p WHERE p.user_id = h.user_id),
+    (SELECT JSON_ARRAYAGG(JSON_ARRAY(l.pass_id, l.level, l.line))
+     FROM pass_claim l WHERE l.user_id = h.user_id)
 """
 _FROM_HEAD = "FROM player_head h JOIN account a ON a.user_id = h.user_id WHERE h.user_id = %s"
 
 READ_HEAD = Statement(f"{_HEAD} {_FROM_HEAD}")
-READ_HEAD_AND_ITEMS = Statement(f"{_HEAD}, {_ITEMS} {_FROM_HEAD}")
-"""One statement, so one read view: the items are those of exactly this version."""
+READ_HEAD_AND_OWNED = Statement(f"{_HEAD}, {_OWNED} {_FROM_HEAD}")
+"""One statement, so one read view: what is owned is that of exactly this version."""
 
 LATEST_OPERATIONS = Statement("""
     SELECT operation_epoch, operation_counter, request_hash, answer_opcode, answer

@@ -6,8 +6,7 @@ and by simulations.
 """
 
 import random
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -21,88 +20,30 @@ from mmo.state.place import (
     AccountRegistered,
     Claim,
     LoginFailed,
+    PaymentBooked,
     PlacePrepared,
     SessionClosed,
     SessionOpened,
 )
 from mmo.state.player import Head, OperationBook, OperationRecord, Player
 from mmo.state.score import Score
-from mmo.state.wallet import COINS_MAX, Wallet
+from mmo.state.wallet import Wallet
 from mmo.store import Claimed, LeaseRow, PlayerCommit, Seat, Sweep, Verdict
 from mmo.store.ledger import MemberRows
+from mmo.testing.fake_tables import (
+    FakeAccount,
+    FakeDatabase,
+    FakeHead,
+    FakeLease,
+    book,
+    is_allowed,
+    is_in_season,
+    put_rows,
+)
 
-LEVEL_MAX = 1_000
-SLOT_MAX = 9_999
+__all__ = ["FakeAccount", "FakeDatabase", "FakeHead", "FakeLease", "FakeStore", "Faults"]
+
 GRANTS_A_USER_MAX = 32
-
-
-@dataclass
-class FakeAccount:
-    """A row of `account`."""
-
-    user: int
-    name: str
-    password_hash: str
-    failures: int = 0
-    locked_until_ms: int = 0
-
-
-@dataclass
-class FakeHead:
-    """A row of `player_head`."""
-
-    version: int = 0
-    session_epoch: int = 0
-    place_number: int = 0
-    place_epoch: int = 0
-    reservation_number: int = 0
-    reservation_jti: str = ""
-    reservation_expires_ms: int = 0
-    level: int = 1
-    exp: int = 0
-    coins: tuple[int, int, int] = (0, 0, 0)
-    score_best: int = 0
-    login_ms: int = 0
-    last_login_ms: int = 0
-
-    def leave(self) -> None:
-        """The place is emptied and the reservation cleared."""
-        self.place_number = 0
-        self.clear()
-
-    def clear(self) -> None:
-        """No reservation."""
-        self.reservation_number, self.reservation_jti, self.reservation_expires_ms = 0, "", 0
-
-
-@dataclass
-class FakeLease:
-    """A row of `node_lease`; `holder` is the store object of the process, None once it is gone."""
-
-    row: LeaseRow
-    until_ms: int
-    holder: "FakeStore | None"
-
-
-@dataclass
-class FakeDatabase:
-    """What all servers of a cluster share. `locked`: users whose row another transaction holds."""
-
-    clock_ms: Callable[[], int] = lambda: 0
-    accounts: dict[str, FakeAccount] = field(default_factory=dict)
-    heads: dict[int, FakeHead] = field(default_factory=dict)
-    items: dict[int, dict[int, Item]] = field(default_factory=dict)
-    events: dict[tuple[int, int, int], OperationRecord] = field(default_factory=dict)
-    versions: dict[int, list[int]] = field(default_factory=dict)
-    coins: list[tuple[int, ...]] = field(default_factory=list)
-    item_lines: list[tuple[int, ...]] = field(default_factory=list)
-    grants: dict[tuple[int, int, int], bytes] = field(default_factory=dict)
-    claimed: dict[tuple[int, int, int], int] = field(default_factory=dict)
-    leases: dict[int, FakeLease] = field(default_factory=dict)
-    online: dict[int, tuple[str, int]] = field(default_factory=dict)
-    locked: set[int] = field(default_factory=set)
-    incarnation: int = 1
-    is_down: bool = False
 
 
 class Faults:
@@ -192,6 +133,11 @@ class FakeStore:
         """See `Store.find_operation`."""
         self._begin()
         return self.database.events.get((user, epoch, counter))
+
+    async def payment(self, order: str) -> PaymentBooked | None:
+        """See `Store.payment`."""
+        self._begin()
+        return self.database.payments.get(order)
 
     async def credentials(self, name: str) -> Credentials | None:
         """See `Store.credentials`."""
@@ -319,48 +265,19 @@ class FakeStore:
             head.coins[1] + rows.coins_moved[1],
             head.coins[2] + rows.coins_moved[2],
         )
-        if not self._is_allowed(rows, coins):
+        if not is_allowed(database, rows, coins):
             return Verdict.GUILTY
+        if not is_in_season(database, rows):
+            return Verdict.REFUSED
         head.version += 1
         head.level, head.exp, head.coins = rows.level, rows.exp, coins
         head.score_best = rows.score_best
-        owned = database.items.setdefault(seen.user, {})
-        owned |= rows.born
-        owned |= {uid: item for uid, (item, _) in rows.stacked.items()}
-        database.coins += [tuple(map(int, line)) for line in rows.coins]
-        database.item_lines += [tuple(map(int, line)) for line in rows.item_lines]
-        for user, source_kind, source_id, version in rows.grants:
-            key = (int(user), int(source_kind), int(source_id))
-            database.claimed[key] = int(version)
+        put_rows(database, rows)
         database.events[operation] = OperationRecord(
             *commit.operation, commit.request_hash, commit.answer_opcode, commit.answer
         )
         database.versions.setdefault(seen.user, []).append(head.version)
         return Verdict.COMMITTED
-
-    def _is_allowed(self, rows: MemberRows, coins: tuple[int, int, int]) -> bool:
-        """The constraints of the schema."""
-        gold, cash, mileage = coins
-        owned = self.database.items.get(rows.user, {})
-        grants = {(int(row[0]), int(row[1]), int(row[2])) for row in rows.grants}
-        return (
-            0 <= gold <= COINS_MAX
-            and -COINS_MAX <= cash <= COINS_MAX
-            and 0 <= mileage <= COINS_MAX
-            and 1 <= rows.level <= LEVEL_MAX
-            and rows.exp >= 0
-            and all(line[5] for line in rows.coins)
-            and all(line[7] for line in rows.item_lines)
-            and not rows.born.keys() & owned.keys()
-            and all(_is_item(item) for item in rows.born.values())
-            and all(
-                _is_item(item) and uid in owned and owned[uid].count == before
-                and owned[uid].code == item.code
-                for uid, (item, before) in rows.stacked.items()
-            )
-            and len(grants) == len(rows.grants)
-            and grants <= self.database.grants.keys() - self.database.claimed.keys()
-        )  # fmt: skip
 
     def _register(self, row: AccountRegistered) -> bool:
         database = self.database
@@ -372,6 +289,8 @@ class FakeStore:
         return True
 
     def _write(self, row: Row) -> bool:
+        if isinstance(row, PaymentBooked):
+            return book(self.database, row)
         user: int = getattr(row, "user", 0)
         head = self.database.heads.get(user)
         account = next((a for a in self.database.accounts.values() if a.user == user), None)
@@ -407,28 +326,28 @@ class FakeStore:
         return Head(
             *(user, name, head.version, head.session_epoch, head.place_number, head.place_epoch),
             last_login_ms=head.last_login_ms,
+            login_ms=head.login_ms,
         )
 
     def _player(self, user: int) -> Player:
         head = self.database.heads[user]
         recorded = [r for key, r in self.database.events.items() if key[0] == user]
-        book = OperationBook([record for record in recorded if record.epoch > 0])
+        operations = OperationBook([record for record in recorded if record.epoch > 0])
         for record in recorded:
             if record.epoch:
-                highest = book.highest.get(record.epoch, record.counter)
-                book.highest[record.epoch] = max(highest, record.counter)
-        return Player(
+                highest = operations.highest.get(record.epoch, record.counter)
+                operations.highest[record.epoch] = max(highest, record.counter)
+        player = Player(
             self._head(user),
             Growth(head.level, head.exp),
             Wallet(*head.coins),
             Bag(_sorted(self.database.items.get(user, {}).values())),
             Score(head.score_best),
-            book,
+            operations,
         )
-
-
-def _is_item(item: Item) -> bool:
-    return item.count > 0 and 0 <= item.slot <= SLOT_MAX
+        player.counters = dict(self.database.counters.get(user, {}))
+        player.pass_progress = dict(self.database.passes.get(user, {}))
+        return player
 
 
 def _sorted(items: Iterable[Item]) -> list[Item]:

@@ -1,0 +1,223 @@
+"""The tables of the store in dicts, and the constraints that the schema would enforce.
+
+Owns the rows, what makes a member's rows allowed, and their way into the tables; keeps no verdict,
+no fault and no lease. Used by `fake_store`, which several servers share one `FakeDatabase` through.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from mmo.state.bag import Item
+from mmo.state.counters import Counter
+from mmo.state.grant import Bundle, SourceKind
+from mmo.state.pass_progress import PassProgress
+from mmo.state.place import PaymentBooked
+from mmo.state.player import OperationRecord
+from mmo.state.wallet import COINS_MAX
+from mmo.store import LeaseRow
+from mmo.store.ledger import MemberRows
+
+LEVEL_MAX = 1_000
+SLOT_MAX = 9_999
+GRANTS_A_USER_MAX = 32
+
+
+@dataclass
+class FakeAccount:
+    """A row of `account`."""
+
+    user: int
+    name: str
+    password_hash: str
+    failures: int = 0
+    locked_until_ms: int = 0
+
+
+@dataclass
+class FakeHead:
+    """A row of `player_head`."""
+
+    version: int = 0
+    session_epoch: int = 0
+    place_number: int = 0
+    place_epoch: int = 0
+    reservation_number: int = 0
+    reservation_jti: str = ""
+    reservation_expires_ms: int = 0
+    level: int = 1
+    exp: int = 0
+    coins: tuple[int, int, int] = (0, 0, 0)
+    score_best: int = 0
+    login_ms: int = 0
+    last_login_ms: int = 0
+
+    def leave(self) -> None:
+        """The place is emptied and the reservation cleared."""
+        self.place_number = 0
+        self.clear()
+
+    def clear(self) -> None:
+        """No reservation."""
+        self.reservation_number, self.reservation_jti, self.reservation_expires_ms = 0, "", 0
+
+
+@dataclass
+class FakeLease:
+    """A row of `node_lease`; `holder` is the store object of the process, None once it is gone."""
+
+    row: LeaseRow
+    until_ms: int
+    holder: object | None
+
+
+@dataclass
+class FakeDatabase:
+    """What all servers of a cluster share. `locked`: users whose row another transaction holds."""
+
+    clock_ms: Callable[[], int] = lambda: 0
+    accounts: dict[str, FakeAccount] = field(default_factory=dict)
+    heads: dict[int, FakeHead] = field(default_factory=dict)
+    items: dict[int, dict[int, Item]] = field(default_factory=dict)
+    events: dict[tuple[int, int, int], OperationRecord] = field(default_factory=dict)
+    versions: dict[int, list[int]] = field(default_factory=dict)
+    coins: list[tuple[int, ...]] = field(default_factory=list)
+    item_lines: list[tuple[int, ...]] = field(default_factory=list)
+    grants: dict[tuple[int, int, int], bytes] = field(default_factory=dict)
+    claimed: dict[tuple[int, int, int], int] = field(default_factory=dict)
+    rolls: dict[tuple[int, int], tuple[int, ...]] = field(default_factory=dict)
+    counters: dict[int, dict[tuple[int, int], Counter]] = field(default_factory=dict)
+    passes: dict[int, dict[int, PassProgress]] = field(default_factory=dict)
+    payments: dict[str, PaymentBooked] = field(default_factory=dict)
+    leases: dict[int, FakeLease] = field(default_factory=dict)
+    online: dict[int, tuple[str, int]] = field(default_factory=dict)
+    locked: set[int] = field(default_factory=set)
+    incarnation: int = 1
+    is_down: bool = False
+
+
+def is_in_season(database: FakeDatabase, rows: MemberRows) -> bool:
+    """Whether the database's clock is within the window of every claimed reward."""
+    now_ms = database.clock_ms()
+    return all(int(row[5]) <= now_ms < int(row[6]) for row in rows.claims)
+
+
+def is_allowed(database: FakeDatabase, rows: MemberRows, coins: tuple[int, int, int]) -> bool:
+    """The constraints of the schema and the counts of guarded statements."""
+    gold, cash, mileage = coins
+    grants = {(int(row[0]), int(row[1]), int(row[2])) for row in rows.grants}
+    return (
+        0 <= gold <= COINS_MAX
+        and -COINS_MAX <= cash <= COINS_MAX
+        and 0 <= mileage <= COINS_MAX
+        and 1 <= rows.level <= LEVEL_MAX
+        and rows.exp >= 0
+        and all(line[5] for line in rows.coins)
+        and _are_items_allowed(database, rows)
+        and _is_progress_allowed(database, rows)
+        and len(grants) == len(rows.grants)
+        and grants <= database.grants.keys() - database.claimed.keys()
+    )
+
+
+def _are_items_allowed(database: FakeDatabase, rows: MemberRows) -> bool:
+    owned = database.items.get(rows.user, {})
+    rolls = {(int(row[0]), int(row[1])) for row in rows.rolls}
+    return (
+        all(line[7] for line in rows.item_lines)
+        and not rows.born.keys() & owned.keys()
+        and all(_is_item(item) for item in rows.born.values())
+        and all(
+            _is_item(after) and _is_same(owned.get(uid), before, uid in rows.moved)
+            for uid, (before, after) in rows.kept.items()
+        )
+        and all(_is_same(owned.get(uid), before, False) for uid, before in rows.died.items())
+        and len(rolls) == len(rows.rolls)
+        and not rolls & database.rolls.keys()
+        and all(
+            int(row[7]) == int(row[6]) + (int(row[9]) < int(row[8]))
+            and 0 <= int(row[9]) < 1_000_000
+            for row in rows.rolls
+        )
+    )
+
+
+def _is_item(item: Item) -> bool:
+    return item.count > 0 and 0 <= item.slot <= SLOT_MAX
+
+
+def _is_same(owned: Item | None, before: Item, is_whole: bool) -> bool:
+    if owned is None or (owned.code, owned.count) != (before.code, before.count):
+        return False
+    return not is_whole or (owned.enhance, owned.attempts) == (before.enhance, before.attempts)
+
+
+def _is_progress_allowed(database: FakeDatabase, rows: MemberRows) -> bool:
+    counters = database.counters.get(rows.user, {})
+    passes = database.passes.get(rows.user, {})
+    claims = [(int(row[1]), int(row[2]), int(row[3])) for row in rows.claims]
+    return (
+        all(
+            (key in counters) != raised.is_new and raised.count >= 0
+            for key, raised in rows.counters.items()
+        )
+        and all(
+            (number in passes) != moved.is_new and moved.level >= 0 and moved.exp >= 0
+            for number, moved in rows.passes.items()
+        )
+        and len(set(claims)) == len(claims)
+        and all(
+            number in passes and (level, line) not in passes[number].claimed
+            for number, level, line in claims
+        )
+    )
+
+
+def put_rows(database: FakeDatabase, rows: MemberRows) -> None:
+    """What an allowed member writes apart from his head and his log."""
+    owned = database.items.setdefault(rows.user, {})
+    owned |= rows.born
+    owned |= {uid: after for uid, (_, after) in rows.kept.items()}
+    for uid in rows.died:
+        del owned[uid]
+    database.coins += [tuple(map(int, line)) for line in rows.coins]
+    database.item_lines += [tuple(map(int, line)) for line in rows.item_lines]
+    for roll in rows.rolls:
+        database.rolls[int(roll[0]), int(roll[1])] = tuple(map(int, roll))
+    counters = database.counters.setdefault(rows.user, {})
+    for key, raised in rows.counters.items():
+        counters[key] = Counter(raised.window, raised.count)
+    passes = database.passes.setdefault(rows.user, {})
+    for number, moved in rows.passes.items():
+        claimed = passes[number].claimed if number in passes else frozenset()
+        passes[number] = PassProgress(
+            number, moved.level, moved.exp, moved.paid, moved.missions, claimed
+        )
+    for row in rows.claims:
+        number, level, line = int(row[1]), int(row[2]), int(row[3])
+        claimed = passes[number].claimed | {(level, line)}
+        passes[number] = msgspec.structs.replace(passes[number], claimed=claimed)
+    for user, source_kind, source_id, version in rows.grants:
+        database.claimed[int(user), int(source_kind), int(source_id)] = int(version)
+
+
+def book(database: FakeDatabase, row: PaymentBooked) -> bool:
+    """A payment order with its grant; see `mmo.store.payments`."""
+    orders = database.payments
+    if row.order in orders or row.user not in database.heads:
+        return False
+    if row.refund_of:
+        charge = orders.get(row.refund_of)
+        if charge is None or charge.user != row.user or charge.refund_of or row.amount >= 0:
+            return False
+        given = sum(one.amount for one in orders.values() if one.refund_of == row.refund_of)
+        if charge.amount + given + row.amount < 0:
+            return False
+    elif row.amount <= 0:
+        return False
+    orders[row.order] = row
+    kind = SourceKind.REFUND if row.refund_of else SourceKind.PAYMENT
+    bundle = msgspec.msgpack.encode(Bundle(cash=row.amount))
+    database.grants[row.user, int(kind), len(orders)] = bundle
+    return True
