@@ -23,11 +23,12 @@ from mmo.cli.options import (
 )
 from mmo.cli.rim import OK, PARTIAL
 from mmo.cluster.control import NotRunning, ask
-from mmo.cluster.home import Home
+from mmo.cluster.home import ClusterFile, Home
 from mmo.errors import OperatorError
 
 ANSWER_S = 2.0
 STOP_S = 120.0
+STOPPED_S = 10.0  # longest wait for the supervisor's own end
 STARTED_S = 30.0  # longest wait for nodes that are started again
 SOCKET_S = 40.0  # longest wait until a new supervisor answers: it ends leftovers first
 
@@ -103,7 +104,7 @@ def stop(
             raise
         reply = {"stopped": left, "unflushed": 0, "killed": []}
     if not nodes:
-        _await_supervisor_gone(place)
+        _await_end(file)
     if wipe and not nodes:
         place.wipe()
     if json:
@@ -214,10 +215,13 @@ def _progress(place: Home, shown: int) -> dict[str, Any] | None:
         return None
 
 
-def _await_supervisor_gone(place: Home) -> None:
-    from mmo.cluster.process import wait_until
+def _await_end(file: ClusterFile) -> None:
+    """The supervisor is gone, not only silent: what follows may remove its files."""
+    from mmo.cluster.process import is_alive, wait_until
 
-    wait_until(lambda: _supervisor_status(place) is None, 10.0)
+    supervisor = file.supervisor
+    if supervisor is not None:
+        wait_until(lambda: not is_alive(supervisor), STOPPED_S)
 
 
 def _stop_leftovers(place: Home) -> list[str]:

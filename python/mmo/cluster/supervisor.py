@@ -7,6 +7,7 @@ Never touches a player's data; what needs the store (the schema) is handed in by
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -81,7 +82,8 @@ class Supervisor:
         server.close()
         self._file.supervisor = None
         self.home.write(self._file)
-        os.unlink(self.home.socket("supervisor", self._file))
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.home.socket("supervisor", self._file))
         os.close(lock)
         return 0 if self.error is None else 1
 
