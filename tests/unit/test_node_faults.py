@@ -148,6 +148,7 @@ def test_earned_when_its_answer_was_lost_is_paid_once(world: MakeWorld) -> None:
     player.asks(m.Strike(7))
     game.move(1_000)
     assert gold_of(store, player) == 7
+    assert [x.gold for x in player.heard() if isinstance(x, m.Prize)] == [7]
     assert player.asks(m.Look()) == m.Looked(7)
     assert game.engine.lanes.users[player.user].earned_count == 0
 

@@ -80,17 +80,27 @@ class Reloading:
 
     async def _make_certain(self, lane: Lane, job: Job) -> None:
         engine = self._engine
-        happened = await self.has_happened(lane, job)
-        engine.now()
-        engine.lanes.reopen(lane)
-        if happened is None:
+        assert job.operation is not None
+        try:
+            record = await engine.store.find_operation(lane.user, *job.operation)
+        except StoreError:
+            engine.now()
+            engine.lanes.reopen(lane)
             engine.committer.went_out()
             engine.committer.keep(lane, job)
-        elif happened:
-            engine.outcomes.spent(lane, job)
-        else:
+            engine.turn()
+            return
+        engine.now()
+        engine.lanes.reopen(lane)
+        if record is None:
             job.certain = True
             engine.lanes.put_first(lane, job)
+        else:
+            # It is durable and was never told: the stored answer is told now.
+            source = job.source if job.source is not None else lane.source
+            if source is not None:
+                engine.reply(source, job.seq, record.answer_opcode, record.answer)
+            engine.outcomes.spent(lane, job)
         engine.turn()
 
     async def has_happened(self, lane: Lane, job: Job) -> bool | None:
