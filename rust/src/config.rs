@@ -5,8 +5,7 @@
 //! anything is allocated.
 
 use crate::error::CoreError;
-use crate::frame::{LENGTH_BYTES, LENGTH_MIN};
-use crate::ids::{ConnId, opcode};
+use crate::ids::{ConnId, LENGTH_BYTES, LENGTH_MIN, opcode};
 
 macro_rules! settings {
     ($($(#[$doc:meta])* $field:ident: $type:ty,)*) => {

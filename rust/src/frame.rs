@@ -4,13 +4,10 @@
 //! is an answer, not an error. Called by `conn`, `peer` and whoever writes frames.
 
 use crate::error::CloseReason;
+pub use crate::ids::{LENGTH_BYTES, LENGTH_MIN};
 
-/// Bytes of the `length` field, which does not count itself.
-pub const LENGTH_BYTES: usize = 4;
 /// Bytes before the body: length, opcode and seq.
 pub const HEADER_BYTES: usize = 10;
-/// What `length` counts besides the body.
-pub const LENGTH_MIN: u32 = 6;
 
 /// One whole frame inside a caller's buffer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -1,7 +1,12 @@
-//! Numbers that name things: connections and the opcodes the core itself knows.
+//! Numbers that everything agrees on: connections, the opcodes the core itself knows, the length.
 //!
-//! Owns the layout of a connection id and the reserved opcodes. Never decides who may send what.
+//! Owns the layout of a connection id, the reserved opcodes and what a frame's `length` counts. Never decides who may send what.
 //! Used by every other module.
+
+/// Bytes of the `length` field of a frame, which does not count itself.
+pub const LENGTH_BYTES: usize = 4;
+/// What `length` counts besides the body.
+pub const LENGTH_MIN: u32 = 6;
 
 /// Identity of one connection: slot in the low 24 bits, generation of that slot above.
 ///

@@ -137,7 +137,10 @@ proptest! {
 
     #[test]
     fn gate_delivers_only_what_the_state_allows(
-        steps in vec((any::<bool>(), 0i64..2, prop_oneof![90u16..120, 495u16..505, Just(200)]), 1..80),
+        steps in vec(
+            (any::<bool>(), 0i64..2, prop_oneof![90u16..120, 495u16..505, Just(200)]),
+            1..80,
+        ),
     ) {
         let rules = GateRules::new(&world::settings()).unwrap();
         let mut gate = Gate::for_client(&rules, 1);

@@ -43,22 +43,37 @@ def skips(tree: ast.AST) -> list[str]:
 def toothless(tree: ast.AST) -> list[str]:
     """Test functions in which nothing can fail: no assertion, no error expected, no check."""
     found = []
+    biting = biting_here(tree)
     for node in functions(tree):
         if not node.name.startswith("test_"):
             continue
-        bites = any(_bites(one) for one in ast.walk(node))
+        bites = any(_bites(one, biting) for one in ast.walk(node))
         if not bites:
             found.append(f"{node.lineno}: {node.name}")
     return found
 
 
-def _bites(node: ast.AST) -> bool:
+def biting_here(tree: ast.AST) -> set[str]:
+    """Functions of the file itself in which something can fail, those that call such ones too."""
+    names: set[str] = set()
+    while True:
+        more = {
+            node.name
+            for node in functions(tree)
+            if any(_bites(one, names) for one in ast.walk(node))
+        }
+        if more == names:
+            return names
+        names = more
+
+
+def _bites(node: ast.AST, biting: set[str]) -> bool:
     if isinstance(node, ast.Assert):
         return not (isinstance(node.test, ast.Constant) and node.test.value)
     if not isinstance(node, ast.Call):
         return False
     name = dotted(node.func)
-    return name in FAILS or bool(PROVES.match(name.split(".")[-1]))
+    return name in FAILS | biting or bool(PROVES.match(name.split(".")[-1]))
 
 
 def test_no_python_test_sleeps() -> None:
@@ -100,6 +115,8 @@ def test_planted_naps_skips_and_toothless_tests_are_found() -> None:
     skip = ast.parse("@pytest.mark." + "skipif(True)\ndef test_x(): pytest." + "skip('no')\n")
     assert len(skips(skip)) == 2
     tests = ast.parse("def test_a(): f()\ndef test_b(): assert f()\ndef test_c(): assert True\n")
+    helped = ast.parse("def done(): assert f()\ndef test_a(): done()\ndef test_b(): g()\n")
+    assert toothless(helped) == ["3: test_b"]
     assert toothless(tests) == ["1: test_a", "3: test_c"]
     rust = "fn f() { sleep(1) }\n#[cfg(test)]\nmod tests {\n  fn g() { thread::sleep(d) }\n}\n"
     assert [m.group() for m in RUST_SLEEP.finditer(only_tests(rust))] == ["thread::sleep"]
