@@ -1,7 +1,7 @@
 //! Numbers that everything agrees on: connections, the opcodes the core itself knows, the length.
 //!
-//! Owns the layout of a connection id, the reserved opcodes and what a frame's `length` counts. Never decides who may send what.
-//! Used by every other module.
+//! Owns the layout of a connection id, the reserved opcodes and what a frame's `length` counts.
+//! Never decides who may send what. Used by every other module.
 
 /// Bytes of the `length` field of a frame, which does not count itself.
 pub const LENGTH_BYTES: usize = 4;
