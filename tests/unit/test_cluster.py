@@ -259,14 +259,15 @@ async def test_a_node_that_always_crashes_is_given_up(tmp_path: Path) -> None:
             "MMO__SUPERVISOR__CRASHES_MAX": "3",
         }
     ).config.supervisor
-    node = node_that(tmp_path, "raise SystemExit('broken inside')")
+    said = "E0409  broken inside\\n       more       mmo-cluster explain E0409"
+    node = node_that(tmp_path, f"raise SystemExit('{said}')")
     node.spawn()
     async with asyncio.timeout(30.0):
         while node.state != "failed":
             await node.look(settings)
             await asyncio.sleep(0)
     assert node.restarts == 3
-    assert "broken inside" in node.error
+    assert node.error == "ended with 1: E0409  broken inside"
     assert (await node.row())["ready"] is False
 
 

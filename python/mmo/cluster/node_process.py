@@ -6,6 +6,7 @@ asks over the node's socket. Called by the supervisor, on its loop.
 
 import asyncio
 import os
+import re
 import sys
 import time
 from collections import deque
@@ -23,6 +24,7 @@ State = Literal["stopped", "starting", "ready", "waiting", "failed"]
 STATUS_S = 0.15  # longest wait for a node's status: `status` must answer within 250 ms
 ANSWER_S = 1.0  # longest wait for an answer that nobody waits for
 AFTER_DRAIN_S = 3.0  # from the end of a drain to the end of the process
+ERROR_CHARACTERS_MAX = 300
 ASK_EVERY_S = 1.0  # how often a ready node is asked whether it still answers
 EXIT_CONFIGURATION = 2
 """Exit code of a node that cannot run as it is configured: restarting it changes nothing."""
@@ -129,10 +131,10 @@ class NodeProcess:
     def _ended(self, code: int, settings: SupervisorSettings) -> None:
         assert self.child is not None
         now = time.monotonic()
-        tail = self.child.log_tail(3)
         self.error = f"ended with {code}" if code >= 0 else f"killed by signal {-code}"
-        if tail and code != 0:
-            self.error += f": {tail.splitlines()[-1][:300]}"
+        said = _last_word(self.child.log_tail(8))
+        if said and code != 0:
+            self.error += f": {said[:ERROR_CHARACTERS_MAX]}"
         # Who is killed on request has not crashed: a test that kills all day must not end it.
         if not self._asked_to_die:
             self.crashes.append(now)
@@ -176,6 +178,13 @@ class NodeProcess:
             assert self.child is not None
             self.error = "not ready within supervisor.ready_ms"
             self.child.kill()
+
+
+def _last_word(tail: str) -> str:
+    """The line with an operator code where there is one, else the last line."""
+    lines = tail.splitlines()
+    coded = [line for line in lines if re.match(r"E\d{4} ", line)]
+    return (coded or lines or [""])[-1]
 
 
 def node_command(ports: NodePorts, home: Path, config_file: str) -> list[str]:

@@ -15,18 +15,20 @@ from mmo.cluster.home import Home
 from mmo.config import Config
 from mmo.errors import ConfigError
 
-LINK_SECRET_BYTES_MIN = 32
+SECRET_BYTES_MIN = 32
 
 
 class Secrets(msgspec.Struct, frozen=True):
     """All secrets of a cluster. `token_keys`: (key id, Ed25519 private key as PEM), the last one
-    signs, all verify."""
+    signs, all verify. `roll`: of the economy's keyed rolls. `payment`: signs payment notices."""
 
     link: bytes
     token_keys: tuple[tuple[str, bytes], ...]
     mysql: str
     redis: str
     pepper: bytes
+    roll: bytes
+    payment: bytes
 
     def __repr__(self) -> str:
         return "Secrets(redacted)"
@@ -40,6 +42,8 @@ def ensure_secrets(home: Home, config: Config) -> None:
         (home.secrets / "mysql", config.mysql.password_file, secrets.token_hex(24)),
         (home.secrets / "redis", config.redis.password_file, secrets.token_hex(24)),
         (home.secrets / "password-pepper", config.login.pepper_file, secrets.token_hex(32)),
+        (home.secrets / "roll", config.economy.roll_secret_file, secrets.token_hex(32)),
+        (home.secrets / "payment", config.cash.payment_secret_file, secrets.token_hex(32)),
     ):
         if not given and not path.exists():
             _write(path, text.encode())
@@ -51,13 +55,6 @@ def read_secrets(home: Home, config: Config) -> Secrets:
     """Read all. Raises `ConfigError` E0109 for a missing, open or short one."""
     external_mysql = config.mysql.is_external and not config.mysql.password_file
     external_redis = config.redis.is_external and not config.redis.password_file
-    link = _read(_path(config.links.secret_file, home.secrets / "link"))
-    if len(link) < LINK_SECRET_BYTES_MIN:
-        raise ConfigError(
-            "E0109",
-            f"the link secret has {len(link)} bytes, fewer than {LINK_SECRET_BYTES_MIN}",
-            "openssl rand -hex 32",
-        )
     directory = _path(config.token.key_directory, home.secrets)
     keys = tuple(
         (path.stem.removeprefix("token-"), _read(path))
@@ -70,7 +67,7 @@ def read_secrets(home: Home, config: Config) -> Secrets:
             f"openssl genpkey -algorithm ed25519 -out {directory}/token-1.pem",
         )
     return Secrets(
-        link=link,
+        link=_long("link", _path(config.links.secret_file, home.secrets / "link")),
         token_keys=keys,
         mysql=""
         if external_mysql
@@ -79,6 +76,8 @@ def read_secrets(home: Home, config: Config) -> Secrets:
         if external_redis
         else _read(_path(config.redis.password_file, home.secrets / "redis")).decode(),
         pepper=_read(_path(config.login.pepper_file, home.secrets / "password-pepper")),
+        roll=_long("roll", _path(config.economy.roll_secret_file, home.secrets / "roll")),
+        payment=_long("payment", _path(config.cash.payment_secret_file, home.secrets / "payment")),
     )
 
 
@@ -89,6 +88,18 @@ def too_open(home: Home) -> list[Path]:
 
 def _path(given: str, generated: Path) -> Path:
     return Path(given) if given else generated
+
+
+def _long(name: str, path: Path) -> bytes:
+    """A secret that others compute with: too short ones are refused."""
+    secret = _read(path)
+    if len(secret) < SECRET_BYTES_MIN:
+        raise ConfigError(
+            "E0109",
+            f"the {name} secret has {len(secret)} bytes, fewer than {SECRET_BYTES_MIN}",
+            "openssl rand -hex 32",
+        )
+    return secret
 
 
 def _age(path: Path) -> tuple[float, str]:
