@@ -170,7 +170,9 @@ class Outcome(msgspec.Struct):
     changes: Sequence[Any] = ()  # state.change.Change of ONE player: the lane's
     effects: Sequence[Any] = ()  # state.change.Effect on the role's volatile states
     row: Any = None  # state.change.Row: a guarded write of another aggregate, committed alone
-    row_refused: Refuse | None = None  # the reply when the row's guard did not hold
+    row_refused: Refuse | None = None
+    """The reply when the guard of `row` did not hold, or the database's clock was outside the
+    window of a change."""
     sends: Sequence[Send] = ()
     earned: Sequence[Earned] = ()
     tells: Sequence[Tell] = ()

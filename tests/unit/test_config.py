@@ -156,6 +156,12 @@ secret_file = "link"
 key_directory = "keys"
 [login]
 pepper_file = "pepper"
+[cash]
+payment_secret_file = "payment"
+tls_certificate_file = "chain"
+tls_key_file = "key"
+[economy]
+roll_secret_file = "roll"
 [mysql]
 password_file = "mysql"
 [redis]
@@ -166,7 +172,12 @@ password_file = "redis"
 def test_production_starts_only_with_secrets_of_its_own(tmp_path: Path) -> None:
     load_config(overlay(tmp_path, PRODUCTION), {})
     for line in PRODUCTION.splitlines():
-        if line.endswith(('_file = "link"', '"keys"', '"pepper"', '"mysql"', '"redis"')):
+        if line.endswith(
+            (
+                *('_file = "link"', '"keys"', '"pepper"', '"mysql"', '"redis"', '"payment"'),
+                '"roll"',
+            )
+        ):
             with pytest.raises(ConfigError) as refused:
                 load_config(overlay(tmp_path, PRODUCTION.replace(line, "")), {})
             assert refused.value.code == "E0107"

@@ -236,3 +236,27 @@ def test_ticks_when_time_passes_run_on_time(world: MakeWorld) -> None:
     before = game.engine.states["board"].ticked
     game.move(1_000)
     assert game.engine.states["board"].ticked - before == 10
+
+
+class LateStore(FakeStore):
+    """A store whose clock refuses while `is_late`."""
+
+    is_late = True
+
+    async def commit(self, group: Sequence[PlayerCommit]) -> list[Verdict]:
+        if self.is_late:
+            return [Verdict.REFUSED] * len(group)
+        return await super().commit(group)
+
+
+def test_commit_when_the_clock_refuses_answers_as_the_rule_says(world: MakeWorld) -> None:
+    store = LateStore()
+    game = world(CHANNEL, store=store, systems_package=GAME)
+    player = a_player(game)
+    operation = player.operation()
+    refused = player.asks(m.Buy(operation, 5))
+    assert isinstance(refused, Refused)
+    assert (refused.code, refused.detail) == (Code.PASS_NOT_RUNNING, "over")
+    assert player.asks(m.Look()) == m.Looked(0)
+    store.is_late = False
+    assert player.asks(m.Buy(operation, 5)) == m.Bought(5)  # nothing was recorded: decided anew

@@ -1,9 +1,10 @@
-"""From configuration, secrets and role to the settings of one Rust core, and the signing of tokens.
+"""From configuration, secrets and role to the settings of one Rust core, signatures and rolls.
 
 Owns the joining of `CoreSettings`: what follows from the role comes from the node, the rest from
 the sections that name their keys as the core does. Called by `run`.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,13 @@ from mmo.config import Config, CoreSettings
 from mmo.contract import Role
 from mmo.errors import ConfigError
 from mmo.node.handlers import RATES
+from mmo.state.roll import day_key, roll
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 NO_LISTENER = -1
+DAYS_KEPT = 64  # keys of days in memory; sessions rarely span more
 
 
 def core_settings(
@@ -92,3 +95,13 @@ def make_sign(config: Config, secrets: Secrets) -> Callable[[Mapping[str, object
         return jwt.encode(payload, key, algorithm="EdDSA", headers={"kid": kid, "typ": typ})
 
     return sign
+
+
+def make_roll(master: bytes) -> Callable[[int, int, int, int], int]:
+    """`roll(uid, attempt, table, day) -> 0..999,999` under the keys of the cluster's secret."""
+    key_of = functools.lru_cache(maxsize=DAYS_KEPT)(lambda day: day_key(master, day))
+
+    def keyed(uid: int, attempt: int, table: int, day: int) -> int:
+        return roll(key_of(day), uid, attempt, table)
+
+    return keyed

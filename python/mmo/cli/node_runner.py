@@ -101,7 +101,7 @@ class NodeRunner:
     def _compose(self, store: "Store", socket: Path) -> "Node":
         from mmo._core import NetCore
         from mmo.cli.compose import node_settings
-        from mmo.cli.core import core_settings, make_sign
+        from mmo.cli.core import core_settings, make_roll, make_sign
         from mmo.cli.roles import ROLE_NAMES
         from mmo.log import open_log
         from mmo.node.node import Node, compose
@@ -135,6 +135,7 @@ class NodeRunner:
             edges_package="mmo.edges",
             passwords=passwords,
             sign=make_sign(config, secrets) if role.signs else None,
+            roll=make_roll(secrets.roll) if role.owns_players else None,
         )
 
         def make_core(incarnation: int, fields: Any) -> NetCore:

@@ -184,6 +184,29 @@ class Login(_Section, frozen=True):
     ticket_ms: Milliseconds
 
 
+class Cash(_Section, frozen=True):
+    """`[cash]`: notices of the payment service over HTTPS, on the port of the cash role."""
+
+    payment_secret_file: str
+    tls_certificate_file: str
+    tls_key_file: str
+    window_ms: Annotated[int, msgspec.Meta(ge=1_000, le=3_600_000)]
+    body_bytes_max: Annotated[int, msgspec.Meta(ge=256, le=1 << 20)]
+    amount_max: Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
+    per_s: PerSecond
+    burst: Count
+    connections_max: Count
+
+
+class Economy(_Section, frozen=True):
+    """`[economy]`: the keyed rolls, and how cache and truth are compared."""
+
+    roll_secret_file: str
+    roll_days_ahead: Annotated[int, msgspec.Meta(ge=1, le=31)]
+    sample_every_ms: Milliseconds
+    sample_players: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+
+
 class RateClass(_Section, frozen=True):
     """`[rate.NAME]`: a token bucket per connection."""
 
@@ -327,6 +350,8 @@ class Config(_Section, frozen=True):
     datagram: Datagram
     token: Token
     login: Login
+    cash: Cash
+    economy: Economy
     rate: Rate
     node: Node
     mysql: Mysql

@@ -163,6 +163,10 @@ def _other_relations(config: Config) -> tuple[Relation, ...]:
             supervisor.restart_ms_min <= supervisor.restart_ms_max,
         ),
         (
+            "cash.tls_certificate_file and cash.tls_key_file are set together",
+            bool(config.cash.tls_certificate_file) == bool(config.cash.tls_key_file),
+        ),
+        (
             "mysql.wait_ms <= mysql.call_ms",
             config.mysql.wait_ms <= config.mysql.call_ms,
         ),
@@ -195,6 +199,9 @@ def _check_production(config: Config) -> None:
         "links.secret_file": config.links.secret_file,
         "token.key_directory": config.token.key_directory,
         "login.pepper_file": config.login.pepper_file,
+        "cash.payment_secret_file": config.cash.payment_secret_file,
+        "cash.tls_certificate_file": config.cash.tls_certificate_file,
+        "economy.roll_secret_file": config.economy.roll_secret_file,
         "mysql.password_file": config.mysql.password_file,
         "redis.password_file": config.redis.password_file,
     }

@@ -11,7 +11,7 @@ from collections import deque
 
 import msgspec
 
-from mmo.contract import Outcome
+from mmo.contract import Outcome, Refuse
 from mmo.errors import StoreError, StoreUnavailable
 from mmo.node import operations
 from mmo.node.engine import Engine
@@ -165,6 +165,11 @@ class Committer:
         engine.lanes.reopen(lane)
         if verdict is Verdict.FENCED:
             engine.residents.fenced(lane, job)
+            return
+        if verdict is Verdict.REFUSED:
+            refusal = pending.outcome.row_refused or Refuse(Code.INTERNAL)
+            engine.refuse(job.source, job.seq, refusal.code, refusal.detail)
+            engine.outcomes.spent(lane, job)
             return
         lane.stale = True
         if verdict is Verdict.STALE:

@@ -75,6 +75,7 @@ def buy(message: m.Buy, *, wallet: Wallet, env: Env) -> Outcome | Refuse:
     return Outcome(
         replies=(m.Bought(wallet.gold + message.gold),),
         changes=(CoinsMoved(Currency.GOLD, message.gold, Account.MINT_GRANT),),
+        row_refused=Refuse(Code.PASS_NOT_RUNNING, "over"),
     )
 
 
