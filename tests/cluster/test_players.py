@@ -5,6 +5,7 @@ Owns the questions only; judges by real clients, by Redis and by the counters of
 
 import asyncio
 import re
+from typing import Any
 
 import msgspec
 import pytest
@@ -153,3 +154,16 @@ async def test_hundreds_come_and_go_and_nothing_of_them_stays(arena: Arena, name
 
         assert await until(gone)
     assert (await details(arena, name))["ready"]
+
+
+async def test_the_books_are_balanced_while_players_hunt(arena: Arena) -> None:
+    async def audits() -> list[Any]:
+        return [await arena.command("audit") for _ in range(4)]
+
+    hunt = ("bot", "--journey", "hunter", "--count", "6", "--for", "4s", "--seed", "9")
+    told, reports = await asyncio.gather(arena.command(*hunt, deadline_s=90), audits())
+    assert told["errors"] == 0 and told["actions"] > 0
+    assert all(report["balanced"] for report in reports), reports
+    assert reports[0]["ledger_lines"] <= reports[-1]["ledger_lines"]
+    last = await arena.command("audit")
+    assert last["balanced"] and last["ledger_lines"] > reports[0]["ledger_lines"]
