@@ -7,7 +7,8 @@ from tests.unit.node_game import messages as m
 from tests.unit.node_game.roles import CENTER, CHANNEL
 
 from mmo.state.place import PlacePrepared
-from mmo.testing.fake_store import FakeDatabase, FakeStore
+from mmo.testing.fake_store import FakeStore
+from mmo.testing.fake_tables import FakeDatabase
 from mmo.testing.world import Client, World
 from mmo.wire import codec
 from mmo.wire.messages.session import Hello, HelloOk, Refused

@@ -7,7 +7,8 @@ from typing import Any
 from tests.unit.node_game import messages as m
 from tests.unit.node_game.roles import LOGIN
 
-from mmo.testing.fake_store import FakeDatabase, FakeStore
+from mmo.testing.fake_store import FakeStore
+from mmo.testing.fake_tables import FakeDatabase
 from mmo.testing.world import Client, World
 from mmo.wire.messages.account import LoginWait
 from mmo.wire.messages.session import Refused
@@ -72,7 +73,7 @@ def test_edge_when_it_raises_costs_one_message(world: MakeWorld) -> None:
     async def broken(name: str) -> None:
         raise RuntimeError("a bug")
 
-    store.credentials, kept = broken, store.credentials  # type: ignore[method-assign,assignment]
+    store.credentials, kept = broken, store.credentials  # type: ignore[method-assign]
     client = game.client()
     assert client.asks(m.Knock("Ann")) == Refused(Code.INTERNAL)
     store.credentials = kept  # type: ignore[method-assign]

@@ -9,7 +9,8 @@ from tests.unit.node_game.roles import CENTER, CHANNEL
 
 from mmo.errors import StoreUnavailable
 from mmo.state.grant import Bundle, Grant
-from mmo.testing.fake_store import FakeDatabase, FakeStore
+from mmo.testing.fake_store import FakeStore
+from mmo.testing.fake_tables import FakeDatabase
 from mmo.testing.world import Client, World
 from mmo.wire.messages.session import Refused
 from mmo.wire.opcode import CloseReason, Code

@@ -147,7 +147,9 @@ async def ask(path: Path, *lines: bytes) -> list[Any]:
 async def test_admin_when_asked_answers_each_line(tmp_path: Path) -> None:
     path = tmp_path / "n.sock"
     path.write_bytes(b"left by a killed process")
-    admin = Admin(str(path), {"status": lambda q: {"ok": q["x"]}, "fail": lambda q: {}["nothing"]})
+    admin = Admin(
+        str(path), {"status": lambda q: {"ok": q["x"]}, "fail": lambda q: {"y": q["nothing"]}}
+    )
     await admin.start()
     assert path.stat().st_mode & 0o777 == 0o600
     good, unknown, bad, worse, raising = await ask(

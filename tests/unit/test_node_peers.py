@@ -7,7 +7,8 @@ from tests.unit.node_game import messages as m
 from tests.unit.node_game.roles import CENTER, CHANNEL
 
 from mmo.store import LeaseRow
-from mmo.testing.fake_store import FakeDatabase, FakeStore
+from mmo.testing.fake_store import FakeStore
+from mmo.testing.fake_tables import FakeDatabase
 from mmo.testing.world import Client, World
 from mmo.wire.messages.link import LeaseSeen
 from mmo.wire.messages.session import Refused

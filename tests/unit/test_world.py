@@ -9,7 +9,8 @@ from mmo.content.tables import load_content
 from mmo.roles.center import ROLE as CENTER
 from mmo.roles.channel import ROLE as CHANNEL
 from mmo.state.place import PlacePrepared
-from mmo.testing.fake_store import FakeDatabase, FakeStore
+from mmo.testing.fake_store import FakeStore
+from mmo.testing.fake_tables import FakeDatabase
 from mmo.testing.world import Client, World
 from mmo.wire.messages import hunt, presence
 from mmo.wire.messages.session import Refused

@@ -16,7 +16,8 @@ from mmo.node.settings import NodeSettings
 from mmo.state.place import AccountRegistered, PlacePrepared, SessionOpened
 from mmo.testing.clock import VirtualClock
 from mmo.testing.fake_core import FakeConnection, FakeCore
-from mmo.testing.fake_store import FakeDatabase, FakeStore
+from mmo.testing.fake_store import FakeStore
+from mmo.testing.fake_tables import FakeDatabase
 from mmo.wire.codec import decode, encode
 
 ROLES = ("login", "center", "channel", "matching", "raid", "cash")

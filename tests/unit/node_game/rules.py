@@ -1,6 +1,6 @@
 """Rules of the tiny game: read, change, earn, ask, fail."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from tests.unit.node_game import messages as m
@@ -39,6 +39,8 @@ class Board:
 
 
 class Happened(Effect, frozen=True):
+    of: ClassVar[str] = "board"
+
     what: str
     user: int = 0
     detail: Any = None
@@ -52,10 +54,6 @@ class Happened(Effect, frozen=True):
             state.ticked += 1
         else:
             state.left.append(self.detail)
-
-    @property
-    def of(self) -> str:
-        return "board"
 
 
 @handles(m.ECHO, needs=("board",))
