@@ -24,6 +24,10 @@ A frame on every TCP stream is `length u32, opcode u16, seq u32, body`, little-e
 `ENTER` (opcode 105) carries a JWT as its whole body. The gate verifies it (EdDSA, `typ`, `iss`,
 `aud`, `sub`, `exp`, `nbf`, `jti`) before anything else is read; the event then carries the user id
 and the body `{"typ":"…","claims":{…}}` as JSON text.
+
+Before the core closes a client it sends, when it can, `CLOSING` (opcode 103, seq 0) with the
+MessagePack array `[reason]`; the same goes for `NetCore.close`. Of the link opcodes 16..99 the core
+keeps 90..99 for itself (handshake and heartbeat); `PING` and `CLOSING` never reach Python.
 """
 
 from collections.abc import Callable, Sequence

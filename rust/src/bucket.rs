@@ -14,6 +14,12 @@ pub struct Rate {
 }
 
 impl Rate {
+    /// Nothing, ever.
+    pub const NONE: Self = Self {
+        token_ns: 1,
+        burst_ns: 0,
+    };
+
     /// `per_s` tokens a second (above 0), at most `burst` (1 or more) at once.
     #[must_use]
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]

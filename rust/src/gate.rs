@@ -26,19 +26,20 @@ pub enum Verdict {
 }
 
 /// What one opcode means on the client port.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct OpcodeRule {
     /// Bit 0: while open; bit 1: as a user; 0: no such opcode here.
     states: u8,
-    rate: u8,
+    class: u8,
     echo: Option<u16>,
+    rate: Rate,
 }
 
 /// What all client connections and links of a node have in common.
 #[derive(Debug)]
 pub struct GateRules {
     opcodes: Vec<OpcodeRule>,
-    rates: Vec<Rate>,
+    classes: usize,
     bytes_rate: Rate,
     /// How tokens are verified.
     pub tokens: TokenRules,
@@ -68,10 +69,9 @@ impl GateRules {
         };
         #[allow(clippy::cast_precision_loss)]
         let bytes_rate = Rate::new(settings.bytes_per_s_max as f64, settings.bytes_burst_max);
-        let rate = |(_, per_s, burst): &(String, f64, u32)| Rate::new(*per_s, u64::from(*burst));
         Ok(Self {
             opcodes: opcode_rules(settings),
-            rates: settings.rate_classes.iter().map(rate).collect(),
+            classes: settings.rate_classes.len(),
             bytes_rate,
             tokens: TokenRules::new(settings)?,
             frame_bytes_max: settings.frame_bytes_max,
@@ -93,11 +93,9 @@ impl GateRules {
         })
     }
 
-    fn opcode(&self, number: u16) -> OpcodeRule {
-        self.opcodes
-            .get(usize::from(number))
-            .copied()
-            .unwrap_or_default()
+    #[inline]
+    fn opcode(&self, number: u16) -> &OpcodeRule {
+        self.opcodes.get(usize::from(number)).unwrap_or(&NO_OPCODE)
     }
 
     fn link_may_send(&self, role: u16, number: u16) -> bool {
@@ -146,7 +144,7 @@ impl Gate {
         Self {
             peer: Peer::Open { unproved_bytes: 0 },
             user: 0,
-            buckets: vec![Bucket::default(); rules.rates.len()].into_boxed_slice(),
+            buckets: vec![Bucket::default(); rules.classes].into_boxed_slice(),
             bytes: Bucket::default(),
             open_since_ns: now_ns,
             heard_ns: now_ns,
@@ -249,8 +247,8 @@ impl Gate {
         if rule.states & state == 0 {
             return Verdict::Close(refusal(rules, rule, number));
         }
-        let rate = usize::from(rule.rate);
-        let enough = self.buckets[rate].take(rules.rates[rate], 1, now_ns)
+        let bucket = &mut self.buckets[usize::from(rule.class)];
+        let enough = bucket.take(rule.rate, 1, now_ns)
             && self.bytes.take(rules.bytes_rate, wire_bytes as u64, now_ns);
         if !enough {
             return Verdict::Close(CloseReason::RateLimited);
@@ -290,6 +288,11 @@ impl Gate {
         self.frame_since_ns = 0;
     }
 
+    /// The peer cannot be heard for want of room here: its silence begins now at the earliest.
+    pub fn note_heard(&mut self, now_ns: u64) {
+        self.heard_ns = now_ns;
+    }
+
     /// When this connection ends if nothing more is heard, and why.
     #[must_use]
     pub fn deadline(&self, rules: &GateRules) -> (u64, CloseReason) {
@@ -325,7 +328,7 @@ fn judge_link(rules: &GateRules, role: u16, number: u16) -> Verdict {
 }
 
 #[cold]
-fn refusal(rules: &GateRules, rule: OpcodeRule, number: u16) -> CloseReason {
+fn refusal(rules: &GateRules, rule: &OpcodeRule, number: u16) -> CloseReason {
     let is_enter = number == opcode::ENTER && rules.tokens.takes_tokens();
     let is_link = (opcode::LINK_FIRST..=opcode::LINK_LAST).contains(&number)
         || rules
@@ -341,10 +344,10 @@ fn refusal(rules: &GateRules, rule: OpcodeRule, number: u16) -> CloseReason {
 
 fn opcode_rules(settings: &Settings) -> Vec<OpcodeRule> {
     let mut rules = Vec::new();
-    for (number, state, rate) in &settings.client_opcodes {
+    for (number, state, class) in &settings.client_opcodes {
         let index = usize::from(*number);
         if rules.len() <= index {
-            rules.resize(index + 1, OpcodeRule::default());
+            rules.resize(index + 1, NO_OPCODE);
         }
         let states = match state {
             0 => STATE_OPEN,
@@ -356,9 +359,16 @@ fn opcode_rules(settings: &Settings) -> Vec<OpcodeRule> {
             .filter(|(request, _)| request == number)
             .map(|(_, reply)| *reply)
             .next();
+        let (_, per_s, burst) = &settings.rate_classes[*class as usize];
+        let rate = Rate::new(*per_s, u64::from(*burst));
         // The check of the settings holds the number of classes to a byte.
-        let rate = u8::try_from(*rate).unwrap_or(u8::MAX);
-        rules[index] = OpcodeRule { states, rate, echo };
+        let class = u8::try_from(*class).unwrap_or(u8::MAX);
+        rules[index] = OpcodeRule {
+            states,
+            class,
+            echo,
+            rate,
+        };
     }
     rules
 }
@@ -386,6 +396,12 @@ fn ns(time_ms: u64) -> u64 {
     time_ms.saturating_mul(1_000_000)
 }
 
+const NO_OPCODE: OpcodeRule = OpcodeRule {
+    states: 0,
+    class: 0,
+    echo: None,
+    rate: Rate::NONE,
+};
 const STATE_OPEN: u8 = 1;
 const STATE_USER: u8 = 2;
 /// A client needs a greeting and a token before it is proved: some frames of the largest size.

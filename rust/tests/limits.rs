@@ -43,6 +43,28 @@ fn queue_at_high_water_stops_readers_and_nothing_is_lost() {
 }
 
 #[test]
+fn client_that_is_not_read_is_not_called_idle() {
+    let mut world = World::with(|settings| {
+        settings.inbound_events_max = 4;
+        settings.inbound_high_water = 4;
+        settings.inbound_low_water = 1;
+        settings.idle_ms = 40;
+    });
+    let (mut client, conn) = world.player(1);
+    client.raw(&frame(ACT, 1, b"x").repeat(1_000));
+    world.wait("stopped", |world| world.stat("reader_waits_total") > 0);
+    let sweeps = std::time::Instant::now() + Duration::from_millis(200);
+    while std::time::Instant::now() < sweeps {
+        assert_eq!(world.stat("closed_idle_total"), 0, "its words wait here");
+        std::thread::yield_now();
+    }
+    for _ in 0..1_000 {
+        world.until(|seen| seen.opcode == ACT);
+    }
+    assert_eq!(world.closed(conn), CloseReason::Idle, "now it is silent");
+}
+
+#[test]
 fn empty_body_pool_stops_readers_and_nothing_is_lost() {
     let mut world = World::with(|settings| settings.body_slots_max = 3);
     let (mut client, _) = world.player(1);

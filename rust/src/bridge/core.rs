@@ -49,7 +49,7 @@ impl NetCore {
     fn pump(&self, on_batch: &Bound<'_, PyAny>, limit: usize) -> PyResult<usize> {
         let py = on_batch.py();
         let mut tuples = EventTuples::new(py);
-        let mut batch = Vec::new();
+        let mut batch = Vec::with_capacity(limit.min(self.server.waiting()));
         let mut failure = None;
         let taken = self.server.pump(limit, |event| match tuples.make(event) {
             Ok(tuple) => {

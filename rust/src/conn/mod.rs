@@ -63,6 +63,8 @@ pub struct Connection {
     broken: Cell<bool>,
     /// Its last event was emitted.
     ended: Cell<bool>,
+    /// Not read for want of room here; its silence is not the peer's.
+    held_back: Cell<bool>,
 }
 
 impl Connection {
@@ -84,6 +86,7 @@ impl Connection {
             dirty: Cell::new(false),
             broken: Cell::new(false),
             ended: Cell::new(false),
+            held_back: Cell::new(false),
         }
     }
 
@@ -268,6 +271,9 @@ impl Connection {
                 self.break_off(net);
             }
             return close_by_ns.max(now_ns);
+        }
+        if self.held_back.get() {
+            self.gate.borrow_mut().note_heard(now_ns);
         }
         let (deadline_ns, reason) = self.gate.borrow().deadline(net.rules());
         if now_ns >= deadline_ns {

@@ -136,7 +136,9 @@ impl Serving {
         }
         // Whatever a read leaves over must find a ring, so there must be one before.
         let is_link = self.connection.is_link();
-        if !is_link && !self.net.rings.borrow().has_one() {
+        let must_wait = !is_link && !self.net.rings.borrow().has_one();
+        self.connection.held_back.set(must_wait);
+        if must_wait {
             self.net.stop_reader(context.waker());
             return Poll::Pending;
         }
@@ -205,6 +207,7 @@ impl Serving {
 
     fn after(&mut self, step: &Step, completed: bool) {
         self.held_back = matches!(step, Step::HeldBack);
+        self.connection.held_back.set(self.held_back);
         let mut gate = self.connection.gate.borrow_mut();
         if self.ring.is_none() || self.held_back {
             gate.frame_done();

@@ -123,6 +123,12 @@ impl Server {
         self.crossing.python.signal().as_raw_fd()
     }
 
+    /// How many events wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.crossing.inbound.waiting()
+    }
+
     /// Hands up to `limit` waiting events to `each`, which returns false to take no more after
     /// this one. Gives how many were taken. After it, the descriptor is readable exactly while
     /// events wait.
