@@ -29,7 +29,7 @@ def parts() -> ModuleType:
         ("pytest", "12 passed, 1 warning in 63.21s (0:01:03)\n", (12, 0)),
         ("pytest", "no tests ran in 0.01s\n", (0, 0)),
         ("cargo", "test result: ok. 5 passed; 0 failed; 0 ignored;\nx\n", (5, 0)),
-        ("cargo", f"{CARGO} ok. 5 passed; 0 failed;\n{CARGO} FAILED. 1 passed; 2 failed;\n", (6, 2)),
+        ("cargo", f"{CARGO} ok. 5 passed; 0 failed\n{CARGO} FAILED. 1 passed; 2 failed\n", (6, 2)),
         ("cargo", "error: could not compile\n", (0, 0)),
     ],
 )  # fmt: skip
