@@ -225,7 +225,7 @@ def test_status_imports_nothing_that_is_slow() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.splitlines()[-1].split())
-    slow = {"asyncio", "redis", "mysql", "mysql.connector", "structlog", "jwt", "cryptography",
+    slow = {"asyncio", "redis", "mysql", "mysql.connector", "jwt", "cryptography",
             "rich", "uvloop", "mmo._core", "mmo.store", "mmo.node", "mmo.content",
             "mmo.systems", "mmo.roles", "mmo.wire", "mmo.client"}  # fmt: skip
     assert not loaded & slow

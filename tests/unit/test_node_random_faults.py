@@ -4,14 +4,14 @@ import random
 from collections.abc import Callable
 
 import pytest
+from tests.unit.node_game import messages as m
+from tests.unit.node_game.roles import CHANNEL
 
-from mmo.testing.fake_store import Faults, FakeStore
+from mmo.testing.fake_store import FakeStore, Faults
 from mmo.testing.fake_tables import FakeDatabase
 from mmo.testing.world import World
 from mmo.wire.messages.session import Refused
 from mmo.wire.opcode import Code
-from tests.unit.node_game import messages as m
-from tests.unit.node_game.roles import CHANNEL
 
 MakeWorld = Callable[..., World]
 ACTIONS = 150

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import structlog
 
 from mmo._core import NetCore
 from mmo.contract import Role
+from mmo.log import open_log
 from mmo.node.handlers import RATES
 from mmo.node.node import Node, compose
 from mmo.node.settings import NodeSettings
@@ -100,11 +100,7 @@ async def run(
     settings: StoreSettings | None,
 ) -> dict[str, Any]:
     """Serve until stopped; the books of the arena and what the node counted."""
-    log = structlog.wrap_logger(
-        structlog.PrintLogger(),
-        processors=[structlog.processors.JSONRenderer()],
-        wrapper_class=structlog.make_filtering_bound_logger(40),
-    )
+    log = open_log("measured", level="error")
     store: FakeStore | DurableStore = FakeStore(players_in_memory(players))
     if settings is not None:
         store = await DurableStore.open(settings)
