@@ -11,6 +11,8 @@ import typer
 from tests.house.tree import PACKAGE, ROOT, parsed, python_files, rust_files, short
 
 from mmo.cli.app import make_app
+from mmo.proof.bench import benches
+from mmo.proof.proofs import proofs
 
 MODULE_WORDS_MIN = 3
 
@@ -93,6 +95,20 @@ def test_every_command_in_the_documents_exists() -> None:
         for doc in documents
         for word in commands_in(doc.read_text(encoding="utf-8"))
         if word not in known
+    ]
+    assert not faults, "\n".join(faults)
+
+
+def test_every_proof_and_bench_in_the_documents_exists() -> None:
+    known = {"prove": set(proofs()), "bench": {*benches(), "all"}}
+    documents = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    faults = [
+        f"{short(doc)}: {command} {name}"
+        for doc in documents
+        for command, name in re.findall(
+            r"`(?:mmo-cluster )?(prove|bench) ([a-z][a-z-]+)`", doc.read_text("utf-8")
+        )
+        if name not in known[command]
     ]
     assert not faults, "\n".join(faults)
 
