@@ -47,6 +47,7 @@ class Realm:
                 store=FakeStore(self.database),
                 content=self.content,
                 passwords=self.passwords if role == "login" else None,
+                waits_for_threads=role == "login",
                 number=number,
                 name=f"{role}-{number}",
                 **settings,

@@ -17,6 +17,7 @@ from mmo.state.bag import Bag, Item
 from mmo.state.channel_world import ChannelEntered, ChannelWorld, SeatTaken
 from mmo.state.growth import Growth
 from mmo.state.player import Head, OperationBook, Player
+from mmo.state.roll import day_key, roll
 from mmo.state.score import Score
 from mmo.state.servers import LoadTold, Servers, ServerSeen
 from mmo.state.sessions import Session, SessionHeld, Sessions
@@ -26,6 +27,7 @@ from mmo.wire.opcode import Code
 
 CONTENT: Content = load_content()
 NOW_MS = 1_700_000_000_000
+ROLL_SECRET = bytes(range(32))
 UIDS = itertools.count(1_000_000)
 CENTER, CHANNEL, OTHER_CHANNEL = 2, 11, 12
 
@@ -45,6 +47,11 @@ def sign(claims: Any, typ: str) -> str:
 def read_token(token: str) -> Signed:
     """What a token of the tests says."""
     return msgspec.json.decode(token, type=Signed)
+
+
+def keyed_roll(uid: int, attempt: int, table: int, day: int) -> int:
+    """The roll of a cluster whose secret everybody knows."""
+    return roll(day_key(ROLL_SECRET, day), uid, attempt, table)
 
 
 class Game:
@@ -75,6 +82,7 @@ class Game:
             node=msgspec.structs.replace(self.view, **view),
             sender=Sender(conn, user, 1, peer, address),
             new_uid=self.new_uid,
+            roll=keyed_roll,
             sign=sign,
         )
 
@@ -117,16 +125,18 @@ def player(
     exp: int = 0,
     gold: int = 0,
     cash: int = 0,
+    mileage: int = 0,
     items: tuple[Item, ...] = (),
     epoch: int = 1,
     place_epoch: int = 1,
     score: int = 0,
+    login_ms: int = NOW_MS,
 ) -> Player:
     """A resident player."""
     return Player(
-        Head(user, f"name{user}", 3, epoch, CHANNEL, place_epoch, 0, 1234),
+        Head(user, f"name{user}", 3, epoch, CHANNEL, place_epoch, 0, 1234, login_ms),
         Growth(level, exp),
-        Wallet(gold, cash, 0),
+        Wallet(gold, cash, mileage),
         Bag(items),
         Score(score),
         OperationBook(),

@@ -18,7 +18,9 @@ def claim(resident: Player, **bundle: Any) -> Outcome:
     """Claim a grant of this bundle, applied."""
     game = Game("channel", CHANNEL)
     message = GrantClaim(1, 410, 99, msgspec.msgpack.encode(Bundle(**bundle)))
-    outcome = claim_grant(message, **parts(resident, "growth", "wallet", "bag"), env=game.env(1))
+    outcome = claim_grant(
+        message, **parts(resident, "growth", "wallet", "bag", "pass_progress"), env=game.env(1)
+    )
     applied(resident, outcome)
     return outcome
 

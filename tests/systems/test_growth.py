@@ -86,7 +86,7 @@ def _kill(resident: object, earned: KillEarned) -> tuple[KillReward, list[object
     game = Game("channel", CHANNEL)
     outcome = reward_kill(
         earned,
-        **parts(resident, "growth", "wallet", "bag"),  # type: ignore[arg-type]
+        **parts(resident, "growth", "wallet", "bag", "pass_progress"),  # type: ignore[arg-type]
         env=game.env(1),
     )
     applied(resident, outcome)  # type: ignore[arg-type]

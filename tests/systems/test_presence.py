@@ -36,7 +36,7 @@ from mmo.wire.messages.presence import (
 from mmo.wire.messages.session import Claims, Disconnected, Entered
 from mmo.wire.opcode import CloseReason, Code
 
-PARTS = ("head", "growth", "wallet", "bag", "score")
+PARTS = ("head", "growth", "wallet", "bag", "score", "pass_progress")
 
 
 def claims(user: int = 1, epoch: int = 1) -> Claims:

@@ -15,7 +15,7 @@ from mmo.wire.messages.session import Claims, Disconnected, Entered, Refused
 from mmo.wire.opcode import CloseReason, Code
 
 USERS_MAX = CONTENT.channels.server_users_max
-PARTS = ("head", "growth", "wallet", "bag", "score")
+PARTS = ("head", "growth", "wallet", "bag", "score", "pass_progress")
 
 
 def channel_server(users: int = 0) -> Game:

@@ -5,7 +5,10 @@ from mmo.systems import volatile
 
 ROLE = Role(
     name="center",
-    systems=("presence", "session_notices", "growth", "grants", "health"),
+    systems=(
+        *("presence", "session_notices", "growth", "grants", "items", "shop", "enhance"),
+        *("season_pass", "health"),
+    ),
     states={"sessions": volatile.sessions, "servers": volatile.servers},
     dials=("center",),
     owns_players=True,

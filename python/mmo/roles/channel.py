@@ -5,7 +5,10 @@ from mmo.systems import volatile
 
 ROLE = Role(
     name="channel",
-    systems=("seats", "channels", "hunt", "growth", "grants", "health"),
+    systems=(
+        *("seats", "channels", "hunt", "growth", "grants", "items", "shop", "enhance"),
+        *("season_pass", "health"),
+    ),
     states={"world": volatile.world},
     dials=("center",),
     owns_players=True,

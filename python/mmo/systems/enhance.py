@@ -8,14 +8,16 @@ has the same outcome after any crash or retry, and with the revealed key any pla
 from msgspec.structs import replace
 
 from mmo.content import Content
+from mmo.content.schema import EnhanceStep
 from mmo.content.tables import EQUIPMENT
 from mmo.contract import Env, Outcome, Refuse, handles
-from mmo.state.bag import Bag, ItemEnhanced
+from mmo.state.bag import Bag, Item, ItemEnhanced
 from mmo.state.change import Change
 from mmo.state.player import Head
 from mmo.state.roll import day_of
 from mmo.state.wallet import Account, CoinsMoved, Currency, Wallet
 from mmo.systems.items import live_item
+from mmo.systems.missions import PassParts, with_event
 from mmo.wire.messages.enhance import Enhance, EnhanceOk, OddsAsk, OddsOk, OddsRow
 from mmo.wire.opcode import Code, Op
 
@@ -28,9 +30,15 @@ def odds(message: OddsAsk, *, env: Env) -> Outcome:
     return Outcome(replies=(OddsOk(table.table, rows),))
 
 
-@handles(Op.ENHANCE, needs=("head", "bag", "wallet"), mutates=True)
+@handles(Op.ENHANCE, needs=("head", "bag", "wallet", "pass_progress"), mutates=True)
 def enhance(
-    message: Enhance, *, head: Head, bag: Bag, wallet: Wallet, env: Env
+    message: Enhance,
+    *,
+    head: Head,
+    bag: Bag,
+    wallet: Wallet,
+    pass_progress: PassParts,
+    env: Env,
 ) -> Outcome | Refuse:
     """One attempt: the cost is gone either way, a failure keeps the item as it is."""
     content: Content = env.content
@@ -45,14 +53,19 @@ def enhance(
     step = table.step[item.enhance]
     if wallet.gold < step.cost_gold:
         return Refuse(Code.NOT_ENOUGH_GOLD)
+    tried = _tried(item, step, head, wallet, env)
+    return with_event(tried, content, pass_progress, "enhance", env)
+
+
+def _tried(item: Item, step: EnhanceStep, head: Head, wallet: Wallet, env: Env) -> Outcome:
+    """The attempt itself, when nothing speaks against it."""
+    table = env.content.enhance.table
     assert env.roll is not None, "a role with enhancement gets a roll"
     attempt, day = item.attempts + 1, day_of(head.login_ms)
-    rolled = env.roll(item.uid, attempt, table.table, day)
+    rolled = env.roll(item.uid, attempt, table, day)
     success = rolled < step.chance_ppm
     after = replace(item, enhance=item.enhance + success, attempts=attempt)
-    changes: list[Change] = [
-        ItemEnhanced(after, item.enhance, rolled, step.chance_ppm, table.table, day)
-    ]
+    changes: list[Change] = [ItemEnhanced(after, item.enhance, rolled, step.chance_ppm, table, day)]
     if step.cost_gold:
         changes.append(CoinsMoved(Currency.GOLD, -step.cost_gold, Account.SINK_ENHANCE))
     reply = EnhanceOk(
@@ -65,6 +78,6 @@ def enhance(
         cost=step.cost_gold,
         gold=wallet.gold - step.cost_gold,
         day=day,
-        table=table.table,
+        table=table,
     )
     return Outcome(replies=(reply,), changes=changes)

@@ -4,73 +4,102 @@ Installed wherever players are owned. A grant that does not fit now (bag full, b
 stays unclaimed and is tried again at the next sweep; nothing of it is lost or given in part.
 """
 
+from types import MappingProxyType
+
 import msgspec
 
 from mmo.content import Content
 from mmo.contract import Env, Outcome, handles
 from mmo.state.bag import Bag
 from mmo.state.change import Change
-from mmo.state.grant import Bundle, GrantClaimed
+from mmo.state.grant import Bundle, GrantClaimed, SourceKind
 from mmo.state.growth import Growth
 from mmo.state.wallet import COINS_MAX, Account, CoinsMoved, Currency, Wallet
 from mmo.systems.growth import gain_exp
 from mmo.systems.inventory import item_of, item_view, place_items
+from mmo.systems.missions import PassParts, with_event
+from mmo.wire.messages.cash import CashChanged
 from mmo.wire.messages.hunt import GrantClaim, GrantReward
 from mmo.wire.opcode import Op
 
 _decode_bundle = msgspec.msgpack.Decoder(Bundle).decode
+_MINTS = MappingProxyType(
+    {
+        int(SourceKind.PAYMENT): Account.MINT_PAYMENT,
+        int(SourceKind.CORRECTION): Account.MINT_CORRECTION,
+    }
+)
+_SINKS = MappingProxyType(
+    {
+        int(SourceKind.REFUND): Account.SINK_REFUND,
+        int(SourceKind.CORRECTION): Account.SINK_CORRECTION,
+    }
+)
+_EVENTS = MappingProxyType({int(SourceKind.RAID): "raid", int(Op.KILL_EARNED): "kill"})
+"""Grants that are events of the missions: who owned the player then could not count them."""
 
 
-@handles(Op.GRANT_CLAIM, by="node", needs=("growth", "wallet", "bag"))
+@handles(Op.GRANT_CLAIM, by="node", needs=("growth", "wallet", "bag", "pass_progress"))
 def claim_grant(
-    message: GrantClaim, *, growth: Growth, wallet: Wallet, bag: Bag, env: Env
+    message: GrantClaim,
+    *,
+    growth: Growth,
+    wallet: Wallet,
+    bag: Bag,
+    pass_progress: PassParts,
+    env: Env,
 ) -> Outcome:
-    """All parts of the bundle in one commit with the claim, then the player is told."""
+    """All parts of the bundle in one commit with the claim, then the player is told. A refund takes
+    cash back even when it was spent: what is missing stays owed, and later cash pays it first."""
     content: Content = env.content
     bundle = _decode_bundle(message.bundle)
-    balances: list[int] = []
-    changes: list[Change] = [GrantClaimed(message.source_kind, message.source_id)]
-    for currency, amount in (
-        (Currency.GOLD, bundle.gold),
-        (Currency.CASH, bundle.cash),
-        (Currency.MILEAGE, bundle.mileage),
-    ):
-        balance = wallet.of(currency) + amount
-        # Cash may be owed after a refunded payment; the other two never go below nothing.
-        if balance > COINS_MAX or (balance < 0 and currency != Currency.CASH):
-            return Outcome()
-        balances.append(balance)
-        if amount:
-            changes.append(CoinsMoved(currency, amount, Account.MINT_GRANT))
-    if bundle.exp < 0:
+    coins = coins_of(bundle, wallet, message.source_kind)
+    mint = _MINTS.get(message.source_kind, Account.MINT_GRANT)
+    wanted = [(item.kind, item.code, item.count) for item in bundle.items]
+    placed = place_items(content, bag, wanted, env.new_uid, mint)
+    if coins is None or placed is None or bundle.exp < 0:
         return Outcome()
-    placed = place_items(
-        content,
-        bag,
-        [(item.kind, item.code, item.count) for item in bundle.items],
-        env.new_uid,
-        Account.MINT_GRANT,
-    )
-    if placed is None:
-        return Outcome()
-    changes.extend(placed)
     grown = gain_exp(content.levels, growth, bundle.exp)
+    changes: list[Change] = [GrantClaimed(message.source_kind, message.source_id), *coins, *placed]
     if grown is not None:
         changes.append(grown)
+    balances = [wallet.gold, wallet.cash, wallet.mileage]
+    for moved in coins:
+        balances[moved.currency] += moved.amount
     items = {item_of(placement).uid: item_view(item_of(placement)) for placement in placed}
-    return Outcome(
-        replies=(
-            GrantReward(
-                source_kind=message.source_kind,
-                source_id=message.source_id,
-                exp_gained=0 if grown is None else grown.gained,
-                level=growth.level if grown is None else grown.level,
-                exp=growth.exp if grown is None else grown.exp,
-                gold=balances[0],
-                cash=balances[1],
-                mileage=balances[2],
-                items=list(items.values()),
-            ),
-        ),
-        changes=changes,
+    told = GrantReward(
+        source_kind=message.source_kind,
+        source_id=message.source_id,
+        exp_gained=0 if grown is None else grown.gained,
+        level=growth.level if grown is None else grown.level,
+        exp=growth.exp if grown is None else grown.exp,
+        gold=balances[0],
+        cash=balances[1],
+        mileage=balances[2],
+        items=list(items.values()),
     )
+    outcome = Outcome(replies=[told], changes=changes)
+    if bundle.cash:
+        outcome.replies = [told, CashChanged(balances[1], bundle.cash)]
+    event = _EVENTS.get(message.source_kind)
+    if event is not None:
+        with_event(outcome, content, pass_progress, event, env)
+    return outcome
+
+
+def coins_of(bundle: Bundle, wallet: Wallet, source_kind: int) -> list[CoinsMoved] | None:
+    """The coins of a bundle, from the account of its source; None when a balance would leave its
+    limits. Cash alone may be owed."""
+    moved: list[CoinsMoved] = []
+    for currency, amount, least in (
+        (Currency.GOLD, bundle.gold, 0),
+        (Currency.CASH, bundle.cash, -COINS_MAX),
+        (Currency.MILEAGE, bundle.mileage, 0),
+    ):
+        if not amount:
+            continue
+        if not least <= wallet.of(currency) + amount <= COINS_MAX:
+            return None
+        accounts = _MINTS if amount > 0 else _SINKS
+        moved.append(CoinsMoved(currency, amount, accounts.get(source_kind, Account.MINT_GRANT)))
+    return moved

@@ -6,12 +6,13 @@ player is told.
 
 from mmo.content import Content
 from mmo.content.schema import Levels
-from mmo.contract import Env, Outcome, handles
+from mmo.contract import Env, Outcome, Send, ToUser, handles
 from mmo.state.bag import Bag
 from mmo.state.change import Change
 from mmo.state.growth import ExpGained, Growth
 from mmo.state.wallet import COINS_MAX, Account, CoinsMoved, Currency, Wallet
 from mmo.systems.inventory import item_of, item_view, place_items
+from mmo.systems.missions import PassParts, moved_by
 from mmo.wire.messages.hunt import KillEarned, KillReward
 from mmo.wire.messages.presence import ItemView
 from mmo.wire.opcode import Op
@@ -37,11 +38,18 @@ def gain_coins(wallet: Wallet, currency: Currency, amount: int, account: Account
     return min(amount, COINS_MAX - wallet.of(currency))
 
 
-@handles(Op.KILL_EARNED, by="node", needs=("growth", "wallet", "bag"))
+@handles(Op.KILL_EARNED, by="node", needs=("growth", "wallet", "bag", "pass_progress"))
 def reward_kill(
-    message: KillEarned, *, growth: Growth, wallet: Wallet, bag: Bag, env: Env
+    message: KillEarned,
+    *,
+    growth: Growth,
+    wallet: Wallet,
+    bag: Bag,
+    pass_progress: PassParts,
+    env: Env,
 ) -> Outcome:
-    """Experience, gold and the drop of one kill in one commit."""
+    """Experience, gold, the drop and the missions of one kill in one commit. What gives nothing,
+    such as a straw man, counts for no mission."""
     content: Content = env.content
     changes: list[Change] = []
     grown = gain_exp(content.levels, growth, message.exp)
@@ -59,6 +67,11 @@ def reward_kill(
         else:
             changes.extend(placed)
             view = item_view(item_of(placed[-1]))
+    sends: list[Send] = []
+    if message.exp or message.gold:
+        moved, told = moved_by(content, pass_progress, "kill", env.now_ms)
+        changes += moved
+        sends += [ToUser(env.sender.user, each) for each in told]
     level = growth.level if grown is None else grown.level
     return Outcome(
         replies=(
@@ -75,4 +88,5 @@ def reward_kill(
             ),
         ),
         changes=changes,
+        sends=sends,
     )

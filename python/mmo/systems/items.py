@@ -39,6 +39,7 @@ from mmo.wire.opcode import Code, Op
 _ITEM_UNKNOWN = Refuse(Code.ITEM_UNKNOWN)
 _SLOT_INVALID = Refuse(Code.SLOT_INVALID)
 _COUNT_INVALID = Refuse(Code.COUNT_INVALID)
+_NOT_USABLE = Refuse(Code.NOT_USABLE)
 
 MOVED, SWAPPED, MERGED = 1, 2, 3
 
@@ -86,16 +87,18 @@ def use(
     item = live_item(bag, message.uid, env.now_ms)
     if item is None:
         return _ITEM_UNKNOWN
-    row = content.items[item.kind, item.code]
-    if not (row.use_exp or row.use_gold):
-        return Refuse(Code.NOT_USABLE)
+    row = content.item(item.kind, item.code)
+    if row is None or not (row.use_exp or row.use_gold):
+        return _NOT_USABLE
     if not 1 <= message.count <= item.count:
         return _COUNT_INVALID
     gold = row.use_gold * message.count
     if wallet.gold + gold > COINS_MAX:
         return Refuse(Code.COINS_LIMIT)
-    changes: list[Change] = [less(item, message.count, Account.SINK_USE)]
     grown = gain_exp(content.levels, growth, row.use_exp * message.count)
+    if grown is None and not gold:
+        return _NOT_USABLE  # at the highest level it would be lost for nothing
+    changes: list[Change] = [less(item, message.count, Account.SINK_USE)]
     if grown is not None:
         changes.append(grown)
     if gold:
@@ -140,7 +143,8 @@ def move(message: ItemMove, *, bag: Bag, env: Env) -> Outcome | Refuse:
     if other is None:
         moved = replace(item, slot=message.slot)
         return _moved(MOVED, [moved], [ItemPlaced(moved)])
-    room = content.items[other.kind, other.code].stack_max - other.count
+    row = content.item(other.kind, other.code)
+    room = 0 if row is None else row.stack_max - other.count
     if other.code == item.code and other.expires_ms == item.expires_ms and room > 0:
         return _merged(item, other, min(room, item.count))
     first, second = replace(item, slot=other.slot), replace(other, slot=item.slot)

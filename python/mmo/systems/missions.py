@@ -8,8 +8,9 @@ from collections.abc import Mapping
 
 from mmo.content import Content
 from mmo.content.passes import Season
+from mmo.contract import Env, Outcome, Refuse, Tell, ToUser
 from mmo.state.pass_progress import MissionCount, PassMoved, PassProgress
-from mmo.wire.messages.season_pass import PassProgressed
+from mmo.wire.messages.season_pass import PassEvent, PassProgressed
 
 PassParts = Mapping[int, PassProgress]
 
@@ -37,7 +38,8 @@ def moved_by(
     for season in content.passes.running(now_ms):
         before = progress_of(passes, season)
         counts = {count.mission: count for count in before.missions}
-        gained, last = 0, 0
+        gained = 0
+        moved: list[int] = []
         for mission in season.missions:
             count = counts.get(mission.number, MissionCount(mission.number, 0, 0))
             if mission.event != event or count.done >= mission.times:
@@ -46,12 +48,33 @@ def moved_by(
             if progress >= mission.goal:
                 progress, done, gained = 0, done + 1, gained + mission.exp
             counts[mission.number] = MissionCount(mission.number, progress, done)
-            last = mission.number
-        if not last:
+            moved.append(mission.number)
+        if not moved:
             continue
         level, exp = gain_pass_exp(season, before.level, before.exp + gained)
         missions = tuple(counts[number] for number in sorted(counts))
         is_new = season.number not in passes
         changes.append(PassMoved(season.number, level, exp, before.paid, missions, is_new))
-        told.append(PassProgressed(season.number, level, exp, last, counts[last].progress))
+        told += [
+            PassProgressed(season.number, level, exp, number, counts[number].progress)
+            for number in moved
+        ]
     return changes, told
+
+
+def with_event(
+    outcome: Outcome | Refuse, content: Content, passes: PassParts, event: str, env: Env
+) -> Outcome | Refuse:
+    """An outcome that is an `event` of the missions: the passes move in its commit, and the player
+    is told after its answer. A refusal is no event."""
+    if isinstance(outcome, Refuse):
+        return outcome
+    moved, told = moved_by(content, passes, event, env.now_ms)
+    outcome.changes = [*outcome.changes, *moved]
+    outcome.sends = [*outcome.sends, *(ToUser(env.sender.user, each) for each in told)]
+    return outcome
+
+
+def login_event(user: int) -> Tell:
+    """What the arrival of a player tells his own lane."""
+    return Tell(user, PassEvent(user, "login"))

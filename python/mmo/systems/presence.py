@@ -25,8 +25,9 @@ from mmo.state.score import Score
 from mmo.state.servers import Servers
 from mmo.state.sessions import MoveBegun, Session, SessionHeld, SessionLost, Sessions
 from mmo.state.wallet import Wallet
-from mmo.systems.tokens import MOVE, new_jti, player_claims, session_token, sign
-from mmo.systems.welcome import welcome
+from mmo.systems.missions import PassParts, login_event
+from mmo.systems.tokens import LOGIN, MOVE, new_jti, player_claims, session_token, sign
+from mmo.systems.welcome import arrival_tells, welcome
 from mmo.wire.messages.link import PlayerMoved, SeatHeld, SeatHold, SessionEnded, SessionSeen
 from mmo.wire.messages.presence import (
     Lobby,
@@ -45,7 +46,11 @@ from mmo.wire.messages.session import Disconnected, Entered
 from mmo.wire.opcode import CloseReason, Code, Op
 
 
-@handles(Op.ENTER, by="node", needs=("head", "growth", "wallet", "bag", "score", "sessions"))
+@handles(
+    Op.ENTER,
+    by="node",
+    needs=("head", "growth", "wallet", "bag", "score", "pass_progress", "sessions"),
+)
 def enter(
     message: Entered,
     *,
@@ -54,6 +59,7 @@ def enter(
     wallet: Wallet,
     bag: Bag,
     score: Score,
+    pass_progress: PassParts,
     sessions: Sessions,
     env: Env,
 ) -> Outcome:
@@ -71,6 +77,9 @@ def enter(
     ]
     if previous not in (0, here):
         sends.append(ToNode(previous, PlayerMoved(user, epoch, here, head.place_epoch)))
+    tells = arrival_tells(user, bag, env)
+    if message.typ == LOGIN:
+        tells.append(login_event(user))
     return Outcome(
         replies=(
             welcome(
@@ -79,6 +88,7 @@ def enter(
                 wallet=wallet,
                 bag=bag,
                 score=score,
+                pass_progress=pass_progress,
                 operation_counter=message.operation_counter,
                 session_token=session_token(env, user, head.name, epoch),
                 env=env,
@@ -86,6 +96,7 @@ def enter(
         ),
         effects=(SessionHeld(Session(user, head.name, epoch, env.sender.conn, here)),),
         sends=sends,
+        tells=tells,
     )
 
 

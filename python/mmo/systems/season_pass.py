@@ -6,7 +6,7 @@ decided by the clock of the database, in the claim's own commit.
 
 from mmo.content import Content
 from mmo.content.passes import Reward, Season
-from mmo.contract import Env, Outcome, Refuse, Tell, handles
+from mmo.contract import Env, Outcome, Refuse, handles
 from mmo.state.bag import Bag
 from mmo.state.change import Change
 from mmo.state.pass_progress import MissionCount, PassMoved, PassRewardClaimed
@@ -14,8 +14,9 @@ from mmo.state.wallet import COINS_MAX, Account, CoinsMoved, Currency, Wallet
 from mmo.systems.inventory import Placement, item_of, item_view, place_items
 from mmo.systems.missions import PassParts, moved_by, progress_of
 from mmo.systems.shop import DAY_MS
+from mmo.wire.codec import encode
+from mmo.wire.messages.pass_view import MissionView, PassView
 from mmo.wire.messages.season_pass import (
-    MissionView,
     PassBuy,
     PassBuyOk,
     PassClaim,
@@ -24,13 +25,14 @@ from mmo.wire.messages.season_pass import (
     PassPageAsk,
     PassStateAsk,
     PassStateOk,
-    PassView,
 )
 from mmo.wire.opcode import Code, Op
 
 _PASS_UNKNOWN = Refuse(Code.PASS_UNKNOWN)
 _NOT_RUNNING = Refuse(Code.PASS_NOT_RUNNING)
 _PAID = 1
+VIEWS_BYTES_MAX = 8_192
+"""Passes in one answer; with the three inventories they stay below the frame limit of clients."""
 
 
 @handles(Op.PASS_PAGE, rate="list")
@@ -43,9 +45,28 @@ def pass_page(message: PassPageAsk, *, env: Env) -> Outcome | Refuse:
 
 
 @handles(Op.PASS_STATE, needs=("pass_progress",), rate="list")
-def pass_state(message: PassStateAsk, *, pass_progress: PassParts, env: Env) -> Outcome:
-    """Every running pass with the player's own progress."""
-    return Outcome(replies=(PassStateOk(pass_views(env.content, pass_progress, env.now_ms)),))
+def pass_state(message: PassStateAsk, *, pass_progress: PassParts, env: Env) -> Outcome | Refuse:
+    """The running passes, or the one asked for, with the player's own progress."""
+    content: Content = env.content
+    if message.pass_id:
+        season = content.passes.seasons.get(message.pass_id)
+        if season is None:
+            return _PASS_UNKNOWN
+        if not season.running(env.now_ms):
+            return _NOT_RUNNING
+        return Outcome(replies=(PassStateOk([_view(season, pass_progress)]),))
+    passes, more = fitting(pass_views(content, pass_progress, env.now_ms))
+    return Outcome(replies=(PassStateOk(passes, more),))
+
+
+def fitting(views: list[PassView]) -> tuple[list[PassView], list[int]]:
+    """The first passes that together stay below `VIEWS_BYTES_MAX`, and the numbers of the rest."""
+    left = VIEWS_BYTES_MAX
+    for index, view in enumerate(views):
+        left -= len(encode(view))
+        if left < 0 and index:
+            return views[:index], [each.pass_id for each in views[index:]]
+    return views, []
 
 
 def pass_views(content: Content, passes: PassParts, now_ms: int) -> list[PassView]:
@@ -82,11 +103,6 @@ def count_event(message: PassEvent, *, pass_progress: PassParts, env: Env) -> Ou
     """An event that has no commit of its own, such as a login, moves the passes."""
     changes, told = moved_by(env.content, pass_progress, message.event, env.now_ms)
     return Outcome(replies=told, changes=changes)
-
-
-def login_event(user: int) -> Tell:
-    """What the arrival of a player tells his own lane."""
-    return Tell(user, PassEvent(user, "login"))
 
 
 @handles(Op.PASS_BUY, needs=("wallet", "pass_progress"), mutates=True)
@@ -170,4 +186,4 @@ def _claimed(season: Season, reward: Reward, wallet: Wallet, placed: list[Placem
         cash=wallet.cash,
         mileage=wallet.mileage + reward.mileage,
     )
-    return Outcome(replies=(reply,), changes=changes)
+    return Outcome(replies=(reply,), changes=changes, row_refused=_NOT_RUNNING)

@@ -30,7 +30,8 @@ from mmo.state.place import SessionClosed
 from mmo.state.player import Head
 from mmo.state.score import Score
 from mmo.state.wallet import Wallet
-from mmo.systems.welcome import welcome
+from mmo.systems.missions import PassParts
+from mmo.systems.welcome import arrival_tells, welcome
 from mmo.wire.messages.link import (
     PlayerArrived,
     PlayerLeft,
@@ -67,7 +68,11 @@ def hold_seat(message: SeatHold, *, world: ChannelWorld, env: Env) -> Outcome:
     )
 
 
-@handles(Op.ENTER, by="node", needs=("head", "growth", "wallet", "bag", "score", "world"))
+@handles(
+    Op.ENTER,
+    by="node",
+    needs=("head", "growth", "wallet", "bag", "score", "pass_progress", "world"),
+)
 def enter(
     message: Entered,
     *,
@@ -76,6 +81,7 @@ def enter(
     wallet: Wallet,
     bag: Bag,
     score: Score,
+    pass_progress: PassParts,
     world: ChannelWorld,
     env: Env,
 ) -> Outcome | Refuse:
@@ -103,6 +109,7 @@ def enter(
                 wallet=wallet,
                 bag=bag,
                 score=score,
+                pass_progress=pass_progress,
                 operation_counter=message.operation_counter,
                 session_token="",
                 env=env,
@@ -110,6 +117,7 @@ def enter(
         ),
         effects=(SeatTaken(user, epoch, head.place_epoch, env.sender.conn),),
         sends=(ToRole("center", arrived), Presence(user, "online", here)),
+        tells=arrival_tells(user, bag, env),
     )
 
 

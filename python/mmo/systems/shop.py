@@ -13,6 +13,7 @@ from mmo.state.change import Change
 from mmo.state.counters import Counter, CounterKind, CounterRaised
 from mmo.state.wallet import COINS_MAX, Account, CoinsMoved, Currency, Wallet
 from mmo.systems.inventory import item_of, item_view, place_items
+from mmo.systems.missions import PassParts, with_event
 from mmo.wire.messages.shop import Buy, BuyOk, ShopPageAsk
 from mmo.wire.opcode import Code, Op
 
@@ -31,16 +32,18 @@ def shop_page(message: ShopPageAsk, *, env: Env) -> Outcome | Refuse:
     return Outcome(replies=(pages[message.page],))
 
 
-@handles(Op.BUY, needs=("wallet", "bag", "counters"), mutates=True)
+@handles(Op.BUY, needs=("wallet", "bag", "counters", "pass_progress"), mutates=True)
 def buy(
     message: Buy,
     *,
     wallet: Wallet,
     bag: Bag,
     counters: dict[tuple[int, int], Counter],
+    pass_progress: PassParts,
     env: Env,
 ) -> Outcome | Refuse:
-    """`quantity` times one line: coins out, items in, mileage earned, all in one commit."""
+    """`quantity` times one line: coins out, items in, mileage earned, passes moved, all in one
+    commit."""
     content: Content = env.content
     line = content.shop.lines.get(message.line)
     if line is None:
@@ -54,7 +57,8 @@ def buy(
     raised = _raised(line, message.quantity, counters, env.now_ms)
     if isinstance(raised, Refuse):
         return raised
-    return _sold(line, message.quantity, wallet, bag, raised, env)
+    sold = _sold(line, message.quantity, wallet, bag, raised, env)
+    return with_event(sold, content, pass_progress, "purchase", env)
 
 
 def _raised(
@@ -65,10 +69,12 @@ def _raised(
         return []
     kind, today = CounterKind.SHOP_DAILY, now_ms // DAY_MS
     before = counters.get((kind, line.number))
-    bought = before.count if before is not None and before.window == today else 0
+    # A day that began on another server's clock does not end again on a slower one.
+    day = today if before is None else max(today, before.window)
+    bought = before.count if before is not None and before.window == day else 0
     if bought + quantity > line.daily_limit:
-        return Refuse(Code.DAILY_LIMIT, str(line.daily_limit - bought))
-    return [CounterRaised(kind, line.number, today, bought + quantity, before is None)]
+        return Refuse(Code.DAILY_LIMIT, str(max(0, line.daily_limit - bought)))
+    return [CounterRaised(kind, line.number, day, bought + quantity, before is None)]
 
 
 def _sold(
@@ -79,7 +85,8 @@ def _sold(
     balance = wallet.of(line.currency) - spent
     if balance < 0:
         return Refuse(NOT_ENOUGH[line.currency])
-    if wallet.mileage + earned > COINS_MAX:
+    mileage = wallet.mileage + earned - (spent if line.currency == Currency.MILEAGE else 0)
+    if mileage > COINS_MAX:
         return Refuse(Code.COINS_LIMIT)
     placed = place_items(
         env.content,
@@ -94,7 +101,6 @@ def _sold(
     changes: list[Change] = [CoinsMoved(line.currency, -spent, Account.SINK_SHOP), *placed, *raised]
     if earned:
         changes.append(CoinsMoved(Currency.MILEAGE, earned, Account.MINT_MILEAGE))
-    mileage = wallet.mileage + earned - (spent if line.currency == Currency.MILEAGE else 0)
     reply = BuyOk(
         line=line.number,
         quantity=quantity,

@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 
 from mmo.wire.codec import message
+from mmo.wire.messages.pass_view import PassView
 from mmo.wire.opcode import Op
 
 
@@ -42,6 +43,8 @@ class Welcome(msgspec.Struct, array_like=True, frozen=True):
     materials: list[ItemView]
     session_token: str = ""  # at a center: resumes at any center or channel, 15 minutes
     now_ms: int = 0
+    passes: list[PassView] = []
+    passes_more: list[int] = []  # running passes that did not fit: ask with PASS_STATE
 
 
 @message(Op.SESSION_OK)

@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 
 from mmo.wire.codec import OperationId, message
+from mmo.wire.messages.pass_view import PassView
 from mmo.wire.messages.presence import ItemView
 from mmo.wire.opcode import Op
 
@@ -40,39 +41,15 @@ class PassPageOk(msgspec.Struct, array_like=True, frozen=True):
 
 @message(Op.PASS_STATE)
 class PassStateAsk(msgspec.Struct, array_like=True, frozen=True):
-    pass
+    """`pass_id` 0: all running passes that fit into one answer, else this one."""
 
-
-class MissionView(msgspec.Struct, array_like=True, frozen=True):
-    """One mission of a pass and how far the player is in it."""
-
-    mission: int  # 1..
-    event: str  # kill, raid, purchase, enhance, login
-    progress: int
-    goal: int
-    exp: int
-    done: int  # times finished
-
-
-class PassView(msgspec.Struct, array_like=True, frozen=True):
-    """A running pass of the player. `claimed` are (level, line) pairs."""
-
-    pass_id: int
-    name: str
-    starts_ms: int
-    ends_ms: int
-    level_max: int
-    level: int
-    exp: int
-    paid: bool
-    price_cash: int
-    claimed: list[tuple[int, int]]
-    missions: list[MissionView]
+    pass_id: Big = 0
 
 
 @message(Op.PASS_STATE_OK)
 class PassStateOk(msgspec.Struct, array_like=True, frozen=True):
     passes: list[PassView]
+    more: list[int] = []  # running passes that did not fit: ask for each
 
 
 @message(Op.PASS_CLAIM)
