@@ -306,3 +306,4 @@ class Role(msgspec.Struct, frozen=True):
     has_clients: bool = True  # opens a client port
     signs: bool = False  # gets `env.sign`
     datagrams: bool = False
+    takes_payments: bool = False  # opens the payment door (HTTPS) on its client port

@@ -23,6 +23,7 @@ MODULES = (
     "bot",
     "play",
     "call",
+    "pay",
     "audit",
     "bench",
     "prove",

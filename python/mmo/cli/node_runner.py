@@ -77,13 +77,26 @@ class NodeRunner:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, node.stop)
-            code = await node.run()
+            code = await self._serve(node)
             if code == 0:
                 self._incarnation_file().unlink(missing_ok=True)
             return code
         finally:
             with contextlib.suppress(StoreUnavailable):
                 await store.close()
+
+    async def _serve(self, node: "Node") -> int:
+        """Until the node ends; with the payment door where the role has one."""
+        if not self._role.takes_payments:
+            return await node.run()
+        from mmo.cli.payment_server import PaymentServer
+
+        door = PaymentServer(self.home, self.config, self.ports, self._secrets, node.engine)
+        door.start()
+        try:
+            return await node.run()
+        finally:
+            await door.stop()
 
     def _load_code(self) -> None:
         """Import and read what the node will run, before the stores are asked: with a cluster that

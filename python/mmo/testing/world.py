@@ -14,6 +14,7 @@ from mmo.contract import Role
 from mmo.node.node import Node, compose
 from mmo.node.settings import NodeSettings
 from mmo.state.place import AccountRegistered, PlacePrepared, SessionOpened
+from mmo.state.roll import day_key, roll
 from mmo.testing.clock import VirtualClock
 from mmo.testing.fake_core import FakeConnection, FakeCore
 from mmo.testing.fake_store import FakeStore
@@ -23,6 +24,7 @@ from mmo.wire.codec import decode, encode
 ROLES = ("login", "center", "channel", "matching", "raid", "cash")
 RESERVATION_MS = 60_000
 STILL_TURNS = 12
+ROLL_SECRET = b"the roll secret of every world, 32 bytes"
 
 
 def node_settings(number: int = 11, name: str = "node-under-test", **changed: Any) -> NodeSettings:
@@ -42,6 +44,11 @@ def node_settings(number: int = 11, name: str = "node-under-test", **changed: An
 def sign(claims: Mapping[str, object], typ: str) -> str:
     """A token that `World.show` reads back; no signature, since no gate checks it here."""
     return json.dumps({"typ": typ, "claims": {"iss": "mmo", "nbf": 0, **claims}})
+
+
+def keyed_roll(uid: int, attempt: int, table: int, day: int) -> int:
+    """The roll of every world: under the key of a secret that anyone may know."""
+    return roll(day_key(ROLL_SECRET, day), uid, attempt, table)
 
 
 class Lines:
@@ -141,7 +148,7 @@ class World:
         self.engine = compose(
             self.settings, role, self.store, content, log=self.log, passwords=passwords,
             systems_package=systems_package, edges_package=edges_package, sign=sign,
-            clock_ms=self.clock, deadline_clock_ms=self.clock,
+            roll=keyed_roll, clock_ms=self.clock, deadline_clock_ms=self.clock,
         )  # fmt: skip
         make: Any = lambda incarnation, fields: self.core  # noqa: E731
         self.node = Node(self.engine, make, ROLES)

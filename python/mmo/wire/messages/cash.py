@@ -22,7 +22,7 @@ class PaymentNotice(msgspec.Struct, array_like=True, frozen=True):
     order: str  # the payment service's order id, once for ever
     user: int
     amount: int  # cash, > 0
-    refund: bool
+    refund_of: str = ""  # the order whose cash is given back; empty: a charge
 
 
 @message(Op.GRANT_WAITING)

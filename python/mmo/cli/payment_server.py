@@ -1,0 +1,117 @@
+"""The HTTPS server of a cash node: the payment door on the node's client port, in the node's loop.
+
+Owns the socket, TLS and the life of the server; the door decides what is answered. Composed by
+`node_runner` for roles that take payments.
+"""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from mmo.cluster.certificate import ensure_certificate
+from mmo.cluster.home import Home, NodePorts
+from mmo.cluster.secret_files import Secrets
+from mmo.config import Config
+from mmo.edges.payment import Limits, PaymentDoor
+from mmo.errors import OperatorError
+from mmo.node.engine import Engine
+from mmo.node.payments import Payments
+
+BACKLOG = 128
+STOP_S = 2
+KEEP_ALIVE_S = 5
+HEADER_BYTES_MAX = 16_384
+
+
+class _Server(uvicorn.Server):
+    """Without signal handlers: the node has its own."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class PaymentServer:
+    """One per cash node. Start after the node is ready."""
+
+    def __init__(
+        self, home: Home, config: Config, ports: NodePorts, secrets: Secrets, engine: Engine
+    ) -> None:
+        payments, cash = Payments(engine), config.cash
+        limits = Limits(
+            cash.window_ms, cash.body_bytes_max, cash.amount_max, cash.per_s, cash.burst
+        )
+        self.door = PaymentDoor(
+            *(secrets.payment, limits, payments.book, payments.user_of),
+            *(engine.clock_ms, engine.log),
+        )
+        certificate, key = certificate_files(home, config)
+        self._log = engine.log
+        self._host, self._port = config.cluster.host, ports.client_port
+        self._server = _Server(
+            uvicorn.Config(
+                self.door.application,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                http="h11",
+                ws="none",
+                ssl_certfile=str(certificate),
+                ssl_keyfile=str(key),
+                limit_concurrency=cash.connections_max,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=STOP_S,
+                h11_max_incomplete_event_size=HEADER_BYTES_MAX,
+                server_header=False,
+            )
+        )
+        self._serving: asyncio.Task[None] | None = None
+        self.port = 0
+
+    def start(self) -> None:
+        """Bind and serve. Raises `OperatorError` E0718 when the port is taken."""
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((self._host, self._port))
+            listener.listen(BACKLOG)
+        except OSError as error:
+            listener.close()
+            raise OperatorError(
+                "E0718",
+                f"the payment door cannot listen on {self._host} port {self._port}: {error}",
+                "stop what listens there, or give the cash node another client_port",
+            ) from error
+        listener.setblocking(False)
+        self.port = listener.getsockname()[1]
+        loop = asyncio.get_running_loop()
+        self._serving = loop.create_task(self._server.serve(sockets=[listener]))
+        self._log.info("payment door open", host=self._host, port=self.port)
+
+    async def stop(self) -> None:
+        """Answer what is on its way, then close."""
+        self._server.should_exit = True
+        if self._serving is not None:
+            await self._serving
+
+
+def certificate_files(home: Home, config: Config) -> tuple[Path, Path]:
+    """Certificate and key of the door: the configured ones, else those of the home."""
+    cash = config.cash
+    if cash.tls_certificate_file:
+        return Path(cash.tls_certificate_file), Path(cash.tls_key_file)
+    return ensure_certificate(home.secrets, config.cluster.host)
+
+
+def trusting(certificate: Path) -> ssl.SSLContext:
+    """A client's context that trusts the door of this home."""
+    context: Any = ssl.create_default_context(cafile=str(certificate))
+    trusted: ssl.SSLContext = context
+    return trusted
