@@ -135,7 +135,7 @@ def test_purchase_when_affordable_then_money_and_items_move_in_one_commit(
 def test_purchase_when_a_coin_is_missing_then_is_refused_by_its_currency(
     currency: int, code: Code, balance: int
 ) -> None:
-    purse = {CURRENCIES[currency]: balance}
+    purse: dict[str, Any] = {CURRENCIES[currency]: balance}
     assert_refused(ask(player(**purse), line(currency=currency, price=30)), code)
 
 
