@@ -9,7 +9,7 @@ from mmo.errors import WireError
 from mmo.wire import codec
 from mmo.wire.messages.hunt import Hit, HitOk, KillReward
 from mmo.wire.messages.session import Closing, Refused
-from mmo.wire.opcode import CloseReason, Op
+from mmo.wire.opcode import INTERNAL, CloseReason, Op
 
 
 def body(message: object) -> bytes:
@@ -90,4 +90,9 @@ def test_hello_tells_a_fingerprint_of_every_client_message() -> None:
     prints = hello().fingerprints
     assert prints[Op.HIT] == codec.fingerprint(Op.HIT)
     assert not any(number < 100 for number in prints)
+    inside = {
+        number for number in codec.opcodes() if "Internal" in str(codec.class_of(number).__doc__)
+    }
+    assert {number for number in inside if number >= 100} == INTERNAL
+    assert not INTERNAL & prints.keys()
     assert hello(unlike=int(Op.HIT)).fingerprints[Op.HIT] != prints[Op.HIT]

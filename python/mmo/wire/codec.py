@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from mmo.errors import WireError
-from mmo.wire.opcode import Op
+from mmo.wire.opcode import INTERNAL, Op
 
 T = TypeVar("T", bound=type)
 
@@ -93,5 +93,5 @@ def fingerprint(opcode: int) -> int:
 
 
 def fingerprints() -> dict[int, int]:
-    """Fingerprint of every client message, for HELLO."""
-    return {number: fingerprint(number) for number in opcodes() if number >= 100}
+    """Fingerprint of every message that clients send or receive, for HELLO."""
+    return {n: fingerprint(n) for n in opcodes() if n >= 100 and n not in INTERNAL}

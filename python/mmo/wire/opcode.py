@@ -128,6 +128,21 @@ class Op(IntEnum):
     GRANT_WAITING = 902  # link: cash, raid -> all centers/channels: look at the grants of `user`
 
 
+INTERNAL = frozenset(
+    {
+        Op.ENTER,  # on the wire its body is the token itself
+        Op.REGISTER_HASHED,
+        Op.LOGIN_VERIFIED,
+        Op.KILL_EARNED,
+        Op.GRANT_CLAIM,
+        Op.ITEMS_EXPIRE,
+        Op.PASS_EVENT,
+        Op.PAYMENT_NOTICE,
+    }
+)
+"""Opcodes whose message never leaves a node: no client knows it, so none is refused over it."""
+
+
 class Code(IntEnum):
     """Why the game said no; one line each for the client's message table."""
 
