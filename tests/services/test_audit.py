@@ -15,14 +15,18 @@ from tests.conftest import settings_for
 from mmo.cluster.mysql_server import ManagedMysql
 from mmo.content import load_content
 from mmo.ops.audit import Report, audit, known_of
-from mmo.state.grant import Bundle, BundleItem
+from mmo.state.grant import Bundle
+from mmo.state.roll import commitment, day_key, roll
 from mmo.store.connection import Statement
 from mmo.store.mysql_pool import MysqlPool
 from mmo.store.settings import StoreSettings
 
 pytestmark = pytest.mark.services
 
-BUNDLE = msgspec.msgpack.encode(Bundle(gold=7, items=(BundleItem(2, 301, 1),))).hex()
+BUNDLE = msgspec.msgpack.encode(Bundle(gold=7)).hex()
+REFUND = msgspec.msgpack.encode(Bundle(cash=-50)).hex()
+CASH = msgspec.msgpack.encode(Bundle(cash=50)).hex()
+SECRET, DAY = b"the roll secret of these books, 32 bytes", 20260101
 ITEM = "user_id, uid, kind, slot, code, count"
 KEYLESS = (
     "ALTER TABLE player_head DROP FOREIGN KEY head_account",
@@ -30,11 +34,37 @@ KEYLESS = (
     "ALTER TABLE event_log DROP PRIMARY KEY",
     "ALTER TABLE reward_grant DROP PRIMARY KEY",
     "ALTER TABLE item DROP PRIMARY KEY",
+    "ALTER TABLE enhance_log DROP PRIMARY KEY, DROP CONSTRAINT enhance_log_step",
+    "ALTER TABLE pass_claim DROP FOREIGN KEY pass_claim_progress",
+    "ALTER TABLE pass_claim DROP PRIMARY KEY",
+    "ALTER TABLE payment_order DROP FOREIGN KEY payment_order_account",
+    "ALTER TABLE payment_order DROP PRIMARY KEY, DROP CONSTRAINT payment_order_amount",
 )
 TABLES = (
     *("item", "item_ledger", "ledger", "event_log", "reward_grant", "cache_dirty", "node_lease"),
+    *("enhance_log", "counter", "pass_claim", "pass_progress", "payment_order", "roll_key"),
     *("player_head", "account"),
 )
+
+
+def tries(uid: int, count: int, chances: list[int]) -> str:
+    """Rows of `enhance_log` for the first attempts on an item, as the key of the day rolls."""
+    rows, level = [], 0
+    for attempt in range(1, count + 1):
+        rolled = roll(day_key(SECRET, DAY), uid, attempt, 1)
+        after = level + (rolled < chances[level])
+        rows.append(
+            f"({uid}, {attempt}, 1, 1, {DAY}, 1, {level}, {after}, {chances[level]}, {rolled})"
+        )
+        level = after
+    return ", ".join(rows)
+
+
+def enhanced(uid: int, count: int, chances: list[int]) -> int:
+    """The level after those attempts."""
+    return int(tries(uid, count, chances).split(", ")[-3])
+
+
 HONEST = (
     "INSERT INTO account (user_id, name, password_hash, created_ms)"
     " VALUES (1, 'a', 'x', 1), (2, 'b', 'x', 1)",
@@ -52,11 +82,38 @@ HONEST = (
     "INSERT INTO item_ledger VALUES (1, 1, 0, 900, {code}, {kind}, 1, 3),"
     " (1, 2, 0, 900, {code}, {kind}, 101, -1)",
     "INSERT INTO reward_grant (user_id, source_kind, source_id, bundle, created_ms,"
-    f" claimed_version) VALUES (1, 1, 1, UNHEX('{BUNDLE}'), 1, 3),"
-    f" (2, 1, 2, UNHEX('{BUNDLE}'), 1, NULL)",
+    f" claimed_version) VALUES (1, 410, 1, UNHEX('{BUNDLE}'), 1, 3),"
+    f" (2, 410, 2, UNHEX('{BUNDLE}'), 1, NULL)",
+    f"INSERT INTO roll_key VALUES ({DAY}, UNHEX('{commitment(day_key(SECRET, DAY)).hex()}'),"
+    " NULL, 1, NULL)",
+    f"INSERT INTO item ({ITEM}, enhance, attempts, equipped)"
+    " VALUES (1, 910, 0, 5, {sword}, 1, {level}, 3, 1)",
+    "INSERT INTO item_ledger VALUES (1, 1, 1, 910, {sword}, 0, 1, 1)",
+    "INSERT INTO enhance_log VALUES {tries}",
+    "INSERT INTO pass_progress VALUES (1, 1, 3, 0, 0, '[]')",
+    "INSERT INTO pass_claim VALUES (1, 1, 2, 0, 1, {season})",
+    "INSERT INTO payment_order VALUES ('o-1', 7, 2, 50, NULL, 1), ('r-1', 8, 2, -50, 'o-1', 1)",
+    "INSERT INTO reward_grant (user_id, source_kind, source_id, bundle, created_ms)"
+    f" VALUES (2, 1, 7, UNHEX('{CASH}'), 1), (2, 2, 8, UNHEX('{REFUND}'), 1)",
 )
 
 PLANTED = {
+    "attempt": "DELETE FROM enhance_log WHERE attempt = 2",
+    "attempt-step": "UPDATE enhance_log SET enhance_after = enhance_after + 1 WHERE attempt = 1",
+    "enhance": "UPDATE item SET enhance = enhance + 1 WHERE uid = 910",
+    "odds": "UPDATE enhance_log SET chance_ppm = chance_ppm - 1 WHERE attempt = 3",
+    "roll": "UPDATE enhance_log SET roll_ppm = roll_ppm + 1 WHERE attempt = 1",
+    "roll-key": "UPDATE roll_key SET commitment = UNHEX(REPEAT('ab', 32))",
+    "worn": "UPDATE item SET equipped = 1 WHERE uid = 900",
+    "transfer": "UPDATE item_ledger SET source = 200 WHERE version = 2 AND line = 0",
+    "pass-claim": "UPDATE pass_progress SET level = 1",
+    "pass-season": "UPDATE pass_claim SET claimed_ms = 5",
+    "pass-unique": "INSERT INTO pass_claim SELECT * FROM pass_claim",
+    "payment-grant": "DELETE FROM reward_grant WHERE source_kind = 1",
+    "grant-payment": "UPDATE reward_grant SET source_kind = 1 WHERE user_id = 1",
+    "refund": "UPDATE payment_order SET amount = -51 WHERE order_id = 'r-1'",
+    "payment-unique": "UPDATE payment_order SET order_id = 'o-1'",
+    "payment-amount": "UPDATE payment_order SET amount = 60 WHERE order_id = 'o-1'",
     "balance": "UPDATE player_head SET gold = gold + 1 WHERE user_id = 1",
     "currency": "UPDATE player_head SET mileage = 3 WHERE user_id = 2",
     "ledger-line": "UPDATE ledger SET account = 77 WHERE user_id = 1 AND version = 1",
@@ -71,7 +128,7 @@ PLANTED = {
     "operation": "INSERT INTO event_log SELECT * FROM event_log WHERE version = 2",
     "operation-epoch": "UPDATE event_log SET operation_epoch = 9 WHERE version = 2",
     "line-version": "UPDATE item_ledger SET version = 8 WHERE version = 1",
-    "grant-unique": "INSERT INTO reward_grant SELECT * FROM reward_grant WHERE user_id = 2",
+    "grant-unique": "INSERT INTO reward_grant SELECT * FROM reward_grant WHERE source_id = 2",
     "grant-paid": "UPDATE reward_grant SET claimed_version = 2 WHERE user_id = 1",
     "level": "UPDATE player_head SET level = 16 WHERE user_id = 2",
     "orphan": f"INSERT INTO item ({ITEM}) VALUES (99, 990, 1, 0, 201, 1)",
@@ -87,6 +144,17 @@ MORE = {
     "a claim at a version that never was": (
         "line-version",
         "UPDATE reward_grant SET claimed_version = 9 WHERE user_id = 2",
+    ),
+    "a grant that gave an item more": (
+        "grant-paid",
+        "UPDATE item_ledger SET source = 2 WHERE version = 1 AND line = 1",
+    ),
+    "an attempt of no one": ("orphan", "UPDATE enhance_log SET user_id = 99 WHERE attempt = 1"),
+    "an attempt at no version": ("line-version", "UPDATE enhance_log SET version = 8"),
+    "a paid reward unpaid": ("pass-claim", "UPDATE pass_claim SET line = 1"),
+    "a refund of another's charge": (
+        "refund",
+        "UPDATE payment_order SET user_id = 1 WHERE order_id = 'r-1'",
     ),
     "a grant paid twice": ("grant-paid", "INSERT INTO ledger VALUES (1, 2, 1, 2, 0, 7)"),
     "experience above the need": ("level", "UPDATE player_head SET exp = 5000 WHERE user_id = 1"),
@@ -110,7 +178,16 @@ def settings(mysql_server: ManagedMysql, fresh_database: Callable[..., str]) -> 
 def ask(settings: StoreSettings) -> Ask:
     """`ask(lie…, honest=True)`: honest books, then the lies by plain SQL, then the audit."""
     content = load_content()
-    kind, code, _ = next((r.kind, r.code, r) for r in content.items.values() if r.stack_max >= 3)
+    kind, code = next((r.kind, r.code) for r in content.items.values() if r.stack_max >= 3)
+    chances = [step.chance_ppm for step in content.enhance.step]
+    named = {
+        "kind": kind,
+        "code": code,
+        "sword": next(r.code for r in content.items.values() if r.kind == 0),
+        "tries": tries(910, 3, chances),
+        "level": enhanced(910, 3, chances),
+        "season": content.passes.seasons[1].starts_ms,
+    }
 
     async def prepare() -> None:
         async with MysqlPool(settings) as pool, pool.take() as connection:
@@ -121,10 +198,10 @@ def ask(settings: StoreSettings) -> Ask:
         async with MysqlPool(settings) as pool:
             async with pool.take() as connection:
                 texts = [f"DELETE FROM {name}" for name in TABLES]
-                texts += [t.format(kind=kind, code=code) for t in HONEST] if honest else []
+                texts += [t.format(**named) for t in HONEST] if honest else []
                 for text in (*texts, *lies):
                     await connection.execute(Statement.verbatim(text))
-            return await audit(pool, known_of(content, (1, 2, 11, 12, 21, 31, 41)))
+            return await audit(pool, known_of(content, (1, 2, 11, 12, 21, 31, 41)), SECRET)
 
     asyncio.run(prepare())
 
@@ -138,7 +215,8 @@ def test_honest_books_are_balanced_and_counted(ask: Ask) -> None:
     report = ask()
     assert report.findings == []
     assert report.balanced and not report.empty
-    assert (report.players, report.ledger_lines, report.items["live"]) == (2, 3, 1)
+    assert (report.players, report.ledger_lines, report.items["live"]) == (2, 3, 2)
+    assert report.items["rolls"] == 3
     gold = report.currencies["gold"]
     assert (gold.minted, gold.burned, gold.held) == (17, 5, 12)
 

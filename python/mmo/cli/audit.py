@@ -4,6 +4,7 @@ Owns the print and the exit code: 0 balanced, 1 a finding or nothing to check. T
 `ops.audit`. Called by the operator and by the proofs.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import typer
@@ -30,6 +31,7 @@ def audit(home: HomeOption = HOME, config: ConfigOption = None, json: JsonOption
     import asyncio
 
     from mmo.cli.compose import home_store_settings
+    from mmo.cluster.secret_files import read_secrets
     from mmo.content import load_content
     from mmo.ops.audit import known_of
 
@@ -40,7 +42,9 @@ def audit(home: HomeOption = HOME, config: ConfigOption = None, json: JsonOption
     numbers = {entry.number for entry in (*effective.nodes, *(file.nodes if file else ()))}
     known = known_of(load_content(), numbers)
     try:
-        report = asyncio.run(_asked(settings, known))
+        report = asyncio.run(
+            _asked(settings, known, lambda: read_secrets(Home(home), effective).roll)
+        )
     except StoreUnavailable as error:
         raise OperatorError(
             "E0214", f"the books cannot be read: {error}", "mmo-cluster status; mmo-cluster doctor"
@@ -52,12 +56,14 @@ def audit(home: HomeOption = HOME, config: ConfigOption = None, json: JsonOption
     return OK if report.balanced and not report.empty else FAILED
 
 
-async def _asked(settings: "StoreSettings", known: "Known") -> "Report":
+async def _asked(
+    settings: "StoreSettings", known: "Known", roll_secret: Callable[[], bytes]
+) -> "Report":
     from mmo.ops.audit import audit as ask
     from mmo.store.mysql_pool import MysqlPool
 
     async with MysqlPool(settings, connections_max=1) as pool:
-        return await ask(pool, known)
+        return await ask(pool, known, roll_secret())
 
 
 def _print_json(report: "Report") -> None:
@@ -72,7 +78,8 @@ def _print(report: "Report") -> None:
     items = report.items
     print(
         f"\n{report.players} players, {report.ledger_lines} ledger lines, {items['live']} items of"
-        f" {items['codes']} codes, {items['log_lines']} log lines, {items['grants']} grants"
+        f" {items['codes']} codes, {items['log_lines']} log lines, {items['grants']} grants,"
+        f" {items['rolls']} rolls recomputed"
     )
     for finding in report.findings:
         print(f"  {finding.check}: user {finding.user}: {finding.text}")

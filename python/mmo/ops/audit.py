@@ -5,12 +5,13 @@ while it runs. Changes nothing, ever. Called by `mmo-cluster audit`, and through
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from mmo.content import Content
+from mmo.ops import audit_economy as economy
 from mmo.ops.audit_checks import CHECKS, ROWS_MAX, Check, Known
 from mmo.state.grant import Bundle
 from mmo.state.wallet import Account, Currency
@@ -40,11 +41,18 @@ _ITEMS_HELD = Statement("SELECT kind, code, SUM(count) FROM item GROUP BY kind, 
 _GRANTS_CLAIMED = Statement("""
     SELECT user_id, claimed_version, bundle FROM reward_grant WHERE claimed_version IS NOT NULL
 """)
-_GRANTS_PAID = Statement("""
-    SELECT user_id, version, currency, SUM(amount) FROM ledger WHERE account = %s
+_GRANTS_PAID = Statement(f"""
+    SELECT user_id, version, currency, SUM(amount) FROM ledger
+    WHERE account IN ({", ".join(str(int(account)) for account in economy.GRANT_ACCOUNTS)})
     GROUP BY user_id, version, currency
 """)
+_GRANTS_GIVEN = Statement(f"""
+    SELECT user_id, version, kind, code, SUM(delta) FROM item_ledger
+    WHERE source IN ({", ".join(str(int(account)) for account in economy.GRANT_ACCOUNTS)})
+    GROUP BY user_id, version, kind, code
+""")
 
+_CURRENCIES = tuple(currency.name.lower() for currency in Currency)
 _decode_bundle = msgspec.msgpack.Decoder(Bundle).decode
 
 
@@ -76,7 +84,7 @@ class Report(msgspec.Struct, frozen=True):
     players: int
     ledger_lines: int
     currencies: dict[str, Flow]
-    items: dict[str, int]  # live instances, codes, log lines, grants
+    items: dict[str, int]  # live instances, codes, log lines, grants, rolls recomputed
     findings: list[Finding]
 
     @property
@@ -93,18 +101,35 @@ def known_of(content: Content, node_numbers: Iterable[int]) -> Known:
         slots=json.dumps(list(content.slots)),
         accounts=json.dumps([int(account) for account in Account]),
         nodes=json.dumps(sorted(node_numbers)),
+        odds=json.dumps(
+            [
+                [content.enhance.table, level, step.chance_ppm]
+                for level, step in enumerate(content.enhance.step)
+            ]
+        ),
+        seasons=json.dumps(
+            [
+                [season.number, season.starts_ms, season.ends_ms]
+                for season in content.passes.seasons.values()
+            ]
+        ),
     )
 
 
-async def audit(pool: MysqlPool, known: Known) -> Report:
-    """Ask every rule in one consistent snapshot. Raises `StoreUnavailable` when MySQL is away."""
+async def audit(pool: MysqlPool, known: Known, roll_secret: bytes = b"") -> Report:
+    """Ask every rule in one consistent snapshot. With the cluster's roll secret every roll is
+    recomputed, without it those of revealed days. Raises `StoreUnavailable` when MySQL is away."""
     async with pool.take() as connection:
         await connection.execute(_ISOLATION)
         await connection.execute(_SNAPSHOT)
         findings: list[Finding] = []
-        for check in CHECKS:
+        for check in (*CHECKS, *economy.CHECKS):
             findings += await _asked(connection, check, known)
         findings += await _grants(connection)
+        keys, wrong_keys = await economy.keys_of(connection, roll_secret)
+        rolls, wrong_rolls = await economy.rolls(connection, keys)
+        wrong_orders = await economy.orders(connection)
+        findings += [Finding(*one) for one in (*wrong_keys, *wrong_rolls, *wrong_orders)]
         currencies = await _currencies(connection, findings)
         codes = await _item_codes(connection, findings)
         totals = await connection.row(_TOTALS)
@@ -116,7 +141,8 @@ async def audit(pool: MysqlPool, known: Known) -> Report:
         players=players,
         ledger_lines=ledger_lines,
         currencies=currencies,
-        items={"live": items, "codes": codes, "log_lines": log_lines, "grants": grants},
+        items={"live": items, "codes": codes, "log_lines": log_lines, "grants": grants}
+        | {"rolls": rolls},
         findings=findings,
     )
 
@@ -164,28 +190,36 @@ async def _item_codes(connection: Connection, findings: list[Finding]) -> int:
 
 
 async def _grants(connection: Connection) -> list[Finding]:
-    """Money that grants gave: per commit exactly what the grants claimed by it hold."""
-    owed: dict[tuple[int, int], list[int]] = {}
+    """What grants gave: per commit exactly the money and items of the grants claimed by it."""
+    owed: dict[tuple[int, int], dict[str, int]] = {}
     for user, version, bundle in await connection.rows(_GRANTS_CLAIMED):
         held = _decode_bundle(bytes(bundle))
-        amounts = owed.setdefault((int(user), int(version)), [0, 0, 0])
-        for currency, amount in enumerate((held.gold, held.cash, held.mileage)):
-            amounts[currency] += amount
-    paid: dict[tuple[int, int], list[int]] = {}
-    for row in await connection.rows(_GRANTS_PAID, int(Account.MINT_GRANT)):
+        due = owed.setdefault((int(user), int(version)), {})
+        for name in _CURRENCIES:
+            _add(due, name, getattr(held, name))
+        for item in held.items:
+            _add(due, f"item {item.kind}/{item.code}", item.count)
+    paid: dict[tuple[int, int], dict[str, int]] = {}
+    for row in await connection.rows(_GRANTS_PAID):
         user, version, currency, amount = (int(value) for value in row)
         if currency in tuple(Currency):
-            paid.setdefault((user, version), [0, 0, 0])[currency] += amount
+            _add(paid.setdefault((user, version), {}), _CURRENCIES[currency], amount)
+    for row in await connection.rows(_GRANTS_GIVEN):
+        user, version, kind, code, count = (int(value) for value in row)
+        _add(paid.setdefault((user, version), {}), f"item {kind}/{code}", count)
     return list(_unequal(owed, paid))
 
 
+def _add(sums: dict[str, int], name: str, amount: int) -> None:
+    if amount:
+        sums[name] = sums.get(name, 0) + amount
+
+
 def _unequal(
-    owed: dict[tuple[int, int], list[int]], paid: dict[tuple[int, int], list[int]]
+    owed: dict[tuple[int, int], dict[str, int]], paid: dict[tuple[int, int], dict[str, int]]
 ) -> Iterable[Finding]:
-    nothing: Sequence[int] = [0, 0, 0]
     for user, version in sorted(set(owed) | set(paid)):
-        due = owed.get((user, version), nothing)
-        given = paid.get((user, version), nothing)
-        if list(due) != list(given):
-            text = f"version {version}: grants claimed hold {due}, the ledger was given {given}"
+        due, given = owed.get((user, version), {}), paid.get((user, version), {})
+        if due != given:
+            text = f"version {version}: grants claimed hold {due}, the books were given {given}"
             yield Finding("grant-paid", user, text)

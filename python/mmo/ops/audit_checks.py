@@ -30,6 +30,8 @@ class Known(msgspec.Struct, frozen=True):
     slots: str  # slots of each kind by position
     accounts: str  # account numbers of the ledger
     nodes: str  # server numbers of the configuration
+    odds: str  # [table, level before, chance in ppm] a row
+    seasons: str  # [pass, starts_ms, ends_ms] a row
 
 
 BALANCES = Statement(f"""
@@ -137,6 +139,8 @@ LINE_VERSIONS = Statement(f"""
         UNION SELECT user_id, 'item_ledger', version FROM item_ledger
         UNION SELECT user_id, 'reward_grant', claimed_version
               FROM reward_grant WHERE claimed_version IS NOT NULL
+        UNION SELECT user_id, 'enhance_log', version FROM enhance_log
+        UNION SELECT user_id, 'pass_claim', version FROM pass_claim
     ) l
     JOIN player_head h ON h.user_id = l.user_id
     LEFT JOIN event_log e ON e.user_id = l.user_id AND e.version = l.version
@@ -175,6 +179,11 @@ ORPHANS = Statement(f"""
         UNION SELECT user_id, 'item_ledger' FROM item_ledger
         UNION SELECT user_id, 'reward_grant' FROM reward_grant
         UNION SELECT user_id, 'cache_dirty' FROM cache_dirty
+        UNION SELECT user_id, 'enhance_log' FROM enhance_log
+        UNION SELECT user_id, 'counter' FROM counter
+        UNION SELECT user_id, 'pass_progress' FROM pass_progress
+        UNION SELECT user_id, 'pass_claim' FROM pass_claim
+        UNION SELECT user_id, 'payment_order' FROM payment_order
     ) r
     LEFT JOIN player_head h ON h.user_id = r.user_id
     WHERE h.user_id IS NULL
