@@ -1,8 +1,10 @@
 """Arriving, resuming, leaving: every way in and out of a node."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from tests.unit.node_game import messages as m
 from tests.unit.node_game.roles import CENTER, CHANNEL
 
@@ -291,3 +293,31 @@ def test_move_when_claimed_elsewhere_fences_the_old_owner(world: MakeWorld) -> N
     assert moved.asks(m.Buy((player.epoch, 1), 5)) == m.Bought(5)  # a repeat, on another server
     assert moved.asks(m.Buy((player.epoch, 7), 5)) == m.Bought(10)
     assert two.store.database.heads[player.user].coins[0] == 10
+
+
+def test_end_of_an_old_connection_when_a_claim_is_on_its_way_is_not_taken_for_the_new(
+    world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rules would let go of the session that has just arrived."""
+    for role in (CENTER, CHANNEL):
+        game, store = a_world(world, role)
+        old = game.player("Ann")
+        claim, may_go = store.claim, asyncio.Event()
+
+        async def slow(asked: Any, claim: Any = claim, may_go: Any = may_go) -> Any:
+            await may_go.wait()
+            return await claim(asked)
+
+        monkeypatch.setattr(store, "claim", slow)
+        new = game.client()
+        new.user, new.epoch, new.counter = old.user, old.epoch, old.counter
+        game.show(new, old.user, "session+jwt", name="Ann")
+        game.settle()
+        old.leaves()
+        game.settle()
+        may_go.set()
+        game.settle()
+        assert left(game) == []
+        assert new.asks(m.Look()) == m.Looked(0)
+        game.move(20_000)
+        assert left(game) == []

@@ -111,7 +111,7 @@ class Residents:
     def begin_grace(self, lane: Lane, reason: int) -> None:
         """Tell the rules, and evict later unless a token of the same session comes first."""
         engine = self._engine
-        engine.tell(lane, Disconnected(lane.user, int(reason)))
+        self._tell_end(lane, reason, None, evicted=False)
         mark = lane.grace = object()
         engine.timers.after(engine.settings.resume_grace_ms, partial(self._end_grace, lane, mark))
 
@@ -126,13 +126,24 @@ class Residents:
         player as the rules see him when he is fenced already."""
         engine = self._engine
         lane.grace = None
-        route = engine.table.node.get(int(Op.CLOSED))
-        if route is not None:
-            job = Job(route, message=Disconnected(lane.user, int(reason), evicted=True))
-            job.player = lane.player or was
-            engine.lanes.put(lane, job)
+        self._tell_end(lane, reason, lane.player or was, evicted=True)
         engine.lanes.put(lane, partial(self._drop, lane.player))
         engine.metrics.count("players_evicted_total")
+
+    def _tell_end(self, lane: Lane, reason: int, player: Player | None, evicted: bool) -> None:
+        """Tell the rules in the order of the lane that a connection ended. A claim that is on its
+        way when it ends is installed before: the rules have met the newer connection by then and
+        must not take this end for its own."""
+        route = self._engine.table.node.get(int(Op.CLOSED))
+        if route is None:
+            return
+        job = Job(route, message=Disconnected(lane.user, int(reason), evicted=evicted))
+        job.player = player
+        self._engine.lanes.put(lane, partial(self._told_end, job, lane.source))
+
+    def _told_end(self, job: Job, source: Source | None, lane: Lane) -> None:
+        if lane.source is None or lane.source is source:
+            self._engine.lanes.put_first(lane, job)
 
     def _drop(self, player: Player | None, lane: Lane) -> None:
         if lane.player is player:  # not claimed again meanwhile
