@@ -38,11 +38,11 @@ fn field<'py, T>(object: &Bound<'py, PyAny>, name: &'static str) -> PyResult<T>
 where
     T: for<'a> FromPyObject<'a, 'py>,
 {
-    let value = object.getattr(name)?;
-    value.extract().map_err(|error: T::Error| {
-        let error: PyErr = error.into();
-        CoreError::new_err(format!("setting {name}: {error}"))
-    })
+    let wrong = |error: PyErr| CoreError::new_err(format!("setting {name}: {error}"));
+    let value = object.getattr(name).map_err(wrong)?;
+    value
+        .extract()
+        .map_err(|error: T::Error| wrong(error.into()))
 }
 
 /// Makes event tuples, reusing the number objects of the event before: messages of one

@@ -263,9 +263,11 @@ impl Serving {
         let now_ns = net.now_ns();
         let mut gate = self.connection.gate.borrow_mut();
         let mut bodies = net.bodies.borrow_mut();
+        let mut waiting = self.connection.outbox.borrow_mut();
+        let outbox_bytes_max = self.outbox_bytes_max();
         let mut room = net.crossing.inbound.room();
         let mut used = 0;
-        let mut delivered = 0;
+        let (mut delivered, mut echoed) = (0, 0);
         let step = loop {
             let next = match frame::decode(&bytes[used..], gate.length_max(net.rules())) {
                 Ok(Some(frame)) => frame,
@@ -283,9 +285,10 @@ impl Serving {
                     delivered += 1;
                 }
                 Verdict::Echo(reply) => {
-                    net.stats().echoed_messages_total.add(1);
-                    self.connection.add_own(net, reply, next.seq, next.body);
-                    if self.connection.waiting() > self.outbox_bytes_max() {
+                    let outbox = waiting.get_or_insert_with(|| net.take_outbox());
+                    outbox.add_frame(reply, next.seq, next.body);
+                    echoed += 1;
+                    if outbox.waiting() > outbox_bytes_max {
                         break Step::Close(CloseReason::SlowConsumer);
                     }
                 }
@@ -300,6 +303,9 @@ impl Serving {
                 Verdict::Close(reason) => break Step::Close(reason),
             }
         };
+        if echoed > 0 {
+            net.stats().echoed_messages_total.add(echoed);
+        }
         if delivered > 0 {
             net.stats().received_messages_total.add(delivered as u64);
             net.since_pass.set(net.since_pass.get() + delivered);
