@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mmo.errors import OperatorError
-from mmo.proof.bench_instructions import INSTRUCTIONS_AIM, SEAM, per_message
+from mmo.proof.bench_instructions import INSTRUCTIONS_GATE, SEAM, per_message
 from mmo.proof.bench_process import floor, generate, measured, server
 from mmo.proof.bench_tokens import Tokens
 from mmo.wire.opcode import Op
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 def test_a_message_through_the_seam_costs_few_instructions() -> None:
     count = per_message(SEAM, 16, lambda text: None)
     assert count.sent == count.received
-    assert 500 < count.per_message <= INSTRUCTIONS_AIM
+    assert 500 < count.per_message <= INSTRUCTIONS_GATE
 
 
 @pytest.mark.parametrize("name", ["loopback", "seam", "handler"])
