@@ -171,6 +171,7 @@ class ManagedMysql:
         return [
             "--no-defaults",
             f"--datadir={self.directory.absolute() / 'data'}",
+            f"--tmpdir={self._scratch()}",
             f"--socket={self.socket_path}",
             f"--pid-file={self.directory.absolute() / 'server.pid'}",
             f"--init-file={self.directory.absolute() / 'account.sql'}",
@@ -199,6 +200,13 @@ class ManagedMysql:
             "--log-warnings=1",
         ]
 
+    def _scratch(self) -> Path:
+        """Temporary tables go here: a starting server removes those of every other server from the
+        directory it shares with them."""
+        path = self.directory.absolute() / "tmp"
+        path.mkdir(mode=0o700, exist_ok=True)
+        return path
+
     def _bootstrap(self, binary: Path) -> None:
         data = self.directory / "data"
         shutil.rmtree(data, ignore_errors=True)
@@ -212,6 +220,7 @@ class ManagedMysql:
                 "--no-defaults",
                 "--bootstrap",
                 f"--datadir={data.absolute()}",
+                f"--tmpdir={self._scratch()}",
                 *_as_own_user(),
                 "--skip-log-bin",
                 "--performance-schema=OFF",
