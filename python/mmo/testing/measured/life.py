@@ -36,6 +36,8 @@ async def until_stopped() -> None:
     with contextlib.suppress(OSError, ValueError):  # a closed standard input: signals only
         loop.add_reader(sys.stdin.fileno(), stopped.set)
     await stopped.wait()
+    with contextlib.suppress(OSError, ValueError):
+        loop.remove_reader(sys.stdin.fileno())
 
 
 def serve(main: Callable[[], Coroutine[Any, Any, dict[str, Any]]]) -> None:
