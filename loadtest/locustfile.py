@@ -17,7 +17,7 @@ from locust import User, constant, events, task
 from mmo.cli.bot import login_addresses
 from mmo.client.connection import Shell
 from mmo.client.fleet import muster, source_of
-from mmo.client.journeys import hunt_while, settle
+from mmo.client.hunting import hunt_while, settle
 from mmo.client.meter import Meter
 from mmo.client.session import arrive, log_out, register
 from mmo.client.steps import Walk

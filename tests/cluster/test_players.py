@@ -13,7 +13,7 @@ from tests.cluster.seen import details, hero_of, redis_of, until
 
 from mmo.client.aio import Connection
 from mmo.client.hero import Hero
-from mmo.client.journeys import choose_channel, hunt_while, settle
+from mmo.client.hunting import choose_channel, hunt_while, settle
 from mmo.client.session import arrive, lobby, log_out, register
 from mmo.client.steps import GAME, Walk
 from mmo.proof.arena import Arena

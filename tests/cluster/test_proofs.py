@@ -19,7 +19,7 @@ import pytest
 from mmo.client.aio import Shell
 from mmo.client.fleet import muster, source_of
 from mmo.client.hero import Hero
-from mmo.client.journeys import choose_channel, hunt_while, settle
+from mmo.client.hunting import choose_channel, hunt_while, settle
 from mmo.client.meter import Meter
 from mmo.client.session import arrive, log_out, register
 from mmo.client.steps import Walk
@@ -105,6 +105,23 @@ def test_call_sends_any_message_and_prints_the_reply(arena: Arena) -> None:
         arena.command("call", "MOVE", '{"number": 99}', "--as", "caller", accept=(1,))
     )
     assert refused["message"] == "Refused"
+
+
+def test_play_obeys_typed_words(arena: Arena) -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "mmo.cli", "play", "--as", "모험가"),
+            *("--home", str(arena.home.directory)),
+        ],
+        input="servers\nmove 12\nhunt 1\nbag\nlobby\nout\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for said in ("registered 모험가", "12: channel-2", "in server 12", "1 killed", "logged out"):
+        assert said in done.stdout, done.stdout
 
 
 def test_the_locust_scenario_ends_without_a_failure(arena: Arena) -> None:

@@ -118,7 +118,7 @@ def _ask_at_its_place(me: Any, message: Any, channel: int) -> Any:
     """A walk: to the server that answers this message, then ask it there."""
     import msgspec
 
-    from mmo.client.journeys import choose_channel, settle
+    from mmo.client.hunting import choose_channel, settle
     from mmo.client.session import arrive, ask, log_in, visit_login
     from mmo.client.session import register as register_account
     from mmo.client.steps import CENTER, GAME, LOGIN

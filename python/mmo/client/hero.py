@@ -41,6 +41,9 @@ class Record:
         self.level = 1
         self.exp = 0
         self.gold = 0
+        self.cash = 0
+        self.mileage = 0
+        self.claimed: set[tuple[int, int, int]] = set()  # rewards: pass, level, line
         self.items: dict[int, ItemView] = {}
         self.loose = 0
         self.kills = 0
@@ -57,6 +60,7 @@ class Record:
     def grant(self, grant: GrantReward) -> None:
         """What somebody left for the player was claimed and told after its commit."""
         self.level, self.exp, self.gold = grant.level, grant.exp, grant.gold
+        self.cash, self.mileage = grant.cash, grant.mileage
         for item in grant.items:
             self.items[item.uid] = item
 
@@ -72,6 +76,11 @@ class Record:
             found.append(f"level and exp {theirs}, acknowledged {mine}")
         if told.gold < self.gold or (exact and told.gold != self.gold):
             found.append(f"gold {told.gold}, acknowledged {self.gold}")
+        if (told.cash, told.mileage) != (self.cash, self.mileage):
+            mine = (self.cash, self.mileage)
+            found.append(f"cash and mileage {(told.cash, told.mileage)}, acknowledged {mine}")
+        if exact and claimed_of(told) != self.claimed:
+            found.append(f"claimed {sorted(claimed_of(told))}, acknowledged {sorted(self.claimed)}")
         held = items_of(told)
         for uid, item in self.items.items():
             there = held.get(uid)
@@ -89,12 +98,19 @@ class Record:
         """What a server told on arrival is acknowledged from now on."""
         self.known = True
         self.level, self.exp, self.gold = told.level, told.exp, told.gold
+        self.cash, self.mileage = told.cash, told.mileage
+        self.claimed = claimed_of(told)
         self.items = items_of(told)
 
 
 def items_of(told: Welcome) -> dict[int, ItemView]:
     """All three inventories by uid."""
     return {item.uid: item for item in (*told.equipment, *told.consumables, *told.materials)}
+
+
+def claimed_of(told: Welcome) -> set[tuple[int, int, int]]:
+    """Claimed rewards of the running passes: (pass, level, line)."""
+    return {(one.pass_id, level, line) for one in told.passes for level, line in one.claimed}
 
 
 class Hero:
@@ -130,11 +146,14 @@ class Hero:
         self.game_number = 0
         self.channel = 0
         self.monsters: dict[int, MonsterRow] = {}
+        self.target = 0  # number of the monster he strikes at
         self.pace_ms = 0.0  # attack cooldown as learned from refusals
         self.hit_at = -1e9
         self.renewed_at = 0.0
         self.hit_open = False  # a blow or its reward is not told yet
         self.rewards: list[KillReward] = []  # told and not yet looked at
+        self.told_meanwhile: list[Welcome] | None = None
+        """A request is open whose answer says whether it happened: what arrivals told since."""
 
     def next_operation(self) -> tuple[int, int]:
         """A fresh operation number: (session epoch, counter)."""
@@ -152,9 +171,12 @@ class Hero:
 
     def meet(self, told: Welcome) -> None:
         """Arrived: compare with the record, then go on from what was told."""
-        for difference in self.record.compare(told):
-            self.meter.error(f"{self.name}: {difference}")
-        self.record.adopt(told)
+        if self.told_meanwhile is not None:
+            self.told_meanwhile.append(told)
+        else:
+            for difference in self.record.compare(told):
+                self.meter.error(f"{self.name}: {difference}")
+            self.record.adopt(told)
         self.user = told.user
         if told.session_epoch != self.session_epoch:
             self.session_epoch = told.session_epoch

@@ -314,9 +314,10 @@ def stay_known(me: Hero) -> Walk[None]:
         yield from ask(me, CENTER, Ping())
 
 
-def come_back(me: Hero, lost: Lost) -> Walk[None]:
+def come_back(me: Hero, lost: Lost, *, to_lobby: bool = False) -> Walk[None]:
     """After a lost connection: hold center and game server again, by session token while it is
-    honoured, by a new login otherwise. An end that blames this client is an error and is raised."""
+    honoured, by a new login otherwise. `to_lobby`: who had no game server stays at the center. An
+    end that blames this client is an error and is raised."""
     me.loosen()
     me.meter.loss(str(lost))
     if lost.reason not in BLAMELESS:
@@ -326,7 +327,7 @@ def come_back(me: Hero, lost: Lost) -> Walk[None]:
     retry = Retry(me, "coming back")
     while True:
         try:
-            yield from _resume(me)
+            yield from _resume(me, to_lobby)
             return
         except Displaced:
             yield Drop(GAME)
@@ -337,10 +338,11 @@ def come_back(me: Hero, lost: Lost) -> Walk[None]:
             yield from retry.again(str(again))
 
 
-def _resume(me: Hero) -> Walk[None]:
+def _resume(me: Hero, to_lobby: bool) -> Walk[None]:
     if not me.session_token or me.center is None:
         yield from arrive(me)
-        yield from move_somewhere(me)
+        if not to_lobby:
+            yield from move_somewhere(me)
         return
     held = yield from show(me, CENTER, me.center, me.session_token)
     place = held.place_number if isinstance(held, SessionOk) else 0
@@ -352,4 +354,5 @@ def _resume(me: Hero) -> Walk[None]:
     me.game = None
     if isinstance(held, SessionOk):
         yield from lobby(me)
-    yield from move_somewhere(me)
+    if not to_lobby:
+        yield from move_somewhere(me)

@@ -7,7 +7,7 @@ Owns the words and what they print. Called by `play` and by tests; never touches
 from collections.abc import Callable
 
 from mmo.client.hero import Hero
-from mmo.client.journeys import choose_channel, hunt_while, look, settle
+from mmo.client.hunting import choose_channel, hunt_while, look, settle
 from mmo.client.session import (
     Unwelcome,
     arrive,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from mmo.client.aio import Shell
 from mmo.client.fleet import muster, source_of
 from mmo.client.hero import Hero
-from mmo.client.journeys import choose_channel, hunt_while, settle
+from mmo.client.hunting import choose_channel, hunt_while, settle
 from mmo.client.meter import Meter
 from mmo.client.session import (
     arrive,

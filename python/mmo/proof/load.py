@@ -9,7 +9,8 @@ import time
 from mmo.client.aio import walk_alone
 from mmo.client.fleet import Fleet, muster, sail
 from mmo.client.hero import Hero, Policy
-from mmo.client.journeys import Journey, hunt_until_over, settle, wander_until_over
+from mmo.client.hunting import settle
+from mmo.client.journeys import Journey, hunt_until_over, wander_until_over
 from mmo.client.meter import Meter
 from mmo.client.session import arrive, log_out, register, servers
 from mmo.client.steps import Walk

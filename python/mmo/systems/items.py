@@ -110,6 +110,7 @@ def use(
         gold_gained=gold,
         level=growth.level if grown is None else grown.level,
         exp=growth.exp if grown is None else grown.exp,
+        gold=wallet.gold + gold,
     )
     return Outcome(replies=(reply,), changes=changes)
 

@@ -45,6 +45,7 @@ class ItemUseOk(msgspec.Struct, array_like=True, frozen=True):
     gold_gained: int
     level: int
     exp: int
+    gold: int = 0  # balance after it
 
 
 @message(Op.ITEM_DROP)
