@@ -212,8 +212,9 @@ def show(me: Hero, lane: str, address: Address, token: str) -> Walk[Any]:
     """Dial, say hello and show a token. `Displaced` when it is refused."""
     yield from greet(me, lane, address)
     try:
-        refusals = (int(Code.TOKEN_REFUSED), int(Code.SESSION_OVER))
-        reply = yield from ask(me, lane, Token(token), expects=refusals)
+        # WRONG_PLACE and SERVER_FULL: the place or the seat believed in went to others meanwhile.
+        refusals = (Code.TOKEN_REFUSED, Code.SESSION_OVER, Code.WRONG_PLACE, Code.SERVER_FULL)
+        reply = yield from ask(me, lane, Token(token), expects=tuple(map(int, refusals)))
     except Lost as lost:
         if lost.reason in (CloseReason.TOKEN_INVALID, CloseReason.TOKEN_EXPIRED):
             raise Displaced(str(lost)) from None
