@@ -22,6 +22,7 @@ from mmo.state.grant import Bundle, SourceKind
 from mmo.state.pass_progress import MissionCount, PassMoved, PassRewardClaimed
 from mmo.state.place import PaymentBooked, SessionOpened
 from mmo.state.player import Player
+from mmo.state.roll import DayKey
 from mmo.state.wallet import Account
 from mmo.store import Store, Verdict
 
@@ -287,3 +288,24 @@ async def test_an_order_of_nobody_or_nothing_is_refused(cluster: Cluster, store:
     for wrong in (order(10**15, 5), order(user, 0), order(user, -5), order(user, 5, paid.order)):
         assert not await store.write(wrong), wrong
         assert await store.payment(wrong.order) is None
+
+
+# -- keys of the rolls -----------------------------------------------------------------------------
+
+
+async def test_a_day_is_promised_once_and_revealed_when_its_time_has_come(
+    cluster: Cluster, store: Store
+) -> None:
+    other = await cluster.store()
+    first, second = (bytes([number]) * 32 for number in (1, 2))
+    assert await store.publish_keys([(20250103, second), (20250102, first)]) == []
+    assert await other.publish_keys([(20250102, first), (20250103, first)]) == [20250103]
+    assert await other.roll_keys(20250102, 9) == [
+        DayKey(20250102, first),
+        DayKey(20250103, second),
+    ]
+    key = b"\x00\xff" * 16
+    assert await store.reveal_keys([(20250102, key, LATER_MS), (20250109, key, 0)]) == 0
+    assert await store.reveal_keys([(20250102, key, 0)]) == 1
+    assert await other.reveal_keys([(20250102, first, 0)]) == 0
+    assert (await other.roll_keys(20250101, 1)) == [DayKey(20250102, first, key)]

@@ -149,10 +149,18 @@ def test_attempt_when_another_day_item_or_table_then_is_another_roll() -> None:
     assert len(rolls) == 5
 
 
-@pytest.mark.parametrize("login_ms", [NOW_MS, NOW_MS - DAY_MS, NOW_MS - 3 * DAY_MS])
+@pytest.mark.parametrize("login_ms", [NOW_MS, NOW_MS - DAY_MS])
 def test_day_when_a_session_lasts_over_midnight_then_is_that_of_its_login(login_ms: int) -> None:
     resident = player(gold=1000, items=(sword(),), login_ms=login_ms)
     assert tried(resident).day == day_of(login_ms)
+
+
+def test_attempt_when_the_session_is_older_than_a_day_then_wants_a_new_login() -> None:
+    begun = NOW_MS // DAY_MS * DAY_MS - DAY_MS  # the first moment of yesterday
+    early = player(gold=1000, items=(sword(),), login_ms=begun)
+    assert tried(early).day == day_of(begun)
+    late = player(gold=1000, items=(sword(),), login_ms=begun - 1)
+    assert_refused(ask(late), Code.ROLL_DAY_OVER)
 
 
 def test_receipt_when_the_key_is_revealed_then_anybody_recomputes_the_roll() -> None:

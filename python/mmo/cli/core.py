@@ -97,11 +97,11 @@ def make_sign(config: Config, secrets: Secrets) -> Callable[[Mapping[str, object
     return sign
 
 
-def make_roll(master: bytes) -> Callable[[int, int, int, int], int]:
+class KeyedRoll:
     """`roll(uid, attempt, table, day) -> 0..999,999` under the keys of the cluster's secret."""
-    key_of = functools.lru_cache(maxsize=DAYS_KEPT)(lambda day: day_key(master, day))
 
-    def keyed(uid: int, attempt: int, table: int, day: int) -> int:
-        return roll(key_of(day), uid, attempt, table)
+    def __init__(self, master: bytes) -> None:
+        self.key_of = functools.lru_cache(maxsize=DAYS_KEPT)(lambda day: day_key(master, day))
 
-    return keyed
+    def __call__(self, uid: int, attempt: int, table: int, day: int) -> int:
+        return roll(self.key_of(day), uid, attempt, table)

@@ -9,8 +9,9 @@ import contextlib
 import importlib
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mmo.cluster.home import Home, NodePorts
 from mmo.config import Config, CoreSettings, NodeEntry
@@ -19,6 +20,8 @@ from mmo.errors import MmoError, OperatorError, StoreUnavailable
 if TYPE_CHECKING:
     from mmo.node.node import Node
     from mmo.store import Store
+
+T = TypeVar("T")
 
 LEASE_HELD_CODE = "E0702"
 SCHEMA_BEHIND_CODE = "E0204"
@@ -72,6 +75,7 @@ class NodeRunner:
         store = await self._patiently(lambda: open_store(settings))
         try:
             await self._give_back_lease(store)
+            await self._publish_keys(store)
             node = self._compose(store, self.home.socket(self.ports.name, file))
             await self._start(node)
             loop = asyncio.get_running_loop()
@@ -85,8 +89,25 @@ class NodeRunner:
             with contextlib.suppress(StoreUnavailable):
                 await store.close()
 
+    async def _publish_keys(self, store: "Store") -> None:
+        """What the rolls of a role that owns players are computed with is promised before any."""
+        from mmo.cli.core import KeyedRoll
+        from mmo.node.node import unix_ms
+        from mmo.node.roll_keys import publish
+
+        self._roll: KeyedRoll | None = None
+        if self._role.owns_players:
+            roll = self._roll = KeyedRoll(self._secrets.roll)
+            days_ahead = self.config.economy.roll_days_ahead
+            await self._patiently(lambda: publish(store, roll.key_of, unix_ms(), days_ahead))
+
     async def _serve(self, node: "Node") -> int:
         """Until the node ends; with the payment door where the role has one."""
+        if self._roll is not None:
+            from mmo.node.roll_keys import RollKeys
+
+            days_ahead = self.config.economy.roll_days_ahead
+            RollKeys(node.engine, self._roll.key_of, days_ahead).start()
         if not self._role.takes_payments:
             return await node.run()
         from mmo.cli.payment_server import PaymentServer
@@ -114,7 +135,7 @@ class NodeRunner:
     def _compose(self, store: "Store", socket: Path) -> "Node":
         from mmo._core import NetCore
         from mmo.cli.compose import node_settings
-        from mmo.cli.core import core_settings, make_roll, make_sign
+        from mmo.cli.core import core_settings, make_sign
         from mmo.cli.roles import ROLE_NAMES
         from mmo.log import open_log
         from mmo.node.node import Node, compose
@@ -148,7 +169,7 @@ class NodeRunner:
             edges_package="mmo.edges",
             passwords=passwords,
             sign=make_sign(config, secrets) if role.signs else None,
-            roll=make_roll(secrets.roll) if role.owns_players else None,
+            roll=self._roll,
         )
 
         def make_core(incarnation: int, fields: Any) -> NetCore:
@@ -172,14 +193,13 @@ class NodeRunner:
                     raise
             await asyncio.sleep(RETRY_S)
 
-    async def _patiently(self, open_it: Any) -> "Store":
-        """Open the store; a database that starts, or restarts, answers soon. Under a supervisor a
+    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask the stores; a database that starts, or restarts, answers soon. Under a supervisor a
         schema that is behind is waited for too: the supervisor brings it up to date."""
         end = asyncio.get_running_loop().time() + STORE_WAIT_S
         while True:
             try:
-                store: Store = await open_it()
-                return store
+                return await ask()
             except StoreUnavailable as error:
                 if asyncio.get_running_loop().time() > end:
                     raise OperatorError(

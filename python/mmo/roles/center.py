@@ -7,9 +7,13 @@ ROLE = Role(
     name="center",
     systems=(
         *("presence", "session_notices", "growth", "grants", "items", "shop", "enhance"),
-        *("season_pass", "health"),
+        *("season_pass", "roll_keys", "health"),
     ),
-    states={"sessions": volatile.sessions, "servers": volatile.servers},
+    states={
+        "sessions": volatile.sessions,
+        "roll_days": volatile.roll_days,
+        "servers": volatile.servers,
+    },
     dials=("center",),
     owns_players=True,
     token_types=("login+jwt", "session+jwt"),

@@ -7,9 +7,9 @@ ROLE = Role(
     name="channel",
     systems=(
         *("seats", "channels", "hunt", "growth", "grants", "items", "shop", "enhance"),
-        *("season_pass", "health"),
+        *("season_pass", "roll_keys", "health"),
     ),
-    states={"world": volatile.world},
+    states={"world": volatile.world, "roll_days": volatile.roll_days},
     dials=("center",),
     owns_players=True,
     token_types=("move+jwt", "session+jwt"),

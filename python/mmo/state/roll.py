@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import struct
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 PARTS = 1_000_000
 """A roll is 0..999,999; an attempt succeeds when it is below the chance in parts per million."""
@@ -46,3 +47,24 @@ def roll(key: bytes, uid: int, attempt: int, table: int) -> int:
             if word < _WORD_LIMIT:
                 return int(word % PARTS)
         round_number += 1
+
+
+DAY_MS = 86_400_000
+REVEAL_AFTER_MS = 600_000
+"""How long after the last possible roll of a day its key is revealed: far more than clocks of
+servers differ and than a commit may take."""
+
+
+def rolls_until_ms(day: int) -> int:
+    """Unix time in milliseconds until which a session that began on `day` may roll: the end of the
+    following day. Later it must log in again, so that the key of a day can be revealed."""
+    begun = datetime(day // 10_000, day // 100 % 100, day % 100, tzinfo=UTC)
+    return int(begun.timestamp()) * 1_000 + 2 * DAY_MS
+
+
+class DayKey(NamedTuple):
+    """What is public of one day's key; `key` is empty until nobody can roll with it."""
+
+    day: int
+    commitment: bytes
+    key: bytes = b""

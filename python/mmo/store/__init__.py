@@ -16,6 +16,7 @@ from mmo.state.change import Change, Row
 from mmo.state.grant import Grant
 from mmo.state.place import Claim, PaymentBooked
 from mmo.state.player import Head, OperationRecord, Player
+from mmo.state.roll import DayKey
 from mmo.store.settings import StoreSettings
 
 
@@ -112,6 +113,19 @@ class Store(Protocol):
 
     async def payment(self, order: str) -> PaymentBooked | None:
         """A booked payment order or refund by its number."""
+        ...
+
+    async def publish_keys(self, rows: Sequence[tuple[int, bytes]]) -> list[int]:
+        """Publish (day, commitment) of the rolls, each day once for ever; returns the days for
+        which another commitment is published."""
+        ...
+
+    async def reveal_keys(self, rows: Sequence[tuple[int, bytes, int]]) -> int:
+        """Publish (day, key, unix ms) of days whose time has come by the database's clock."""
+        ...
+
+    async def roll_keys(self, first_day: int, days_max: int) -> list[DayKey]:
+        """What is published of the rolls' keys from a day (YYYYMMDD) on."""
         ...
 
     async def credentials(self, name: str) -> Credentials | None:

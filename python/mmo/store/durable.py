@@ -16,6 +16,7 @@ from mmo.state.change import Row
 from mmo.state.grant import Grant
 from mmo.state.place import Claim, PaymentBooked
 from mmo.state.player import OperationRecord, Player
+from mmo.state.roll import DayKey
 from mmo.store import (
     Claimed,
     LeaseRow,
@@ -27,6 +28,7 @@ from mmo.store import (
     migrate,
     payments,
     presence,
+    roll_keys,
 )
 from mmo.store.leases import Leases
 from mmo.store.mysql_pool import MysqlPool
@@ -140,6 +142,27 @@ class DurableStore:
         """See `Store.payment`."""
         async with self._deadline(), self.pool.take() as connection:
             return await payments.find(connection, order)
+
+    async def publish_keys(self, rows: Sequence[tuple[int, bytes]]) -> list[int]:
+        """See `Store.publish_keys`."""
+        async with self._deadline():
+            return await presence.retried(
+                self.pool,
+                lambda connection: roll_keys.publish(connection, rows),
+                again_on_duplicate=True,
+            )
+
+    async def reveal_keys(self, rows: Sequence[tuple[int, bytes, int]]) -> int:
+        """See `Store.reveal_keys`."""
+        async with self._deadline():
+            return await presence.retried(
+                self.pool, lambda connection: roll_keys.reveal(connection, rows)
+            )
+
+    async def roll_keys(self, first_day: int, days_max: int) -> list[DayKey]:
+        """See `Store.roll_keys`."""
+        async with self._deadline(), self.pool.take() as connection:
+            return await roll_keys.read(connection, first_day, days_max)
 
     async def credentials(self, name: str) -> Credentials | None:
         """See `Store.credentials`."""

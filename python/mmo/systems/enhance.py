@@ -14,7 +14,7 @@ from mmo.contract import Env, Outcome, Refuse, handles
 from mmo.state.bag import Bag, Item, ItemEnhanced
 from mmo.state.change import Change
 from mmo.state.player import Head
-from mmo.state.roll import day_of
+from mmo.state.roll import day_of, rolls_until_ms
 from mmo.state.wallet import Account, CoinsMoved, Currency, Wallet
 from mmo.systems.items import live_item
 from mmo.systems.missions import PassParts, with_event
@@ -51,6 +51,8 @@ def enhance(
     if item.enhance >= len(table.step):
         return Refuse(Code.ENHANCE_MAX)
     step = table.step[item.enhance]
+    if env.now_ms >= rolls_until_ms(day_of(head.login_ms)):
+        return Refuse(Code.ROLL_DAY_OVER)
     if wallet.gold < step.cost_gold:
         return Refuse(Code.NOT_ENOUGH_GOLD)
     tried = _tried(item, step, head, wallet, env)

@@ -7,6 +7,7 @@ from mmo.content import Content
 from mmo.contract import NodeView
 from mmo.state.attempts import Attempts
 from mmo.state.channel_world import ChannelWorld
+from mmo.state.roll_days import RollDays
 from mmo.state.servers import Servers
 from mmo.state.sessions import Sessions
 
@@ -30,3 +31,8 @@ def servers(content: Content, node: NodeView) -> Servers:
 def attempts(content: Content, node: NodeView) -> Attempts:
     """No failure yet."""
     return Attempts()
+
+
+def roll_days(content: Content, node: NodeView) -> RollDays:
+    """Nothing read yet."""
+    return RollDays()

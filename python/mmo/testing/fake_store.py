@@ -26,6 +26,7 @@ from mmo.state.place import (
     SessionOpened,
 )
 from mmo.state.player import Head, OperationBook, OperationRecord, Player
+from mmo.state.roll import DayKey
 from mmo.state.score import Score
 from mmo.state.wallet import Wallet
 from mmo.store import Claimed, LeaseRow, PlayerCommit, Seat, Sweep, Verdict
@@ -138,6 +139,31 @@ class FakeStore:
         """See `Store.payment`."""
         self._begin()
         return self.database.payments.get(order)
+
+    async def publish_keys(self, rows: Sequence[tuple[int, bytes]]) -> list[int]:
+        """See `Store.publish_keys`."""
+        self._begin()
+        published = self.database.roll_keys
+        for day, commitment in rows:
+            published.setdefault(day, DayKey(day, commitment))
+        return [day for day, commitment in rows if published[day].commitment != commitment]
+
+    async def reveal_keys(self, rows: Sequence[tuple[int, bytes, int]]) -> int:
+        """See `Store.reveal_keys`."""
+        self._begin()
+        published, new = self.database.roll_keys, 0
+        for day, key, after_ms in rows:
+            row = published.get(day)
+            if row is not None and not row.key and self.database.clock_ms() >= after_ms:
+                published[day] = row._replace(key=key)
+                new += 1
+        return new
+
+    async def roll_keys(self, first_day: int, days_max: int) -> list[DayKey]:
+        """See `Store.roll_keys`."""
+        self._begin()
+        known = sorted(day for day in self.database.roll_keys if day >= first_day)
+        return [self.database.roll_keys[day] for day in known[:days_max]]
 
     async def credentials(self, name: str) -> Credentials | None:
         """See `Store.credentials`."""

@@ -15,6 +15,7 @@ from mmo.state.grant import Bundle, SourceKind
 from mmo.state.pass_progress import PassProgress
 from mmo.state.place import PaymentBooked
 from mmo.state.player import OperationRecord
+from mmo.state.roll import DayKey
 from mmo.state.wallet import COINS_MAX
 from mmo.store import LeaseRow
 from mmo.store.ledger import MemberRows
@@ -90,6 +91,7 @@ class FakeDatabase:
     counters: dict[int, dict[tuple[int, int], Counter]] = field(default_factory=dict)
     passes: dict[int, dict[int, PassProgress]] = field(default_factory=dict)
     payments: dict[str, PaymentBooked] = field(default_factory=dict)
+    roll_keys: dict[int, DayKey] = field(default_factory=dict)
     leases: dict[int, FakeLease] = field(default_factory=dict)
     online: dict[int, tuple[str, int]] = field(default_factory=dict)
     locked: set[int] = field(default_factory=set)

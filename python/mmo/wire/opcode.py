@@ -103,6 +103,7 @@ class Op(IntEnum):
     ODDS_OK = 603
     ROLL_KEYS = 604
     ROLL_KEYS_OK = 605
+    ROLL_KEYS_SEEN = 606  # internal: what this node read of the published keys
 
     # shop
     SHOP_PAGE = 700
@@ -136,6 +137,7 @@ INTERNAL = frozenset(
         Op.KILL_EARNED,
         Op.GRANT_CLAIM,
         Op.ITEMS_EXPIRE,
+        Op.ROLL_KEYS_SEEN,
         Op.PASS_EVENT,
         Op.PAYMENT_NOTICE,
     }
@@ -193,6 +195,7 @@ class Code(IntEnum):
     NOT_STACKABLE = 508
     ENHANCE_MAX = 600
     NOT_ENHANCEABLE = 601
+    ROLL_DAY_OVER = 602  # the session began too long ago to roll: log in again
     NOT_ENOUGH_GOLD = 700
     NOT_ENOUGH_CASH = 701
     NOT_ENOUGH_MILEAGE = 702

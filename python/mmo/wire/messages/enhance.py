@@ -66,3 +66,10 @@ class RollKeyRow(msgspec.Struct, array_like=True, frozen=True):
 @message(Op.ROLL_KEYS_OK)
 class RollKeysOk(msgspec.Struct, array_like=True, frozen=True):
     keys: list[RollKeyRow]
+
+
+@message(Op.ROLL_KEYS_SEEN)
+class RollKeysSeen(msgspec.Struct, array_like=True, frozen=True):
+    """Internal: all days that are published, in their order."""
+
+    keys: list[RollKeyRow]
