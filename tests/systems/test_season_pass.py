@@ -2,37 +2,28 @@
 
 from typing import Any
 
-import msgspec
 import pytest
 from tests.systems.game import (
-    CENTER,
-    CONTENT,
     Game,
     applied,
     assert_refused,
     done,
     parts,
     player,
-    sent,
 )
+from tests.systems.pass_game import ENDS, FREE, PAID, STARTS, at, mission, reward, season
 
-from mmo.content.passes import MissionRow, Reward, Season
+from mmo.content.passes import Season
 from mmo.content.tables import CONSUMABLE, EQUIPMENT
-from mmo.contract import Outcome, Refuse, ToUser
+from mmo.contract import Outcome, Refuse
 from mmo.state.bag import Item, ItemBorn
-from mmo.state.grant import Bundle, SourceKind
 from mmo.state.pass_progress import MissionCount, PassMoved, PassProgress, PassRewardClaimed
 from mmo.state.player import Player
 from mmo.state.wallet import COINS_MAX, Account, CoinsMoved, Currency
 from mmo.systems import season_pass
-from mmo.systems.enhance import enhance
-from mmo.systems.grants import claim_grant
-from mmo.systems.growth import reward_kill
 from mmo.systems.missions import gain_pass_exp, moved_by
-from mmo.systems.shop import DAY_MS, buy
+from mmo.systems.shop import DAY_MS
 from mmo.wire.codec import encode
-from mmo.wire.messages.enhance import Enhance
-from mmo.wire.messages.hunt import GrantClaim, KillEarned
 from mmo.wire.messages.season_pass import (
     PassBuy,
     PassClaim,
@@ -40,53 +31,10 @@ from mmo.wire.messages.season_pass import (
     PassProgressed,
     PassStateAsk,
 )
-from mmo.wire.messages.shop import Buy
-from mmo.wire.opcode import Code, Op
+from mmo.wire.opcode import Code
 
 OP = (1, 1)
 EDGES = (-(2**63), -1, 0, 2**63 - 1)
-STARTS, ENDS = 1_000_000, 2_000_000
-FREE, PAID = 0, 1
-
-
-def mission(number: int = 1, event: str = "kill", goal: int = 1, exp: int = 1, times: int = 99) -> (
-    MissionRow
-):  # fmt: skip
-    """A mission of the tests."""
-    return MissionRow(number, event, goal, exp, times)
-
-
-def reward(level: int = 1, line: int = FREE, **gives: Any) -> Reward:
-    """A reward; 5 gold when nothing else is said."""
-    fields = {"kind": -1, "code": 0, "count": 1, "days": 0, "gold": 0, "mileage": 0}
-    return Reward(level, line, **{**fields, **(gives or {"gold": 5})})
-
-
-def season(number: int = 1, *, exp_need: tuple[int, ...] = (2, 3, 4), **changed: Any) -> Season:
-    """A pass of the tests with one mission and a reward on each line of level 1."""
-    rewards = changed.pop("rewards", (reward(), reward(line=PAID)))
-    fields: dict[str, Any] = {
-        "number": number,
-        "name": f"Season {number}",
-        "starts_ms": STARTS,
-        "ends_ms": ENDS,
-        "exp_need": exp_need,
-        "price_cash": 50,
-        "missions": (mission(),),
-        "rewards": {(each.level, each.line): each for each in rewards},
-    }
-    return Season(**{**fields, **changed})
-
-
-def at(now_ms: int, *seasons: Season) -> Game:
-    """A center at one moment whose content has these passes only."""
-    game = Game("center", CENTER)
-    passes = msgspec.structs.replace(
-        CONTENT.passes, seasons={each.number: each for each in seasons}
-    )
-    game.content = msgspec.structs.replace(CONTENT, passes=passes)
-    game.now_ms = now_ms
-    return game
 
 
 def holding(resident: Player, level: int = 0, exp: int = 0, **more: Any) -> Player:
@@ -217,86 +165,6 @@ def test_event_when_the_highest_level_is_reached_then_exp_is_zero_there() -> Non
     for _ in range(3):
         happen(resident, "kill", running)
     assert (resident.pass_progress[1].level, resident.pass_progress[1].exp) == (1, 0)
-
-
-# -- real events move passes in their own commit --------------------------------------------------
-
-
-def all_events() -> Season:
-    """A pass with one mission for each event."""
-    events = ("login", "kill", "purchase", "enhance", "raid")
-    return season(missions=tuple(mission(n, each) for n, each in enumerate(events, start=1)))
-
-
-def moved(outcome: Outcome) -> list[int]:
-    """Missions that an outcome moved, by its durable changes; what is told must agree."""
-    changed = [
-        count.mission
-        for change in outcome.changes
-        if isinstance(change, PassMoved)
-        for count in change.missions
-    ]
-    assert [send.message.mission for send in sent(outcome, ToUser)] == changed
-    return changed
-
-
-def test_kill_when_rewarded_then_moves_its_mission_in_the_same_commit() -> None:
-    env = at(STARTS, all_events()).env(1)
-    resident = player()
-    needs = parts(resident, "growth", "wallet", "bag", "pass_progress")
-    assert moved(reward_kill(KillEarned(1, 3, 3, 9), **needs, env=env)) == [2]
-    assert moved(reward_kill(KillEarned(1, 0, 0, 0), **needs, env=env)) == []  # a straw man
-
-
-def test_purchase_when_made_then_moves_its_mission_and_a_refused_one_does_not() -> None:
-    env = at(STARTS, all_events()).env(1)
-    line = CONTENT.shop.lines[5]
-    message = Buy(OP, CONTENT.shop.catalogue, line.number, 1, line.price)
-    needs = ("wallet", "bag", "counters", "pass_progress")
-    bought = done(buy(message, **parts(player(gold=99), *needs), env=env))
-    assert moved(bought) == [3]
-    assert len(bought.replies) == 1  # the stored answer is the purchase alone
-    assert_refused(buy(message, **parts(player(), *needs), env=env), Code.NOT_ENOUGH_GOLD)
-
-
-def test_enhancement_when_tried_then_moves_its_mission_whatever_comes_of_it() -> None:
-    env = at(STARTS, all_events()).env(1)
-    needs = ("head", "bag", "wallet", "pass_progress")
-    for rolled in (0, 999_999):
-        env.roll = lambda *arguments, rolled=rolled: rolled
-        resident = player(gold=999, items=(Item(1, EQUIPMENT, 0, 1, 1, 5),))
-        assert moved(done(enhance(Enhance(OP, 1), **parts(resident, *needs), env=env))) == [4]
-
-
-@pytest.mark.parametrize(
-    ("source_kind", "missions"),
-    [
-        (SourceKind.RAID, [5]),
-        (Op.KILL_EARNED, [2]),  # a kill whose player had moved on is counted where he is
-        (SourceKind.PAYMENT, []),
-        (SourceKind.CORRECTION, []),
-    ],
-)
-def test_grant_when_of_a_raid_or_a_kill_then_moves_its_mission(
-    source_kind: int, missions: list[int]
-) -> None:
-    env = at(STARTS, all_events()).env(1)
-    message = GrantClaim(1, int(source_kind), 9, msgspec.msgpack.encode(Bundle(gold=1)))
-    needs = parts(player(), "growth", "wallet", "bag", "pass_progress")
-    assert moved(claim_grant(message, **needs, env=env)) == missions
-
-
-def test_login_when_counted_then_moves_its_mission() -> None:
-    resident = player()
-    happen(resident, "login", all_events())
-    assert resident.pass_progress[1].missions == (MissionCount(1, 0, 1),)
-
-
-def test_missions_when_a_client_wants_them_done_then_no_message_of_his_says_so() -> None:
-    """The event comes from the server's own rules; PASS_EVENT is internal."""
-    assert season_pass.count_event.mmo_handler.by == "node"  # type: ignore[attr-defined]
-    for wish in (PassClaim, PassBuy, PassStateAsk):
-        assert not {"event", "mission", "exp", "level_to"} & set(wish.__struct_fields__)
 
 
 # -- claiming --------------------------------------------------------------------------------------
