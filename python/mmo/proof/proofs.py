@@ -90,6 +90,13 @@ PROOFS = (
         "mmo.proof.departures",
         "disconnects",
     ),
+    Proof(
+        "odds",
+        "rolls are uniform at every level under any key, a drift of half a point is found, clean "
+        "runs raise no alarm, and every receipt recomputes",
+        "mmo.proof.odds",
+        "odds",
+    ),
 )
 
 

@@ -1,0 +1,95 @@
+"""The books of the economy as a proof reads them: plain SQL of its own beside the product's.
+
+Owns its statements, and three things that an operator may do: leave a correction for a player,
+purge finished operations, read the roll secret. Blocking; called in a thread. Judges nothing.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import mysql.connector
+
+from mmo.proof.arena import Arena
+
+CORRECTION = 3
+"""`SourceKind.CORRECTION`: a grant that an operator leaves."""
+
+
+class Books:
+    """The database of an arena."""
+
+    def __init__(self, arena: Arena) -> None:
+        self._socket = arena.file().mysql_socket
+        self._password = (arena.home.secrets / "mysql").read_text().strip()
+        self._roll_secret = (arena.home.secrets / "roll").read_bytes().strip()
+
+    def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """All rows of a question."""
+        return self._run([(statement, values)])
+
+    def _run(self, work: Sequence[tuple[str, tuple[Any, ...]]]) -> list[tuple[Any, ...]]:
+        """Statements in one transaction; the rows of the last one, if it has any."""
+        connection: Any = mysql.connector.connect(
+            unix_socket=self._socket,
+            user="mmo",
+            password=self._password,
+            database="mmo",
+            use_pure=True,
+        )
+        try:
+            cursor = connection.cursor()
+            rows: list[tuple[Any, ...]] = []
+            for statement, values in work:
+                cursor.execute(statement, values)
+                rows = cursor.fetchall() if cursor.with_rows else []
+            connection.commit()
+            return rows
+        finally:
+            connection.close()
+
+    def user_of(self, name: str) -> int:
+        """The number of an account. Raises `IndexError` when there is none."""
+        return int(self.rows("SELECT user_id FROM account WHERE name = %s", name)[0][0])
+
+    def give(self, user: int, gold: int, source_id: int = 1) -> None:
+        """Leave gold for a player, as a correction that his owner claims."""
+        bundle = msgspec.msgpack.encode([gold, 0, 0, 0, []])
+        self.rows(
+            "INSERT INTO reward_grant (user_id, source_kind, source_id, bundle, created_ms) "
+            "VALUES (%s, %s, %s, %s, FLOOR(UNIX_TIMESTAMP(NOW(3)) * 1000))",
+            *(user, CORRECTION, source_id, bundle),
+        )
+
+    def operations(self, user: int) -> dict[tuple[int, int], bytes]:
+        """Stored answers of all operations that clients numbered, by number."""
+        found = self.rows(
+            "SELECT operation_epoch, operation_counter, answer FROM event_log "
+            "WHERE user_id = %s AND operation_epoch > 0",
+            user,
+        )
+        return {(int(epoch), int(counter)): bytes(answer) for epoch, counter, answer in found}
+
+    def purge(self, user: int) -> int:
+        """Forget the operations of all sessions so far of a player who is logged out: the floor
+        first, so that no moment remembers neither. Returns the sessions forgotten."""
+        (epoch,) = self.rows("SELECT session_epoch FROM player_head WHERE user_id = %s", user)[0]
+        self._run(
+            [
+                (
+                    "UPDATE player_head SET operation_floor_epoch = %s WHERE user_id = %s",
+                    (epoch + 1, user),
+                ),
+                (
+                    "DELETE FROM event_log WHERE user_id = %s AND operation_epoch BETWEEN 1 AND %s",
+                    (user, epoch),
+                ),
+            ]
+        )
+        return int(epoch)
+
+    def roll_key(self, day: int) -> bytes:
+        """The key of a day, from the cluster's secret, by its published derivation."""
+        return hmac.new(self._roll_secret, f"mmo roll key {day}".encode(), hashlib.sha256).digest()
