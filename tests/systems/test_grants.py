@@ -7,6 +7,7 @@ import pytest
 from tests.systems.game import CHANNEL, Game, applied, parts, player
 
 from mmo.contract import Outcome
+from mmo.state.bag import Item
 from mmo.state.grant import Bundle, BundleItem, GrantClaimed
 from mmo.state.player import Player
 from mmo.state.wallet import COINS_MAX, Account, CoinsMoved
@@ -56,6 +57,7 @@ def test_grant_when_empty_then_is_claimed_all_the_same() -> None:
         {"gold": 1, "items": (BundleItem(0, 1, 11),)},  # eleven swords, ten slots
         {"gold": 1, "items": (BundleItem(0, 999, 1),)},
         {"gold": 1, "items": (BundleItem(7, 1, 1),)},
+        {"gold": 1, "items": (BundleItem(2, 1, -1),)},  # a correction of what he does not have
     ],
 )
 def test_grant_when_it_does_not_fit_then_nothing_of_it_is_given_and_it_stays(
@@ -77,3 +79,11 @@ def test_grant_when_at_the_highest_level_then_exp_does_not_count_and_the_rest_co
     outcome = claim(resident, exp=50, gold=1)
     assert (outcome.replies[0].exp_gained, resident.growth.exp) == (0, 0)
     assert resident.wallet.gold == 1
+
+
+def test_correction_when_it_takes_items_then_worn_ones_and_full_stacks_go_last() -> None:
+    small, large = Item(1, 2, 0, 1, 2), Item(2, 2, 1, 1, 9)
+    worn, spare = Item(3, 0, 0, 1, 1, equipped=True), Item(4, 0, 1, 1, 1)
+    resident = player(1, items=(small, large, worn, spare))
+    claim(resident, items=(BundleItem(2, 1, -3), BundleItem(0, 1, -1)))
+    assert [(item.uid, item.count) for item in resident.bag.items()] == [(3, 1), (2, 8)]

@@ -25,6 +25,8 @@ MODULES = (
     "call",
     "pay",
     "audit",
+    "odds",
+    "restore",
     "bench",
     "prove",
 )

@@ -10,13 +10,14 @@ import msgspec
 
 from mmo.content import Content
 from mmo.contract import Env, Outcome, handles
-from mmo.state.bag import Bag
+from mmo.state.bag import Bag, ItemDied, ItemStacked
 from mmo.state.change import Change
-from mmo.state.grant import Bundle, GrantClaimed, SourceKind
+from mmo.state.grant import Bundle, BundleItem, GrantClaimed, SourceKind
 from mmo.state.growth import Growth
 from mmo.state.wallet import COINS_MAX, Account, CoinsMoved, Currency, Wallet
 from mmo.systems.growth import gain_exp
 from mmo.systems.inventory import item_of, item_view, place_items
+from mmo.systems.items import less
 from mmo.systems.missions import PassParts, with_event
 from mmo.wire.messages.cash import CashChanged
 from mmo.wire.messages.hunt import GrantClaim, GrantReward
@@ -55,12 +56,14 @@ def claim_grant(
     bundle = _decode_bundle(message.bundle)
     coins = coins_of(bundle, wallet, message.source_kind)
     mint = _MINTS.get(message.source_kind, Account.MINT_GRANT)
-    wanted = [(item.kind, item.code, item.count) for item in bundle.items]
+    wanted = [(item.kind, item.code, item.count) for item in bundle.items if item.count > 0]
     placed = place_items(content, bag, wanted, env.new_uid, mint)
-    if coins is None or placed is None or bundle.exp < 0:
+    taken = taken_from(bag, [item for item in bundle.items if item.count <= 0])
+    if coins is None or placed is None or taken is None or bundle.exp < 0:
         return Outcome()
     grown = gain_exp(content.levels, growth, bundle.exp)
-    changes: list[Change] = [GrantClaimed(message.source_kind, message.source_id), *coins, *placed]
+    claimed = GrantClaimed(message.source_kind, message.source_id)
+    changes: list[Change] = [claimed, *coins, *taken, *placed]
     if grown is not None:
         changes.append(grown)
     balances = [wallet.gold, wallet.cash, wallet.mileage]
@@ -85,6 +88,23 @@ def claim_grant(
     if event is not None:
         with_event(outcome, content, pass_progress, event, env)
     return outcome
+
+
+def taken_from(bag: Bag, items: list[BundleItem]) -> list[ItemStacked | ItemDied] | None:
+    """What corrections take away (counts below 0): all of it from what is not worn first, the
+    smallest stacks before others; None when there is not so much."""
+    taken: list[ItemStacked | ItemDied] = []
+    for wanted in items:
+        left = -wanted.count
+        held = [item for item in bag.items(wanted.kind) if item.code == wanted.code]
+        for item in sorted(held, key=lambda item: (item.equipped, item.count, item.slot)):
+            if left:
+                part = min(left, item.count)
+                taken.append(less(item, part, Account.SINK_CORRECTION))
+                left -= part
+        if left:
+            return None
+    return taken
 
 
 def coins_of(bundle: Bundle, wallet: Wallet, source_kind: int) -> list[CoinsMoved] | None:

@@ -1,0 +1,116 @@
+"""`restore player ID --at TIME`: a player as he was at a moment, brought back by a correction.
+
+Owns the arguments, the print and the booking of the grant; the difference is `ops.restore`'s. The
+player may be online: his owner claims the correction within a second.
+"""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from mmo.cli import terminal
+from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption, load
+from mmo.cli.rim import OK
+from mmo.errors import OperatorError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from mmo.ops.restore import Restoration
+    from mmo.store.settings import StoreSettings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the table."""
+    app.command()(restore)
+
+
+def restore(
+    what: Annotated[Literal["player"], typer.Argument(help="What is brought back: player.")],
+    identity: Annotated[str, typer.Argument(help="User id or account name.", metavar="ID")],
+    at: Annotated[str, typer.Option("--at", help="Such as 2026-01-31T23:59:59 (UTC) or unix s.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the correction.")] = False,
+    home: HomeOption = HOME,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> int:
+    """Rebuild a player from his event log and book the difference as a correction."""
+    import msgspec
+
+    from mmo.cli.compose import home_store_settings
+    from mmo.ops.rebuild import LogIncomplete
+
+    at_ms = moment_ms(at)
+    settings = home_store_settings(home, load(config, home).config)
+    try:
+        found, booked = asyncio.run(_asked(settings, identity, at_ms, dry_run))
+    except StoreUnavailable as error:
+        raise OperatorError(
+            "E0214", f"the books cannot be read: {error}", "mmo-cluster status; mmo-cluster doctor"
+        ) from error
+    except LogIncomplete as error:
+        raise OperatorError("E0721", str(error), "mmo-cluster audit") from error
+    if json:
+        plain = msgspec.to_builtins(found)
+        plain["grant"] = None if found.grant is None else found.grant.source_id
+        terminal.print_json({**plain, "booked": booked, "dry_run": dry_run})
+    else:
+        _print(found, booked, dry_run)
+    return OK
+
+
+def moment_ms(text: str) -> int:
+    """Unix milliseconds of a moment in ISO 8601 (UTC unless it says otherwise) or unix seconds,
+    its whole second included. Raises `typer.BadParameter`."""
+    try:
+        seconds = int(text)
+    except ValueError:
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError as error:
+            raise typer.BadParameter(f"--at {text}: {error}") from error
+        seconds = int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp())
+    return seconds * 1_000 + 999
+
+
+async def _asked(
+    settings: "StoreSettings", identity: str, at_ms: int, dry_run: bool
+) -> "tuple[Restoration, bool]":
+    from mmo.content import load_content
+    from mmo.ops import restore as ask
+    from mmo.store import presence
+    from mmo.store.mysql_pool import MysqlPool
+
+    async with MysqlPool(settings, connections_max=2) as pool:
+        async with pool.take() as connection:
+            user = await ask.user_of(connection, identity)
+            found = None
+            if user is not None:
+                found = await ask.restoration(connection, load_content(), user, at_ms)
+        if found is None:
+            raise OperatorError("E0720", f"there is no player {identity}", "mmo-cluster audit")
+        booked = 0
+        if found.grant is not None and not dry_run:
+            booked = await presence.grant(pool, [found.grant])
+    return found, bool(booked)
+
+
+def _print(found: "Restoration", booked: bool, dry_run: bool) -> None:
+    rows = [
+        (name, getattr(found.then, name), getattr(found.now, name))
+        for name in ("version", "level", "exp", "gold", "cash", "mileage")
+    ]
+    names = sorted(set(found.then.items) | set(found.now.items))
+    rows += [
+        (f"item {name}", found.then.items.get(name, 0), found.now.items.get(name, 0))
+        for name in names
+    ]
+    terminal.print_table((f"user {found.user}", "then", "now"), rows)
+    for text in found.kept:
+        print(f"  {text}")
+    if found.grant is None:
+        print("nothing to correct")
+    elif dry_run:
+        print("not booked: --dry-run")
+    else:
+        print("correction booked" if booked else "this correction was booked before")

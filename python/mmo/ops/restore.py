@@ -1,0 +1,135 @@
+"""`restore`: what a player had at a moment, and the correction that brings it back.
+
+Owns the difference between the log at that moment and the books now, and the grant that carries it;
+never writes a head or an item: the player's owner claims the grant like any other. Called by
+`mmo-cluster restore`.
+"""
+
+import hashlib
+from collections import Counter
+
+import msgspec
+
+from mmo.content import Content
+from mmo.ops.rebuild import read_log, replay, until
+from mmo.state.grant import Bundle, BundleItem, Grant, SourceKind
+from mmo.state.player import Player
+from mmo.store.connection import Connection, Statement
+from mmo.store.loading import read_player
+
+_PENDING = Statement(f"""
+    SELECT bundle FROM reward_grant FORCE INDEX (unclaimed)
+    WHERE user_id = %s AND claimed_version IS NULL AND source_kind = {int(SourceKind.CORRECTION)}
+""")
+_USER_OF = Statement("SELECT user_id FROM account WHERE name = %s")
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Bundle).decode
+Items = Counter[tuple[int, int]]
+
+
+class Holding(msgspec.Struct, frozen=True):
+    """What a player has, in the units of a correction. `exp`: all experience ever gained that his
+    level and bar stand for."""
+
+    version: int
+    level: int
+    exp: int
+    gold: int
+    cash: int
+    mileage: int
+    items: dict[str, int]  # "kind/code": count
+
+
+class Restoration(msgspec.Struct, frozen=True):
+    """The answer: then, now (with corrections that still wait), and the correction. `kept`: what he
+    has beyond then and no correction takes away."""
+
+    user: int
+    at_ms: int
+    then: Holding
+    now: Holding
+    correction: Bundle
+    kept: list[str]
+    grant: Grant | None  # None: nothing to correct
+
+
+async def user_of(connection: Connection, text: str) -> int | None:
+    """A user id from an id or an account name."""
+    if text.isdecimal():
+        return int(text)
+    row = await connection.row(_USER_OF, text)
+    return None if row is None else int(row[0])
+
+
+async def restoration(
+    connection: Connection, content: Content, user: int, at_ms: int
+) -> Restoration | None:
+    """What a restore to `at_ms` (unix time) would book; None when there is no such player. Raises
+    `LogIncomplete`."""
+    player = await read_player(connection, user)
+    if player is None:
+        return None
+    events = await read_log(connection, user)
+    then = holding(content, replay(user, until(events, at_ms)))
+    waiting = [_decode(bytes(row[0])) for row in await connection.rows(_PENDING, user)]
+    now = with_waiting(holding(content, player), waiting)
+    correction, kept = difference(then, now)
+    grant = None
+    if correction != Bundle():
+        body = _encode(correction)
+        # The same correction of the same state is one grant, however often it is asked for.
+        mark = int.from_bytes(hashlib.sha256(body).digest()[:3])
+        grant = Grant(user, int(SourceKind.CORRECTION), player.head.version << 24 | mark, body)
+    return Restoration(user, at_ms, then, now, correction, kept, grant)
+
+
+def holding(content: Content, player: Player) -> Holding:
+    """What a player has, counted."""
+    needs = content.levels.exp_need
+    growth, wallet = player.growth, player.wallet
+    items: Items = Counter()
+    for item in player.bag.items():
+        items[item.kind, item.code] += item.count
+    return Holding(
+        *(player.head.version, growth.level, sum(needs[1 : growth.level]) + growth.exp),
+        *(wallet.gold, wallet.cash, wallet.mileage),
+        {f"{kind}/{code}": count for (kind, code), count in sorted(items.items())},
+    )
+
+
+def with_waiting(now: Holding, waiting: list[Bundle]) -> Holding:
+    """What a player has once the corrections that wait for him are claimed."""
+    items = Counter(now.items)
+    for bundle in waiting:
+        for item in bundle.items:
+            items[f"{item.kind}/{item.code}"] += item.count
+    return msgspec.structs.replace(
+        now,
+        exp=now.exp + sum(bundle.exp for bundle in waiting),
+        gold=now.gold + sum(bundle.gold for bundle in waiting),
+        cash=now.cash + sum(bundle.cash for bundle in waiting),
+        mileage=now.mileage + sum(bundle.mileage for bundle in waiting),
+        items={name: count for name, count in sorted(items.items()) if count},
+    )
+
+
+def difference(then: Holding, now: Holding) -> tuple[Bundle, list[str]]:
+    """The correction from `now` to `then`, and in words what it leaves: experience is never taken
+    back."""
+    items = []
+    for name in sorted(set(then.items) | set(now.items)):
+        count = then.items.get(name, 0) - now.items.get(name, 0)
+        if count:
+            kind, _, code = name.partition("/")
+            items.append(BundleItem(int(kind), int(code), count))
+    exp = then.exp - now.exp
+    kept = [f"{-exp} experience more than then stays with him"] if exp < 0 else []
+    bundle = Bundle(
+        gold=then.gold - now.gold,
+        cash=then.cash - now.cash,
+        mileage=then.mileage - now.mileage,
+        exp=max(0, exp),
+        items=tuple(items),
+    )
+    return bundle, kept
