@@ -91,6 +91,15 @@ PROOFS = (
         "disconnects",
     ),
     Proof(
+        "economy-under-kills",
+        "shoppers and payments go on while every 3 s a channel, center or cash server, the "
+        "database or a Redis primary dies: nothing acknowledged is lost or done twice, nobody is "
+        "stale in Redis 8 s after the last fault, the books balance",
+        "mmo.proof.economy",
+        "economy_under_kills",
+        "[supervisor]\ncrashes_max = 1000\n",
+    ),
+    Proof(
         "odds",
         "rolls are uniform at every level under any key, a drift of half a point is found, clean "
         "runs raise no alarm, and every receipt recomputes",
