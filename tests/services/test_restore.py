@@ -131,7 +131,14 @@ async def test_what_was_used_since_then_comes_back(store: DurableStore) -> None:
     assert (found.correction.gold, found.correction.items) == (30, (BundleItem(1, 1, 2),))
     early = await restored(store, player.user, 5_000)
     assert early.correction.gold == -70
-    assert set(early.correction.items) == {BundleItem(0, SWORD, -1), BundleItem(1, 1, -3)}
+    assert set(early.correction.items) == {
+        BundleItem(0, SWORD, -1, enhance=1),
+        BundleItem(1, 1, -3),
+    }
+    before = await restored(store, player.user, 15_000)
+    assert set(before.correction.items) == {
+        *(BundleItem(0, SWORD, 1), BundleItem(0, SWORD, -1, enhance=1), BundleItem(1, 1, 2)),
+    }
     assert early.correction.exp == 0 and "experience" in early.kept[0]
 
 
@@ -152,8 +159,8 @@ async def test_a_correction_mends_what_was_done_by_hand_and_is_booked_once(
     outcome = claimed(broken, first.grant.source_kind, first.grant.source_id, first.grant.bundle)
     mended = await done(store, broken, 40_000, *outcome.changes)
     assert mended.wallet == player.wallet
-    held = {(one.kind, one.code): one.count for one in mended.bag.items()}
-    assert held == {(one.kind, one.code): one.count for one in player.bag.items()}
+    held = {(one.kind, one.code, one.enhance): one.count for one in mended.bag.items()}
+    assert held == {(one.kind, one.code, one.enhance): one.count for one in player.bag.items()}
 
 
 def claimed(player: Player, source_kind: int, source_id: int, bundle: bytes) -> Outcome:

@@ -25,7 +25,6 @@ _USER_OF = Statement("SELECT user_id FROM account WHERE name = %s")
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Bundle).decode
-Items = Counter[tuple[int, int]]
 
 
 class Holding(msgspec.Struct, frozen=True):
@@ -38,7 +37,7 @@ class Holding(msgspec.Struct, frozen=True):
     gold: int
     cash: int
     mileage: int
-    items: dict[str, int]  # "kind/code": count
+    items: dict[str, int]  # "kind/code" or "kind/code+level of enhancement": count
 
 
 class Restoration(msgspec.Struct, frozen=True):
@@ -85,17 +84,28 @@ async def restoration(
 
 
 def holding(content: Content, player: Player) -> Holding:
-    """What a player has, counted."""
+    """What a player has, counted; rented items, whose days go on, are left out."""
     needs = content.levels.exp_need
     growth, wallet = player.growth, player.wallet
-    items: Items = Counter()
+    items: Counter[str] = Counter()
     for item in player.bag.items():
-        items[item.kind, item.code] += item.count
+        if not item.expires_ms:
+            items[_name(item.kind, item.code, item.enhance)] += item.count
     return Holding(
         *(player.head.version, growth.level, sum(needs[1 : growth.level]) + growth.exp),
         *(wallet.gold, wallet.cash, wallet.mileage),
-        {f"{kind}/{code}": count for (kind, code), count in sorted(items.items())},
+        dict(sorted(items.items())),
     )
+
+
+def _name(kind: int, code: int, enhance: int) -> str:
+    return f"{kind}/{code}" + (f"+{enhance}" if enhance else "")
+
+
+def _item(name: str, count: int) -> BundleItem:
+    kind, _, rest = name.partition("/")
+    code, _, enhance = rest.partition("+")
+    return BundleItem(int(kind), int(code), count, int(enhance or 0))
 
 
 def with_waiting(now: Holding, waiting: list[Bundle]) -> Holding:
@@ -103,7 +113,7 @@ def with_waiting(now: Holding, waiting: list[Bundle]) -> Holding:
     items = Counter(now.items)
     for bundle in waiting:
         for item in bundle.items:
-            items[f"{item.kind}/{item.code}"] += item.count
+            items[_name(item.kind, item.code, item.enhance)] += item.count
     return msgspec.structs.replace(
         now,
         exp=now.exp + sum(bundle.exp for bundle in waiting),
@@ -121,8 +131,7 @@ def difference(then: Holding, now: Holding) -> tuple[Bundle, list[str]]:
     for name in sorted(set(then.items) | set(now.items)):
         count = then.items.get(name, 0) - now.items.get(name, 0)
         if count:
-            kind, _, code = name.partition("/")
-            items.append(BundleItem(int(kind), int(code), count))
+            items.append(_item(name, count))
     exp = then.exp - now.exp
     kept = [f"{-exp} experience more than then stays with him"] if exp < 0 else []
     bundle = Bundle(

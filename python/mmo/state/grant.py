@@ -21,11 +21,13 @@ class SourceKind(IntEnum):
 
 
 class BundleItem(msgspec.Struct, array_like=True, frozen=True):
-    """So many of one item of the master."""
+    """So many of one item of the master, at a level of enhancement. A correction may take away:
+    `count` below 0."""
 
     kind: int
     code: int
     count: int
+    enhance: int = 0
 
 
 class Bundle(msgspec.Struct, array_like=True, frozen=True):
@@ -54,4 +56,4 @@ class GrantClaimed(Change, frozen=True):
     source_id: int
 
     def apply(self, player: "Player") -> None:
-        player.grants_claimed.add((self.source_kind, self.source_id))
+        player.grants_claimed |= {(self.source_kind, self.source_id)}

@@ -4,19 +4,21 @@ Installed wherever players are owned. A grant that does not fit now (bag full, b
 stays unclaimed and is tried again at the next sweep; nothing of it is lost or given in part.
 """
 
+from collections.abc import Iterable
 from types import MappingProxyType
 
 import msgspec
+from msgspec.structs import replace
 
 from mmo.content import Content
 from mmo.contract import Env, Outcome, handles
-from mmo.state.bag import Bag, ItemDied, ItemStacked
+from mmo.state.bag import Bag, ItemBorn, ItemDied, ItemStacked
 from mmo.state.change import Change
 from mmo.state.grant import Bundle, BundleItem, GrantClaimed, SourceKind
 from mmo.state.growth import Growth
 from mmo.state.wallet import COINS_MAX, Account, CoinsMoved, Currency, Wallet
 from mmo.systems.growth import gain_exp
-from mmo.systems.inventory import item_of, item_view, place_items
+from mmo.systems.inventory import Placement, item_of, item_view, place_items
 from mmo.systems.items import less
 from mmo.systems.missions import PassParts, with_event
 from mmo.wire.messages.cash import CashChanged
@@ -61,6 +63,7 @@ def claim_grant(
     taken = taken_from(bag, [item for item in bundle.items if item.count <= 0])
     if coins is None or placed is None or taken is None or bundle.exp < 0:
         return Outcome()
+    enhance_born(placed, bundle.items)
     grown = gain_exp(content.levels, growth, bundle.exp)
     claimed = GrantClaimed(message.source_kind, message.source_id)
     changes: list[Change] = [claimed, *coins, *taken, *placed]
@@ -96,7 +99,11 @@ def taken_from(bag: Bag, items: list[BundleItem]) -> list[ItemStacked | ItemDied
     taken: list[ItemStacked | ItemDied] = []
     for wanted in items:
         left = -wanted.count
-        held = [item for item in bag.items(wanted.kind) if item.code == wanted.code]
+        held = [
+            item
+            for item in bag.items(wanted.kind)
+            if (item.code, item.enhance) == (wanted.code, wanted.enhance)
+        ]
         for item in sorted(held, key=lambda item: (item.equipped, item.count, item.slot)):
             if left:
                 part = min(left, item.count)
@@ -105,6 +112,18 @@ def taken_from(bag: Bag, items: list[BundleItem]) -> list[ItemStacked | ItemDied
         if left:
             return None
     return taken
+
+
+def enhance_born(placed: list[Placement], items: Iterable[BundleItem]) -> None:
+    """Give newborn items the level of enhancement that the bundle says."""
+    for wanted in items:
+        left = wanted.count if wanted.enhance else 0
+        for index, placement in enumerate(placed):
+            item = placement.item
+            same = (item.kind, item.code, item.enhance) == (wanted.kind, wanted.code, 0)
+            if left > 0 and same and isinstance(placement, ItemBorn):
+                placed[index] = replace(placement, item=replace(item, enhance=wanted.enhance))
+                left -= 1
 
 
 def coins_of(bundle: Bundle, wallet: Wallet, source_kind: int) -> list[CoinsMoved] | None:
