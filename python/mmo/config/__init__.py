@@ -238,6 +238,7 @@ class Node(_Section, frozen=True):
     lease_fence_ms: Milliseconds
     sweep_ms: Milliseconds
     resume_grace_ms: Milliseconds
+    resident_rest_ms: Milliseconds
     drain_ms: Milliseconds
     failpoints: bool
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]

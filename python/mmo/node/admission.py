@@ -59,7 +59,7 @@ class Admission:
         source.lane = lane
         source.routes = engine.residents.routes_of_users
         engine.lanes.put(lane, partial(self._begin, source, seq, shown))
-        moved, old.waiting[:] = old.waiting[:], []
+        moved, old.waiting = old.waiting or [], None
         for item in moved:
             engine.lanes.put(lane, item)
 
@@ -136,15 +136,14 @@ class Admission:
         if old is not None and old is not source:
             engine.residents.detach(old, CloseReason.SESSION_TAKEN)
         head, player = claimed.head, claimed.player
-        resumed = (
-            player is not None
-            and lane.player is not None
-            and lane.player.head.place_epoch == head.place_epoch
-        )
+        fence = lane.fence
+        resumed = player is not None and fence is not None and fence.place_epoch == head.place_epoch
         lane.source = source
         lane.player = player
+        if player is not None:
+            engine.resting.arrived(lane)
         lane.stale = False
-        lane.grace = None
+        lane.end_grace()
         source.entered = True
         source.session_epoch = head.session_epoch
         counter = player.operations.highest.get(head.session_epoch, 0) if player else 0

@@ -204,7 +204,7 @@ class Committer:
                 )
             )
         if job.earned is not None:
-            lane.earned_count -= 1
+            lane.aside.earned_count -= 1
         engine = self._engine
         engine.metrics.sample("reply_ms", engine.timers.now_ms() - pending.since_ms)
         engine.outcomes.deliver(lane, job, pending.outcome, pending.encoded)
@@ -258,7 +258,7 @@ class Committer:
             return
         engine.log.error("store corrupt", fault=str(fault), user=pending.lane.user)
         engine.metrics.count("store_corrupt_total")
-        pending.lane.stale = pending.lane.player is not None
+        pending.lane.stale = pending.lane.owns
         engine.lanes.reopen(pending.lane)
         engine.refuse(pending.job.source, pending.job.seq, Code.INTERNAL)
         engine.outcomes.spent(pending.lane, pending.job)
@@ -267,7 +267,7 @@ class Committer:
         """The store is away. A commit that was tried may have happened all the same."""
         lane, job = pending.lane, pending.job
         if tried:
-            lane.stale = lane.player is not None
+            lane.stale = lane.owns
             job.certain = job.operation is None
             self.went_out()
         self._engine.lanes.reopen(lane)
@@ -281,7 +281,7 @@ class Committer:
 
     def keep(self, lane: Lane, job: Job) -> None:
         """What was earned waits for the store, told to nobody."""
-        lane.earned = [*(lane.earned or ()), job]
+        lane.aside.earned = [*(lane.earned or ()), job]
         self._kept.add(lane)
         if not self.is_out:
             self._engine.timers.after(PROBE_MS, self._put_kept_back)
@@ -317,7 +317,7 @@ class Committer:
             return
         kept, self._kept = self._kept, set()
         for lane in kept:
-            jobs, lane.earned = lane.earned or [], None
+            jobs, lane.aside.earned = lane.earned or [], None
             for job in reversed(jobs):
                 self._engine.lanes.put_first(lane, job)
         self._engine.now()

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mmo.node.outcomes import Outcomes
     from mmo.node.peers import Peers
     from mmo.node.residents import Residents
+    from mmo.node.resting import Resting
     from mmo.node.router import Router
 
 NOBODY = Sender(0, 0, 0)
@@ -43,6 +44,7 @@ class Engine:
     outcomes: "Outcomes"
     committer: "Committer"
     residents: "Residents"
+    resting: "Resting"
     edges: "Edges"
     peers: "Peers"
     table: Table

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from mmo.state import rest
 from mmo.state.player import Player
 
 if TYPE_CHECKING:
@@ -17,20 +18,19 @@ if TYPE_CHECKING:
 
 
 class Source:
-    """Where events come from: one client connection or one server link."""
+    """Where events come from: one client connection (or, as `Link`, one server link)."""
 
     __slots__ = (
-        "address", "conn", "entered", "gone", "lane", "peer", "refused", "role", "routes",
-        "session_epoch", "user",
+        "address", "conn", "entered", "gone", "lane", "refused", "routes", "session_epoch", "user",
     )  # fmt: skip
+    peer: int = 0
+    role: str = ""
 
     def __init__(self, conn: int, routes: "dict[int, Route]", lane: "Lane") -> None:
         self.conn = conn
         self.routes = routes  # what this source may cause in its present state
         self.lane = lane
         self.user = 0  # as proved by the token
-        self.peer = 0  # server number on a link
-        self.role = ""  # of the peer
         self.address = ""  # of a client, without port
         self.session_epoch = 0  # of the session that entered
         self.entered = False  # the claim of its token held
@@ -38,12 +38,24 @@ class Source:
         self.gone = False  # its end was seen
 
 
+class Link(Source):
+    """A server link, proved by its handshake."""
+
+    __slots__ = ("peer", "role")
+
+    def __init__(self, conn: int, routes: "dict[int, Route]", number: int, role: str) -> None:
+        super().__init__(conn, routes, Lane())
+        self.peer = number  # server number
+        self.role = role
+        self.entered = True
+
+
 class Job:
     """One message on its way through a lane."""
 
     __slots__ = (
         "asked", "body", "certain", "earned", "edge", "looked_up", "message",
-        "operation", "player", "route", "seq",        "source", "tries",
+        "operation", "player", "route", "seq", "source", "tries",
     )  # fmt: skip
 
     def __init__(
@@ -70,35 +82,131 @@ class Job:
 
 
 Step = Callable[["Lane"], None]
+OPEN, WAITING, BUSY = 0, 1, 2
+
+
+class Aside:
+    """What few lanes have and fewer need at a time."""
+
+    __slots__ = ("earned", "earned_count", "grace", "grants")
+
+    def __init__(self) -> None:
+        self.earned: list[Job] | None = None  # kept over an outage
+        self.earned_count = 0  # earned and not yet committed
+        self.grants: set[tuple[int, int]] | None = None  # on their way through the lane
+        self.grace: object | None = None  # identity of the running grace time
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing would be lost by forgetting it."""
+        return not (self.earned or self.earned_count or self.grants or self.grace)
 
 
 class Lane:
-    """The queue of one player, one unproved connection or one peer."""
+    """The queue of one player, one unproved connection or one peer, and the player that this node
+    owns. An idle one is small: there are tens of thousands."""
 
     __slots__ = (
-        "busy", "earned", "earned_count", "grace", "grants", "key", "open", "player", "source",
-        "stale", "user", "waiting",
+        "_aside", "_resting", "awake", "shut", "source", "stale", "user", "waiting",
     )  # fmt: skip
 
-    def __init__(self, key: int, user: int = 0) -> None:
-        self.key = key
+    def __init__(self, user: int = 0) -> None:
         self.user = user  # 0: not a player's lane
-        self.open = True  # nothing runs and nothing waits: the only question of the fast path
-        self.busy = False
-        self.waiting: list[Job | Step] = []  # short, and far smaller than a deque when empty
+        self.shut = OPEN  # the only question of the fast path: nothing runs and nothing waits
+        self.waiting: list[Job | Step] | None = None
         self.source: Source | None = None  # the player's connection
-        self.player: Player | None = None  # what this node owns
+        self.awake: Player | None = None  # what this node owns, unless he rests
         self.stale = False  # `player` must be loaded again before anything durable
-        self.earned: list[Job] | None = None  # kept over an outage
-        self.earned_count = 0  # earned and not yet committed
-        self.grants: set[tuple[int, int]] | None = None  # on their way through this lane
-        self.grace: object | None = None  # identity of the running grace time
+        self._resting: Player | bytes | None = None  # untouched for one look, or packed
+        self._aside: Aside | None = None
+
+    @property
+    def open(self) -> bool:
+        """Nothing runs and nothing waits."""
+        return self.shut == OPEN
+
+    @property
+    def busy(self) -> bool:
+        """What was taken from it has not ended; nothing of it runs until then."""
+        return self.shut == BUSY
+
+    @property
+    def player(self) -> Player | None:
+        """What this node owns; wakes him."""
+        resting = self._resting
+        if resting is not None:
+            self.awake = rest.unpack(resting) if isinstance(resting, bytes) else resting
+            self._resting = None
+        return self.awake
+
+    @player.setter
+    def player(self, player: Player | None) -> None:
+        """He is owned here from now on, awake; None: nobody is."""
+        self.awake = player
+        self._resting = None
+
+    @property
+    def owns(self) -> bool:
+        """This node owns the lane's player, awake or at rest."""
+        return self.awake is not None or self._resting is not None
+
+    @property
+    def fence(self) -> rest.Fence | None:
+        """Epochs of the owned player, None: nobody is owned. Does not wake him."""
+        resting = self._resting
+        if isinstance(resting, bytes):
+            return rest.fence_of(resting)
+        player = self.awake or resting
+        if player is None:
+            return None
+        return rest.Fence(player.head.session_epoch, player.head.place_epoch)
+
+    def look(self) -> bool:
+        """Put a player to rest whom nobody touched since the look before; True when he was packed
+        now. Until the second look he only lies down, so waking costs those who play nothing."""
+        if self.shut or self.stale:
+            return False
+        if self.awake is not None:
+            self._resting, self.awake = self.awake, None
+        elif type(self._resting) is Player:
+            self._resting = rest.pack(self._resting)
+            if self._aside is not None and self._aside.is_empty:
+                self._aside = None
+            return True
+        return False
+
+    @property
+    def aside(self) -> Aside:
+        """Made when it is needed."""
+        if self._aside is None:
+            self._aside = Aside()
+        return self._aside
+
+    @property
+    def earned(self) -> list[Job] | None:
+        """Jobs kept over an outage."""
+        return None if self._aside is None else self._aside.earned
+
+    @property
+    def earned_count(self) -> int:
+        """Earned and not yet committed."""
+        return 0 if self._aside is None else self._aside.earned_count
+
+    @property
+    def grace(self) -> object | None:
+        """Identity of the running grace time."""
+        return None if self._aside is None else self._aside.grace
+
+    def end_grace(self) -> None:
+        """The player is here again, or gone for good."""
+        if self._aside is not None:
+            self._aside.grace = None
 
     @property
     def idle(self) -> bool:
         """Nothing would be lost by forgetting it."""
         return (
-            self.open and self.source is None and self.player is None
+            not self.shut and self.source is None and not self.owns
             and self.grace is None and not self.earned
         )  # fmt: skip
 
@@ -115,33 +223,36 @@ class Lanes:
         """The lane of a player, made when there is none."""
         lane = self.users.get(user)
         if lane is None:
-            lane = self.users[user] = Lane(user, user)
+            lane = self.users[user] = Lane(user)
         return lane
 
     def put(self, lane: Lane, item: Job | Step) -> None:
         """Let `item` run when everything before it in the lane is done."""
-        lane.waiting.append(item)
-        lane.open = False
-        if not lane.busy:
-            self._ready.append(lane)
+        if lane.waiting:
+            lane.waiting.append(item)
+        else:
+            lane.waiting = [item]
+        self._waits(lane)
 
     def put_first(self, lane: Lane, item: Job | Step) -> None:
         """Let `item` run before everything that waits in the lane."""
-        lane.waiting.insert(0, item)
-        lane.open = False
-        if not lane.busy:
+        lane.waiting = [item, *(lane.waiting or ())]
+        self._waits(lane)
+
+    def _waits(self, lane: Lane) -> None:
+        if lane.shut != BUSY:
+            lane.shut = WAITING
             self._ready.append(lane)
 
     def close(self, lane: Lane) -> None:
         """Nothing of the lane runs until `reopen`."""
-        assert not lane.busy, f"lane {lane.key} closed twice"
-        lane.busy = True
-        lane.open = False
+        assert lane.shut != BUSY, f"lane of {lane.user} closed twice"
+        lane.shut = BUSY
 
     def reopen(self, lane: Lane) -> None:
         """Go on with what waits."""
-        assert lane.busy, f"lane {lane.key} reopened twice"
-        lane.busy = False
+        assert lane.shut == BUSY, f"lane of {lane.user} reopened twice"
+        lane.shut = WAITING
         self._ready.append(lane)
 
     def run(self) -> None:
@@ -151,13 +262,15 @@ class Lanes:
             self._drain(ready.popleft())
 
     def _drain(self, lane: Lane) -> None:
-        waiting = lane.waiting
-        while waiting and not lane.busy:
-            item = waiting.pop(0)
+        while lane.waiting and lane.shut != BUSY:
+            item = lane.waiting.pop(0)
             if type(item) is Job:
                 self._perform(lane, item)
             else:
                 item(lane)  # type: ignore[operator]
-        lane.open = not lane.busy and not waiting
+        if not lane.waiting:
+            lane.waiting = None
+        if lane.shut != BUSY:
+            lane.shut = WAITING if lane.waiting else OPEN
         if lane.user and lane.idle and self.users.get(lane.user) is lane:
             del self.users[lane.user]

@@ -26,6 +26,7 @@ from mmo.node.lease import Lease
 from mmo.node.outcomes import Outcomes
 from mmo.node.peers import Peers
 from mmo.node.residents import Residents
+from mmo.node.resting import Resting
 from mmo.node.router import Router
 from mmo.node.settings import NodeSettings
 from mmo.node.ticker import Ticker
@@ -81,6 +82,7 @@ def compose(
     engine.committer = Committer(engine)
     engine.edges = Edges(engine, passwords)
     engine.peers = Peers(engine)
+    engine.resting = Resting(engine)
     engine.residents = Residents(engine)
     return engine
 
@@ -129,6 +131,7 @@ class Node:
         timers.every(settings.lease_renew_ms, self._renew)
         timers.every(settings.sweep_ms, engine.residents.sweep)
         timers.every(LAG_SAMPLE_MS, self._sample_lag)
+        engine.resting.start()
         Ticker(engine).start()
         self._lag_due_ms = timers.now_ms() + LAG_SAMPLE_MS
         if own_timers:

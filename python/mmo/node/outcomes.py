@@ -5,6 +5,8 @@ then replies, sends, earned, tells and closes leave. Checks the shape of outcome
 bug of the rule and costs its message. Called by the router, the committer and the ticker.
 """
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -18,6 +20,8 @@ from mmo.state.grant import Grant
 from mmo.wire.codec import encode
 from mmo.wire.opcode import Code
 
+SAID_WRONG = (TypeError, ValueError, AttributeError, KeyError, OverflowError, msgspec.MsgspecError)
+"""What a part of an outcome raises that no message can be made of; all else is a bug of ours."""
 SHARED_CONNS_MIN = 16  # from here on one body is shared by the core instead of copied
 
 
@@ -70,7 +74,7 @@ class Outcomes:
     def spent(self, lane: Lane, job: Job) -> None:
         """The job ends without a commit: what was earned no longer waits."""
         if job.earned is not None:
-            lane.earned_count -= 1
+            lane.aside.earned_count -= 1
 
     def deliver(
         self, lane: Lane, job: Job, outcome: Outcome, encoded: list[tuple[int, bytes]] | None = None
@@ -91,12 +95,12 @@ class Outcomes:
         if source is not None:
             for opcode, body in encoded:
                 engine.reply(source, job.seq, opcode, body)
-        for send in outcome.sends:
-            self._send(send)
-        for earned in outcome.earned:
-            self._earn(earned)
-        for tell in outcome.tells:
-            self._tell(lane, tell)
+        if outcome.sends:
+            self._each(job, encoded, self._send, outcome.sends)
+        if outcome.earned:
+            self._each(job, encoded, self._earn, outcome.earned)
+        if outcome.tells:
+            self._each(job, encoded, partial(self._tell, lane), outcome.tells)
         for close in outcome.closes:
             self._close(lane, close, job.source)
         if outcome.release:
@@ -105,6 +109,17 @@ class Outcomes:
             engine.peers.ask(lane, job, ask)
         if outcome.claim_here:
             engine.residents.claim_here(lane, job)
+
+    def _each(
+        self, job: Job, answered: Sequence[Any], leave: Callable[[Any], None], parts: Sequence[Any]
+    ) -> None:
+        """Let every part leave. One that cannot be said is a fault of the rule and lost alone; its
+        sender hears of it only where he was not answered: what was committed stays true."""
+        for part in parts:
+            try:
+                leave(part)
+            except SAID_WRONG:
+                self._engine.router.raised(Job(job.route) if answered else job)
 
     def _send(self, send: Any) -> None:
         engine = self._engine
@@ -159,13 +174,13 @@ class Outcomes:
         job = Job(engine.table.node[earned.message.opcode], message=earned.message)
         job.earned = earned
         job.operation = (-engine.env.node.incarnation, engine.next_earned())
-        lane.earned_count += 1
+        lane.aside.earned_count += 1
         engine.lanes.put(lane, job)
 
     def owe(self, lane: Lane, job: Job) -> None:
         """The earner is owned elsewhere: what he earned becomes a grant that his owner claims."""
         assert job.earned is not None and job.operation is not None
-        lane.earned_count -= 1
+        lane.aside.earned_count -= 1
         owed = job.earned.owed
         if owed is None:
             self._engine.metrics.count("earned_lost_total")

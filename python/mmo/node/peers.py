@@ -12,7 +12,7 @@ import msgspec
 from mmo.contract import Ask
 from mmo.errors import WireError
 from mmo.node.engine import Engine
-from mmo.node.lanes import Job, Lane, Source
+from mmo.node.lanes import Job, Lane, Link, Source
 from mmo.node.timers import Timer
 from mmo.store import LeaseRow
 from mmo.wire import codec
@@ -69,10 +69,7 @@ class Peers:
     def up(self, conn: int, number: int, body: bytes) -> None:
         """A link is up; a newer one of the same server replaces the older."""
         engine = self._engine
-        source = Source(conn, engine.table.peer, Lane(-number))
-        source.peer = number
-        source.role = body.decode().partition(":")[0]
-        source.entered = True
+        source = Link(conn, engine.table.peer, number, body.decode().partition(":")[0])
         engine.sources[conn] = source
         self._by_number[number] = source
         engine.metrics.count("links_up_total")

@@ -57,7 +57,7 @@ class Residents:
     def dismiss_all(self, reason: int) -> None:
         """Everyone goes now; the rules are told of each."""
         for lane in list(self._engine.lanes.users.values()):
-            if lane.player is not None or lane.source is not None or lane.grace is not None:
+            if lane.owns or lane.source is not None or lane.grace is not None:
                 self.dismiss(lane, reason)
 
     @property
@@ -68,11 +68,11 @@ class Residents:
     @property
     def players(self) -> int:
         """Players that this node owns."""
-        return sum(1 for lane in self._engine.lanes.users.values() if lane.player is not None)
+        return sum(1 for lane in self._engine.lanes.users.values() if lane.owns)
 
     def opened(self, conn: int, body: bytes) -> None:
         """A client connected from `address:port`."""
-        lane = Lane(conn)
+        lane = Lane()
         source = Source(conn, self._routes_of_strangers, lane)
         source.address = sys.intern(body.decode().rpartition(":")[0])
         lane.source = source
@@ -99,20 +99,21 @@ class Residents:
         """A claim could not be made: the connection is as before its token."""
         source.user = 0
         source.routes = self._routes_of_strangers
-        source.lane = Lane(source.conn)
+        source.lane = Lane()
         source.lane.source = source
 
     def epoch_of(self, lane: Lane) -> int:
         """The session epoch under which the lane's connection entered."""
         if lane.source is not None:
             return lane.source.session_epoch
-        return lane.player.head.session_epoch if lane.player is not None else 0
+        fence = lane.fence
+        return fence.session_epoch if fence is not None else 0
 
     def begin_grace(self, lane: Lane, reason: int) -> None:
         """Tell the rules, and evict later unless a token of the same session comes first."""
         engine = self._engine
         self._tell_end(lane, reason, None, evicted=False)
-        mark = lane.grace = object()
+        mark = lane.aside.grace = object()
         engine.timers.after(engine.settings.resume_grace_ms, partial(self._end_grace, lane, mark))
 
     def _end_grace(self, lane: Lane, mark: object) -> None:
@@ -125,7 +126,7 @@ class Residents:
         """The player goes now: rules first, then his parts, in the order of his lane. `was`: the
         player as the rules see him when he is fenced already."""
         engine = self._engine
-        lane.grace = None
+        lane.end_grace()
         self._tell_end(lane, reason, lane.player or was, evicted=True)
         engine.lanes.put(lane, partial(self._drop, lane.player))
         engine.metrics.count("players_evicted_total")
@@ -146,7 +147,10 @@ class Residents:
             self._engine.lanes.put_first(lane, job)
 
     def _drop(self, player: Player | None, lane: Lane) -> None:
-        if lane.player is player:  # not claimed again meanwhile
+        if player is None or lane.player is None:
+            return
+        # Loaded again he is still the same; a claim that came meanwhile raised the epoch.
+        if lane.player.head.place_epoch == player.head.place_epoch:
             lane.player = None
             lane.stale = False
 
@@ -161,7 +165,7 @@ class Residents:
     def release(self, user: int) -> None:
         """Another server owns the player now; his connection stays as a session."""
         lane = self._engine.lanes.users.get(user)
-        if lane is not None and lane.player is not None:
+        if lane is not None and lane.owns:
             self._engine.lanes.put(lane, partial(self._drop, lane.player))
 
     def absent(self, lane: Lane, job: Job) -> None:
@@ -180,8 +184,9 @@ class Residents:
         engine.refuse(job.source, job.seq, Code.WRONG_PLACE)
         if job.earned is not None:
             engine.spawn(self._owe(lane, job))
-        if lane.player is not None:
-            player, lane.player, lane.stale = lane.player, None, False
+        player = lane.player
+        if player is not None:
+            lane.player, lane.stale = None, False
             engine.spawn(self._why_fenced(lane, player))
 
     async def _owe(self, lane: Lane, job: Job) -> None:
@@ -220,7 +225,7 @@ class Residents:
         users = [
             user
             for user, lane in engine.lanes.users.items()
-            if lane.player is not None or (lane.source is not None and lane.source.entered)
+            if lane.owns or (lane.source is not None and lane.source.entered)
         ]
         try:
             for first in range(0, len(users), SWEEP_USERS_MAX):
@@ -238,16 +243,18 @@ class Residents:
 
     def _judge_seat(self, seat: Seat) -> None:
         lane = self._engine.lanes.users.get(seat.user)
-        if lane is None:
+        if lane is None or lane.shut:
+            # What is being written for him right now may be the very change that was read, such as
+            # his own logout: the next sweep judges.
             return
-        player = lane.player
-        epoch = player.head.session_epoch if player is not None else self.epoch_of(lane)
-        if player is not None:
-            moved = seat.place_epoch > player.head.place_epoch
+        fence = lane.fence
+        if fence is not None:
+            epoch, moved = fence.session_epoch, seat.place_epoch > fence.place_epoch
         else:
+            epoch = self.epoch_of(lane)
             moved = not self._holds_sessions and seat.place_number != self._engine.settings.number
         if seat.session_epoch > epoch or moved:
-            self._lost(lane, seat, player)
+            self._lost(lane, seat, lane.player)
 
     def _lost(self, lane: Lane, seat: Seat, player: Player | None) -> None:
         """A seat read from the store is newer than what is here."""
@@ -272,16 +279,18 @@ class Residents:
         name = (grant.source_kind, grant.source_id)
         if lane is None or lane.player is None or name in lane.player.grants_claimed:
             return
-        lane.grants = lane.grants if lane.grants is not None else set()
-        if name in lane.grants:
+        grants = lane.aside.grants
+        if grants is None:
+            grants = lane.aside.grants = set()
+        if name in grants:
             return
         message = GrantClaim(grant.user, grant.source_kind, grant.source_id, grant.bundle)
         if engine.tell(lane, message):
-            lane.grants.add(name)
+            grants.add(name)
             engine.lanes.put(lane, partial(_passed, name))
 
 
 def _passed(name: tuple[int, int], lane: Lane) -> None:
     """A grant left the lane, claimed or not; an unclaimed one comes again with a later sweep."""
-    if lane.grants is not None:
-        lane.grants.discard(name)
+    if lane.aside.grants is not None:
+        lane.aside.grants.discard(name)

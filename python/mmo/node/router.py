@@ -46,7 +46,7 @@ class Router:
                 route = source.routes.get(opcode)
                 if route is not None:
                     lane = source.lane
-                    if lane.open and route.simple:
+                    if not lane.shut and route.simple:
                         serve(source, lane, route, seq, body)
                     else:
                         self._wait(source, lane, seq, Job(route, source, seq, body))
@@ -56,7 +56,7 @@ class Router:
 
     def _serve(self, source: Source, lane: Lane, route: Route, seq: int, body: bytes) -> None:
         """The fast path: nothing waits before this message."""
-        player = lane.player
+        player = lane.awake
         if (
             (not source.entered and route.by == "user")
             or lane.stale
@@ -96,11 +96,11 @@ class Router:
     def _wait(self, source: Source, lane: Lane, seq: int, item: Job | Step) -> None:
         """Into the lane, or BUSY in its order when too much waits."""
         engine = self._engine
-        if lane.open:
+        if not lane.shut:
             engine.lanes.put(lane, item)
             engine.lanes.run()
             return
-        waiting = len(lane.waiting)
+        waiting = len(lane.waiting or ())
         if waiting < self._waiting_max or source.peer:
             engine.lanes.put(lane, item)
         elif waiting < self._waiting_max * (1 + BUSY_ANSWERS_MAX):

@@ -29,6 +29,7 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     lease_fence_ms: int
     sweep_ms: int
     resume_grace_ms: int
+    resident_rest_ms: int
     drain_ms: int
     failpoints: bool
     seed: int  # of the volatile chance; 0: from the system

@@ -19,7 +19,7 @@ class ItemKind(IntEnum):
     MATERIAL = 2
 
 
-class Item(msgspec.Struct, frozen=True):
+class Item(msgspec.Struct, frozen=True, gc=False):
     """One instance. `uid` is unique in the cluster for ever; `slot` counts from 0 within its
     kind; `expires_ms` is the unix time at which a rented item is no more, 0: never; `attempts`
     counts enhancement tries, failed ones too."""

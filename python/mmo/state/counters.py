@@ -17,7 +17,7 @@ class CounterKind(IntEnum):
     SHOP_DAILY = 1  # key: shop line, window: day number since 1970-01-01 UTC
 
 
-class Counter(msgspec.Struct, array_like=True, frozen=True):
+class Counter(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """`count` within `window`; a count of another window is over."""
 
     window: int

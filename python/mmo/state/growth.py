@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from mmo.state.player import Player
 
 
-class Growth(msgspec.Struct, frozen=True):
+class Growth(msgspec.Struct, frozen=True, gc=False):
     """`level` 1..15; `exp` counts from the last level-up and is 0 at the highest level."""
 
     level: int = 1

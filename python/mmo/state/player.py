@@ -4,8 +4,6 @@ Owns the parts and the operation book; changes only through `state.change.Change
 commit. Read by rules part by part, never written by them.
 """
 
-from collections import OrderedDict
-
 import msgspec
 
 from mmo.state.bag import Bag, Item
@@ -18,7 +16,7 @@ from mmo.state.wallet import Wallet
 OPERATIONS_KEPT_MAX = 64
 
 
-class Head(msgspec.Struct, frozen=True):
+class Head(msgspec.Struct, frozen=True, gc=False):
     """The fence: who owns the player, in which session, at which version."""
 
     user: int
@@ -32,7 +30,7 @@ class Head(msgspec.Struct, frozen=True):
     login_ms: int = 0  # the login that began this session
 
 
-class OperationRecord(msgspec.Struct, frozen=True):
+class OperationRecord(msgspec.Struct, frozen=True, gc=False):
     """One finished operation: what was asked (hash) and the encoded answer."""
 
     epoch: int
@@ -49,7 +47,7 @@ class OperationBook:
 
     def __init__(self, records: "list[OperationRecord] | tuple[OperationRecord, ...]" = ()) -> None:
         self.highest: dict[int, int] = {}
-        self.records: OrderedDict[tuple[int, int], OperationRecord] = OrderedDict()
+        self.records: dict[tuple[int, int], OperationRecord] = {}  # oldest first
         for record in sorted(records, key=lambda r: (r.epoch, r.counter)):
             self.add(record)
 
@@ -58,7 +56,7 @@ class OperationBook:
         self.highest[record.epoch] = max(self.highest.get(record.epoch, 0), record.counter)
         self.records[record.epoch, record.counter] = record
         while len(self.records) > OPERATIONS_KEPT_MAX:
-            self.records.popitem(last=False)
+            del self.records[next(iter(self.records))]
 
 
 class Player:
@@ -86,7 +84,7 @@ class Player:
         self.operations = operations
         self.pass_progress: dict[int, PassProgress] = {}
         self.counters: dict[tuple[int, int], Counter] = {}
-        self.grants_claimed: set[tuple[int, int]] = set()
+        self.grants_claimed: frozenset[tuple[int, int]] = frozenset()
 
     @property
     def user(self) -> int:

@@ -44,7 +44,7 @@ class Account(IntEnum):
     TRANSFER = 200  # items between stacks of one player: sums to nothing
 
 
-class Wallet(msgspec.Struct, frozen=True):
+class Wallet(msgspec.Struct, frozen=True, gc=False):
     """Balances of the three currencies in whole coins."""
 
     gold: int = 0

@@ -185,13 +185,10 @@ class FakeStore:
         for user in known:
             head = self.database.heads[user]
             seats.append(Seat(user, head.session_epoch, head.place_number, head.place_epoch))
+        unclaimed = sorted(self.database.grants.keys() - self.database.claimed.keys())
         grants: list[Grant] = []
-        for user in known:
-            open_keys = sorted(
-                key
-                for key in self.database.grants
-                if key[0] == user and key not in self.database.claimed
-            )
+        for user in known if unclaimed else ():
+            open_keys = [key for key in unclaimed if key[0] == user]
             grants += [
                 Grant(*key, self.database.grants[key]) for key in open_keys[:GRANTS_A_USER_MAX]
             ]

@@ -63,6 +63,7 @@ def node_settings() -> NodeSettings:
         lease_fence_ms=4_000,
         sweep_ms=1_000,
         resume_grace_ms=0,
+        resident_rest_ms=2_000,
         drain_ms=1_000,
         failpoints=False,
         seed=1,
