@@ -110,6 +110,42 @@ def test_edge_when_its_row_always_loses_gives_up_after_three(world: MakeWorld) -
     assert len(tries) == 3
 
 
+def test_edge_when_its_client_is_gone_opens_no_session(world: MakeWorld) -> None:
+    """The same client may have come again by then: a late session would end his new one."""
+    game, store, passwords = a_world(world)
+    passwords.is_slow = True
+    client = game.client()
+    client.post(m.Knock("Ann"))
+    game.settle()
+    client.leaves()
+    game.settle()
+    passwords.end_one(game)
+    assert store.database.heads[1].session_epoch == 0
+    passwords.is_slow = False
+    assert game.client().asks(m.Knock("Ann")) == m.Echoed("Ann", 0)
+    assert store.database.heads[1].session_epoch == 1
+
+
+def test_edge_when_its_row_loses_and_its_client_is_gone_is_not_run_again(
+    world: MakeWorld,
+) -> None:
+    game, store, _ = a_world(world)
+    client = game.client()
+    tries = []
+
+    async def losing(row: Any) -> bool:
+        tries.append(row)
+        game.core.disconnect(client.connection)
+        while game.engine.sources:
+            await asyncio.sleep(0)
+        return False
+
+    store.write = losing  # type: ignore[method-assign]
+    client.post(m.Knock("Ann"))
+    game.settle()
+    assert len(tries) == 1
+
+
 def crowd(game: World, passwords: SlowPasswords, count: int) -> list[Client]:
     passwords.is_slow = True
     clients = [game.client() for _ in range(count)]

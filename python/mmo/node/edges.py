@@ -97,6 +97,9 @@ class Edges:
 
     def run_again(self, lane: Lane, job: Job) -> None:
         """The row of an edge's message lost its guard: ask the outside again, at most thrice."""
+        if job.source is not None and job.source.gone:
+            self._engine.metrics.count("edges_abandoned_total")
+            return
         if job.edge is None or job.edge[1] >= EDGE_TRIES_MAX:
             self._engine.refuse(job.source, job.seq, Code.RETRY_LATER)
             return
@@ -135,6 +138,10 @@ class Edges:
     def _settle(self, lane: Lane, job: Job, result: Any, tries: int) -> None:
         engine = self._engine
         if result is None:
+            return
+        if job.source is not None and job.source.gone:
+            # Deciding it now would end the session that the same client opened since.
+            engine.metrics.count("edges_abandoned_total")
             return
         if isinstance(result, Refuse):
             engine.refuse(job.source, job.seq, result.code, result.detail)

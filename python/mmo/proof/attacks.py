@@ -62,7 +62,8 @@ class Raw:
             return cls(*await asyncio.open_connection(*address, local_addr=(source, 0)))
 
     async def end(self, within_s: float, frames_max: int = 0) -> End:
-        """Read until the connection ends, `frames_max` frames came (0: any), or time is over."""
+        """Read until the connection ends, `frames_max` answers came (0: any), or time is over. What
+        the server pushes unasked (request number 0) is passed over."""
         end = End([], False, 0)
         try:
             async with asyncio.timeout(within_s):
@@ -71,7 +72,7 @@ class Raw:
                     body = await self._reader.readexactly(length - 6)
                     if opcode == Op.CLOSING:
                         end.reason = int(codec.decode(opcode, body).reason)
-                    else:
+                    elif seq:
                         end.frames.append((opcode, seq, body))
         except (asyncio.IncompleteReadError, ConnectionError):
             end.closed = True

@@ -34,6 +34,7 @@ from mmo.wire.opcode import CloseReason, Code, Op
 
 SOURCES_FIRST = 50_000
 FRAME_UNPROVED_BYTES_MAX = 4096
+GAME_ROLES = ("login", "center", "channel", "raid")
 STORM, STORM_SHORT = 1000, 200
 
 NOT_BELIEVED = frozenset(
@@ -53,18 +54,22 @@ async def hostile_client(arena: Arena, trial: Trial, short: bool) -> None:
     """Each item of bad input against every client port, beside honest players."""
     before = (await arena.status())["nodes"]
     ports = await arena.open_ports()
-    for node in arena.file().nodes:
-        if node.role in ("login", "center", "channel"):
-            trial.expect(node.name in ports, f"{node.name} does not listen for clients")
+    roles = {node.name: node.role for node in arena.file().nodes}
+    for name, role in roles.items():
+        if role in ("login", "center", "channel"):
+            trial.expect(name in ports, f"{name} does not listen for clients")
     counted_before = await _closes_counted(arena, list(ports))
     honest = Hunters(arena, 2 if short else 8, seed=45)
     meter = Meter()
     try:
         await honest.begin()
         rounds = 1 if short else 3
-        attacked = (_attack_port(trial, *port, rounds, at) for at, port in enumerate(ports.items()))
+        game = {name: ports[name] for name in ports if roles[name] in GAME_ROLES}
+        attacked = [_attack_port(trial, *port, rounds, at) for at, port in enumerate(game.items())]
         closes = sum(await asyncio.gather(*attacked))
-        for name, address in ports.items():
+        for name in ports.keys() - game.keys():
+            await _attack_strange_port(trial, name, ports[name])
+        for name, address in game.items():
             await _storm(trial, name, address, STORM_SHORT if short else STORM)
         closes += await _forged_tokens(arena, trial, meter)
         await numbers(arena, trial, meter)
@@ -107,6 +112,21 @@ async def _attack_port(
         closes += end.closed
     trial.tried(f"{len(rows)} attacks without a token on {name}")
     return closes
+
+
+async def _attack_strange_port(trial: Trial, name: str, address: tuple[str, int]) -> None:
+    """A port that speaks another protocol (payment notices): bytes that are none of it end in a
+    close; the process lives, which is checked at the end."""
+    rows = [
+        row for row in attacks(0, FRAME_UNPROVED_BYTES_MAX) if not row.answers and not row.waits
+    ]
+    ends = await launch_all(rows, address, lambda index: source_of(SOURCES_FIRST + 9000 + index))
+    for attack, end in ends:
+        if isinstance(end, str):
+            trial.found(f"{name}: {attack.name}: {end}")
+        else:
+            trial.expect(not end.frames, f"{name}: {attack.name} was answered: {end}")
+    trial.tried(f"{len(rows)} attacks on {name}, which speaks another protocol")
 
 
 async def _storm(trial: Trial, name: str, address: tuple[str, int], count: int) -> None:
