@@ -134,7 +134,7 @@ async def _blows(arena: Arena, trial: Trial, seconds: float) -> float:
             waiting = list(KINDS)
             rng.shuffle(waiting)
         kind = waiting.pop()
-        name = await _kill(arena, rng, kind)
+        name = await kill_one(arena, rng, kind)
         if name:
             killed[kind] += 1
             last = time.monotonic()
@@ -147,7 +147,7 @@ async def _blows(arena: Arena, trial: Trial, seconds: float) -> float:
     return last
 
 
-async def _kill(arena: Arena, rng: random.Random, kind: str) -> str:
+async def kill_one(arena: Arena, rng: random.Random, kind: str) -> str:
     """Kill one server of a kind that lives now; its name, empty when none could be."""
     if kind == "redis":
         primaries = await asyncio.to_thread(Stores(arena).primaries)

@@ -74,21 +74,25 @@ class Books:
 
     def purge(self, user: int) -> int:
         """Forget the operations of all sessions so far of a player who is logged out: the floor
-        first, so that no moment remembers neither. Returns the sessions forgotten."""
-        (epoch,) = self.rows("SELECT session_epoch FROM player_head WHERE user_id = %s", user)[0]
+        and the log in one transaction; the line of his last version stays, as the audit wants.
+        Returns the lines forgotten."""
+        ((epoch, version),) = self.rows(
+            "SELECT session_epoch, version FROM player_head WHERE user_id = %s", user
+        )
+        ((lines,),) = self.rows(
+            "SELECT COUNT(*) FROM event_log WHERE user_id = %s AND version < %s", user, version
+        )
         self._run(
             [
                 (
-                    "UPDATE player_head SET operation_floor_epoch = %s WHERE user_id = %s",
-                    (epoch + 1, user),
+                    "UPDATE player_head SET operation_floor_epoch = %s "
+                    "WHERE user_id = %s AND version = %s",
+                    (epoch + 1, user, version),
                 ),
-                (
-                    "DELETE FROM event_log WHERE user_id = %s AND operation_epoch BETWEEN 1 AND %s",
-                    (user, epoch),
-                ),
+                ("DELETE FROM event_log WHERE user_id = %s AND version < %s", (user, version)),
             ]
         )
-        return int(epoch)
+        return int(lines)
 
     def roll_key(self, day: int) -> bytes:
         """The key of a day, from the cluster's secret, by its published derivation."""

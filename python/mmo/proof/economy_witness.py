@@ -25,6 +25,7 @@ class Witness:
         self.sent: dict[Number, int] = {}
         self.told: dict[Number, bytes] = {}  # opcode and body of the first answer
         self.answers: dict[Number, int] = {}
+        self.servers: dict[Number, set[int]] = {}  # client ports of those that answered
         self.refused: dict[Number, list[int]] = {}  # codes
         self.differences: list[str] = []
 
@@ -32,14 +33,15 @@ class Witness:
         """One more copy of a request left."""
         self.sent[number] = self.sent.get(number, 0) + 1
 
-    def answered(self, number: Number, opcode: int, body: bytes, code: int) -> None:
-        """One more answer came; `code` is 0 unless it is a refusal."""
+    def answered(self, number: Number, server: int, opcode: int, body: bytes, code: int) -> None:
+        """One more answer came from the server at a port; `code` is 0 unless it is a refusal."""
         if opcode == Op.REFUSED:
             self.refused.setdefault(number, []).append(code)
             return
         answer = opcode.to_bytes(2, "little") + body
         first = self.told.setdefault(number, answer)
         self.answers[number] = self.answers.get(number, 0) + 1
+        self.servers.setdefault(number, set()).add(server)
         if first != answer and len(self.differences) < DIFFERENCES_MAX:
             self.differences.append(
                 f"operation {number} was answered {first.hex()}, then {answer.hex()}"
@@ -49,10 +51,11 @@ class Witness:
 class WitnessedProtocol(ClientProtocol):
     """The client protocol of one connection, with a witness who reads the bytes beside it."""
 
-    def __init__(self, witness: Witness, name: str) -> None:
+    def __init__(self, witness: Witness, name: str, port: int) -> None:
         super().__init__()
         self._witness = witness
         self._name = name
+        self._port = port
         self._open: dict[int, Number] = {}
         self._bytes = bytearray()
 
@@ -81,7 +84,8 @@ class WitnessedProtocol(ClientProtocol):
             if number is not None and not isinstance(event, Push):
                 opcode = event.message.opcode
                 code = event.message.code if opcode == Op.REFUSED else 0
-                self._witness.answered(number, opcode, bodies[event.seq, opcode], code)
+                body = bodies[event.seq, opcode]
+                self._witness.answered(number, self._port, opcode, body, code)
         return events
 
 
@@ -96,5 +100,6 @@ class WitnessedShell(Shell):
     async def _do(self, step: Step) -> Any:
         result = await super()._do(step)
         if isinstance(step, Dial):
-            self.lanes[step.lane].protocol = WitnessedProtocol(self._witness, self._name)
+            protocol = WitnessedProtocol(self._witness, self._name, step.port)
+            self.lanes[step.lane].protocol = protocol
         return result

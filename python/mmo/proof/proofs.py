@@ -100,6 +100,14 @@ PROOFS = (
         "[supervisor]\ncrashes_max = 1000\n",
     ),
     Proof(
+        "duplicate-storm",
+        "each request is sent 1 to 20 times across cuts, servers and crashes: one effect, "
+        "identical bytes; after a purge the same numbers are refused, never executed",
+        "mmo.proof.duplicates",
+        "duplicate_storm",
+        "[supervisor]\ncrashes_max = 1000\n",
+    ),
+    Proof(
         "odds",
         "rolls are uniform at every level under any key, a drift of half a point is found, clean "
         "runs raise no alarm, and every receipt recomputes",
