@@ -120,6 +120,18 @@ def fail(message: m.Fail, *, wallet: Wallet, env: Env) -> Any:
     if message.how == "guilty":
         change = CoinsMoved(Currency.GOLD, -wallet.gold - 1, Account.SINK_SHOP)
         return Outcome(replies=(m.Looked(0),), changes=(change,))
+    if message.how == "send":
+        return Outcome(sends=(ToUser(env.sender.user, m.Looked(2**70)),))
+    if message.how == "fan":
+        return Outcome(sends=(ToUsers([env.sender.user], m.Looked(2**70)),))
+    if message.how == "earn":
+        return Outcome(earned=(Earned(env.sender.user, m.Looked(1)),))
+    if message.how == "tell":
+        return Outcome(tells=(Tell(0, object()),))
+    if message.how == "said":
+        bad = ToUser(env.sender.user, m.Looked(2**70))
+        earned = Earned(env.sender.user, m.Paid(env.sender.user, 3), Bundle(gold=3))
+        return Outcome(replies=(m.Looked(0),), sends=(bad,), earned=(earned,))
     if message.how == "close":
         return Outcome(replies=(m.Looked(7),), closes=(Close(0, CloseReason.KICKED, forget=True),))
     return Refuse(Code.COOLDOWN, message.how)

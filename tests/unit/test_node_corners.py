@@ -1,0 +1,84 @@
+"""Corners of a node's life that need two things at one moment."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+from tests.unit.node_game import messages as m
+from tests.unit.node_game.roles import CHANNEL
+
+from mmo.store import PlayerCommit, Verdict
+from mmo.testing.fake_store import FakeStore
+from mmo.testing.world import Client, World
+from mmo.wire.messages.session import Refused
+from mmo.wire.opcode import CloseReason, Code
+
+GAME = "tests.unit.node_game"
+MakeWorld = Callable[..., World]
+
+
+class MovingStore(FakeStore):
+    """A store in which the next commit of a player meets a version that somebody else raised, while
+    `meanwhile` happens at this node."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meanwhile: Callable[[], None] | None = None
+
+    async def commit(self, group: Sequence[PlayerCommit]) -> list[Verdict]:
+        happening, self.meanwhile = self.meanwhile, None
+        if happening is not None:
+            for commit in group:
+                self.database.heads[commit.player.user].version += 1
+            happening()
+        return await super().commit(group)
+
+
+def a_player(game: World, name: str = "Ann") -> Client:
+    player = game.player(name)
+    player.heard()
+    return player
+
+
+def test_eviction_when_player_is_loaded_again_before_it_leaves_no_ghost(world: MakeWorld) -> None:
+    store = MovingStore()
+    game = world(CHANNEL, store=store, systems_package=GAME)
+    player = a_player(game)
+    lane = game.engine.lanes.users[player.user]
+    store.meanwhile = lambda: game.engine.residents.dismiss(lane, CloseReason.KICKED)
+    player.post(m.Strike(5))
+    game.settle()
+    assert player.closed_reason == CloseReason.KICKED
+    assert store.database.heads[player.user].coins[0] == 5
+    assert game.engine.residents.players == 0
+    assert player.user not in game.engine.lanes.users
+
+
+def test_release_when_player_is_loaded_again_before_it_lets_go(world: MakeWorld) -> None:
+    store = MovingStore()
+    game = world(CHANNEL, store=store, systems_package=GAME)
+    player = a_player(game)
+    store.meanwhile = lambda: game.engine.residents.release(player.user)
+    player.post(m.Strike(5))
+    game.settle()
+    assert store.database.heads[player.user].coins[0] == 5
+    assert game.engine.residents.players == 0
+
+
+@pytest.mark.parametrize("how", ["send", "fan", "earn", "tell"])
+def test_rule_when_what_it_sends_cannot_be_said_costs_its_message_only(
+    world: MakeWorld, how: str
+) -> None:
+    game = world(CHANNEL, systems_package=GAME)
+    player = a_player(game)
+    assert player.asks(m.Fail(how)) == Refused(Code.INTERNAL)
+    assert player.asks(m.Buy(player.operation(), 5)) == m.Bought(5)
+    assert game.log.events("error") == ["rule raised"]
+
+
+def test_rule_when_its_answer_left_and_a_send_fails_keeps_what_was_earned(world: MakeWorld) -> None:
+    store = FakeStore()
+    game = world(CHANNEL, store=store, systems_package=GAME)
+    player = a_player(game)
+    assert player.asks(m.Fail("said")) == m.Looked(0)
+    assert [x for x in player.heard() if isinstance(x, (m.Prize, Refused))] == [m.Prize(3)]
+    assert store.database.heads[player.user].coins[0] == 3
