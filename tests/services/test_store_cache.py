@@ -384,3 +384,35 @@ async def test_snapshots_of_one_player_share_one_slot(store: DurableStore) -> No
     await client.initialize()
     assert client.keyslot(snapshot_key(7)) == client.keyslot(online_key(7))
     assert isinstance(Snapshot(1, 1, 0, 0, 0, 0, 0, []).items, list)
+
+
+# -- the sampler -----------------------------------------------------------------------------------
+
+
+async def sampled(store: DurableStore) -> dict[str, float]:
+    """The counts of one more comparison."""
+    before = dict(store.sampler.counts)
+    await store.sampler.compare()
+    return {name: count - before[name] for name, count in store.sampler.counts.items()}
+
+
+async def test_the_sampler_tells_what_shows_what_is_late_and_what_is_gone(
+    store_settings: SettingsOf,
+) -> None:
+    store = await DurableStore.open(store_settings(sample_players=10))
+    try:
+        assert await store.sampler.compare() == 0
+        shown, late, gone = [await playing(store) for _ in range(3)]
+        for player in (shown, late, gone):
+            await earn(store, player)
+        assert await store.relay.put_waiting() == 3
+        assert await sampled(store) == {"compared": 3, "absent": 0, "late": 0, "ahead": 0}
+        await earn(store, late)
+        await store.cache._many([("DEL", snapshot_key(gone.user))])
+        assert await sampled(store) == {"compared": 3, "absent": 1, "late": 1, "ahead": 0}
+        ahead = msgspec.structs.replace(snapshot_of(shown), version=shown.head.version + 1)
+        await store.cache.put([(shown.user, ahead)])
+        assert (await sampled(store))["ahead"] == 1
+        assert 0 < store.stats()["relay_lag_p99_ms"] <= store.stats()["relay_lag_max_ms"]
+    finally:
+        await store.close()

@@ -13,7 +13,7 @@ from mmo.state.bag import Item, ItemBorn, ItemKind
 from mmo.state.change import Change
 from mmo.state.player import Player
 from mmo.state.wallet import Account, CoinsMoved, Currency
-from mmo.store import PlayerCommit, StoreSettings, Verdict, economy, leases, relay
+from mmo.store import PlayerCommit, StoreSettings, Verdict, economy, leases, relay, sampler
 from mmo.store import statements as sql
 from mmo.store.connection import IDLE_TRANSACTION_S, Connection, Statement
 from mmo.store.durable import DurableStore
@@ -91,6 +91,7 @@ GROUP_STATEMENTS: dict[str, tuple[Statement, str]] = {
     "read seats": (sql.READ_SEATS, "[1,2]"),
     "read grants": (sql.READ_GRANTS, "[1,2]"),
     "add grants": (sql.ADD_GRANTS, '[[1,1,1,""]]'),
+    "head versions": (sampler.HEAD_VERSIONS, "[1,2]"),
     "renew marks": (relay.RENEW_MARKS, "[1,2]"),
     "drop marks": (relay.DROP_MARKS, "[[1,1],[2,1]]"),
 }

@@ -58,6 +58,8 @@ def store_settings(
         repair_every_ms=relay.repair_every_ms,
         repair_after_ms=relay.repair_after_ms,
         repair_batch_max=relay.repair_batch_max,
+        sample_every_ms=config.economy.sample_every_ms,
+        sample_players=config.economy.sample_players,
     )
 
 

@@ -35,6 +35,7 @@ from mmo.store.mysql_pool import MysqlPool
 from mmo.store.players import PlayerCommits
 from mmo.store.redis_cluster import RedisCache
 from mmo.store.relay import Relay
+from mmo.store.sampler import Sampler
 from mmo.store.settings import StoreSettings
 
 _log = logging.getLogger("mmo.store")
@@ -73,9 +74,10 @@ class DurableStore:
         self.pool = MysqlPool(settings)
         self.cache = RedisCache(settings)
         self.relay = Relay(settings, self.pool, self.cache)
+        self.sampler = Sampler(settings, self.pool, self.cache)
         self._leases = Leases(settings)
         self._commits = PlayerCommits(self.pool)
-        self._watching: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
     async def open(cls, settings: StoreSettings) -> "DurableStore":
@@ -88,7 +90,10 @@ class DurableStore:
             await store.pool.close()
             raise
         store.relay.start()
-        store._watching = asyncio.get_running_loop().create_task(store._watch())
+        loop = asyncio.get_running_loop()
+        store._tasks.append(loop.create_task(store._watch()))
+        if settings.redis_nodes and settings.sample_every_ms:
+            store._tasks.append(loop.create_task(store._sample()))
         return store
 
     async def commit(self, group: Sequence[PlayerCommit]) -> list[Verdict]:
@@ -98,6 +103,7 @@ class DurableStore:
         for commit, verdict in zip(group, verdicts, strict=True):
             if verdict is Verdict.COMMITTED:
                 self.relay.offer(commit.player, commit.player.head.version + 1)
+                self.sampler.saw(commit.player.user)
         return verdicts
 
     async def write(self, row: Row) -> bool:
@@ -201,14 +207,17 @@ class DurableStore:
     def stats(self) -> dict[str, float]:
         """See `Store.stats`."""
         commits = {f"commit_{name}": value for name, value in self._commits.counts.items()}
-        return self.pool.stats() | commits | self.cache.stats() | self.relay.stats()
+        return (
+            self.pool.stats() | commits | self.cache.stats() | self.relay.stats()
+            | self.sampler.stats()
+        )  # fmt: skip
 
     async def close(self) -> None:
         """See `Store.close`."""
-        if self._watching is not None:
-            self._watching.cancel()
+        for task in self._tasks:
+            task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._watching
+                await task
         await self.relay.close()
         await self.cache.close()
         with contextlib.suppress(StoreUnavailable):  # then the lease ends by itself
@@ -228,6 +237,16 @@ class DurableStore:
                     await janitor.end_idle(connection)
             except StoreError as error:
                 _log.warning("idle transactions could not be looked for: %s", error)
+
+    async def _sample(self) -> None:
+        """From time to time: does the cache show what was committed."""
+        while True:
+            await asyncio.sleep(self._settings.sample_every_ms / 1_000)
+            try:
+                async with self._deadline():
+                    await self.sampler.compare()
+            except StoreError as error:
+                _log.info("cache and truth could not be compared: %s", error)
 
     def _deadline(self) -> _Deadline:
         return _Deadline(self._settings.mysql_call_ms)

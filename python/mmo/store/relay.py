@@ -12,6 +12,8 @@ a put that a dying primary accepted and its replica never saw is found missing a
 import asyncio
 import contextlib
 import logging
+import time
+from collections import deque
 
 import msgspec
 
@@ -31,6 +33,9 @@ him."""
 REST_SHARE = 3
 """A round of puts is followed by a rest of this many times its length: under load commits go before
 repeats, and what is not put in time is joined with the next commit or left to repair."""
+
+LAGS_KEPT = 1_024
+"""Puts over which the lag of the cache is told: from the return of a commit to its snapshot."""
 
 OLD_MARKS = Statement(
     f"SELECT user_id FROM cache_dirty WHERE since_ms <= {sql.NOW_MS} - %s LIMIT %s"
@@ -66,6 +71,8 @@ class Relay:
         self._pool = pool
         self._cache = cache
         self._waiting: dict[int, tuple[Player, int, int]] = {}  # player, version, rounds waited
+        self._since_s: dict[int, float] = {}  # when the oldest commit that waits returned
+        self._lags_ms: deque[float] = deque(maxlen=LAGS_KEPT)
         self._seen: dict[int, tuple[str, int]] = {}  # state and number that this server publishes
         self._to_publish: dict[int, tuple[str, int]] = {}
         self._wake = asyncio.Event()
@@ -87,6 +94,7 @@ class Relay:
             return
         if player.user in self._waiting or len(self._waiting) < self._settings.relay_waiting_max:
             self._waiting[player.user] = (player, version, 0)
+            self._since_s.setdefault(player.user, time.monotonic())
             self._wake.set()
         else:
             self.counts["inline_dropped"] += 1
@@ -127,12 +135,20 @@ class Relay:
                 del self._waiting[user]
             elif rounds >= ROUNDS_WAITED_MAX:
                 del self._waiting[user]
+                self._since_s.pop(user, None)
                 self.counts["inline_dropped"] += 1
             else:
                 self._waiting[user] = (player, version, rounds + 1)
             if len(batch) >= self._settings.relay_batch_max:
                 break
+        since_s = {user: self._since_s.pop(user, None) for user, _ in batch}
         held = await self._cache.put(batch)
+        done_s = time.monotonic()
+        self._lags_ms.extend(
+            (done_s - begun_s) * 1_000
+            for user, begun_s in since_s.items()
+            if begun_s is not None and user in held
+        )
         self.counts["inline"] += len(held)
         self.counts["inline_dropped"] += len(batch) - len(held)
         return len(held)
@@ -224,5 +240,10 @@ class Relay:
 
     def stats(self) -> dict[str, float]:
         """Gauges and counters by name."""
-        gauges: dict[str, float] = {"waiting": len(self._waiting), "seen": len(self._seen)}
+        lags = sorted(self._lags_ms) or [0.0]
+        gauges: dict[str, float] = {
+            "waiting": len(self._waiting), "seen": len(self._seen),
+            "lag_p50_ms": lags[len(lags) // 2], "lag_p99_ms": lags[len(lags) * 99 // 100],
+            "lag_max_ms": lags[-1],
+        }  # fmt: skip
         return {f"relay_{name}": value for name, value in (gauges | self.counts).items()}

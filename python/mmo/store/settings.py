@@ -42,6 +42,8 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     repair_every_ms: int
     repair_after_ms: int  # a dirty mark is checked at this age; longer than a failover of Redis
     repair_batch_max: int
+    sample_every_ms: int = 0  # how often cache and truth are compared; 0: never
+    sample_players: int = 0  # players of one comparison
 
 
 SECRET_FIELDS = ("mysql_password", "redis_password")
