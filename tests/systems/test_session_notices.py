@@ -15,6 +15,7 @@ from mmo.wire.messages.link import (
     SessionEnded,
     SessionSeen,
 )
+from mmo.wire.messages.presence import PlaceSeen
 from mmo.wire.opcode import CloseReason
 
 
@@ -50,6 +51,21 @@ def test_session_when_logged_out_at_the_channel_then_the_channel_is_not_told_aga
     )
     assert list(outcome.closes) == [Close(1, CloseReason.LOGGED_OUT, forget=True)]
     assert sent(outcome, ToNode) == []
+
+
+@pytest.mark.parametrize(("epoch", "is_ours"), [(3, False), (4, True), (5, False)])
+def test_place_when_the_sweep_saw_him_elsewhere_then_the_session_of_that_epoch_follows(
+    epoch: int, is_ours: bool
+) -> None:
+    game = center(CENTER)
+    outcome = game.apply(
+        session_notices.place_seen(
+            PlaceSeen(1, epoch, CHANNEL), sessions=game.sessions, env=game.env()
+        )
+    )
+    held = game.sessions.get(1)
+    assert held is not None and held.place == (CHANNEL if is_ours else CENTER)
+    assert sent(outcome, Presence) == ([Presence(1, "offline", CENTER)] if is_ours else [])
 
 
 @pytest.mark.parametrize(("seen", "ends"), [(3, False), (4, True), (5, True)])

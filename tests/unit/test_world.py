@@ -103,6 +103,21 @@ def test_player_when_owned_by_a_channel_is_told_wrong_place_there_after_the_lobb
     assert cluster.channel.engine.states["world"].seats == {}
 
 
+def test_lobby_when_the_notice_of_an_arrival_was_lost_takes_the_player_back(
+    cluster: Cluster,
+) -> None:
+    at_center = cluster.center.player("Ann")
+    cluster.move_over(at_center)  # no link: the center is not told
+    sessions = cluster.center.engine.states["sessions"]
+    assert sessions.get(at_center.user).place == 2
+    cluster.center.move(1_000)
+    assert sessions.get(at_center.user).place == 11, "the sweep tells what no notice told"
+    at_center.heard()
+    assert isinstance(at_center.asks(presence.Lobby()), presence.Welcome)
+    cluster.center.move(1_000)
+    assert sessions.get(at_center.user).place == 2
+
+
 def test_hit_when_not_in_a_channel_is_refused(cluster: Cluster) -> None:
     player = cluster.move_over(cluster.center.player("Ann"))
     assert player.asks(hunt.Hit(1)) == Refused(Code.NOT_IN_CHANNEL)

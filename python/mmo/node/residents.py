@@ -19,6 +19,7 @@ from mmo.node.reloading import Reloading
 from mmo.state.player import Player
 from mmo.store import Seat
 from mmo.wire.messages.hunt import GrantClaim
+from mmo.wire.messages.presence import PlaceSeen
 from mmo.wire.messages.session import Disconnected
 from mmo.wire.opcode import CloseReason, Code, Op
 
@@ -269,8 +270,16 @@ class Residents:
             self.dismiss(lane, CloseReason.SESSION_TAKEN, player)
         elif self._holds_sessions and source is not None and seat.session_epoch == epoch:
             self.release(lane.user)
+            seen = PlaceSeen(lane.user, seat.session_epoch, seat.place_number)
+            engine.lanes.put(lane, partial(self._tell_place, seen))
         else:
             self.dismiss(lane, CloseReason.MOVED, player)
+
+    def _tell_place(self, seen: PlaceSeen, lane: Lane) -> None:
+        """The rules hear of a place that no notice told, unless he was claimed again meanwhile."""
+        route = self._engine.table.node.get(int(Op.PLACE_SEEN))
+        if route is not None and not lane.owns:
+            self._engine.lanes.put_first(lane, Job(route, message=seen))
 
     def _offer(self, grant: Any) -> None:
         """An unclaimed grant becomes a message in its player's lane, once at a time."""

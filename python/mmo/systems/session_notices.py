@@ -17,6 +17,7 @@ from mmo.wire.messages.link import (
     SessionEnded,
     SessionSeen,
 )
+from mmo.wire.messages.presence import PlaceSeen
 from mmo.wire.opcode import CloseReason, Op
 
 ASKED_ROLES = ("login", "center", "channel", "matching", "raid", "cash")
@@ -74,6 +75,18 @@ def player_arrived(message: PlayerArrived, *, sessions: Sessions, env: Env) -> O
         effects=(SessionPlaced(message.user, message.number),),
         sends=sends,
         release=message.user if session.place == here else 0,
+    )
+
+
+@handles(Op.PLACE_SEEN, by="node", needs=("sessions",))
+def place_seen(message: PlaceSeen, *, sessions: Sessions, env: Env) -> Outcome:
+    """The notice of his arrival elsewhere was lost, and the sweep saw it: as if it had come."""
+    session = sessions.get(message.user)
+    if session is None or session.session_epoch != message.session_epoch:
+        return Outcome()
+    return Outcome(
+        effects=(SessionPlaced(message.user, message.number),),
+        sends=(Presence(message.user, "offline", env.node.number),),
     )
 
 

@@ -61,6 +61,7 @@ class Op(IntEnum):
     LOGOUT_OK = 308
     RENEW = 309
     RENEW_OK = 310
+    PLACE_SEEN = 311  # internal: the sweep found a session's player at another server
 
     # channels and hunting (channel)
     CHANNEL_LIST = 400
@@ -134,6 +135,7 @@ INTERNAL = frozenset(
         Op.ENTER,  # on the wire its body is the token itself
         Op.REGISTER_HASHED,
         Op.LOGIN_VERIFIED,
+        Op.PLACE_SEEN,
         Op.KILL_EARNED,
         Op.GRANT_CLAIM,
         Op.ITEMS_EXPIRE,

@@ -120,3 +120,12 @@ class Renew(msgspec.Struct, array_like=True, frozen=True):
 @message(Op.RENEW_OK)
 class RenewOk(msgspec.Struct, array_like=True, frozen=True):
     session_token: str
+
+
+@message(Op.PLACE_SEEN)
+class PlaceSeen(msgspec.Struct, array_like=True, frozen=True):
+    """Internal: server `number` owns the player of this session epoch by now."""
+
+    user: int
+    session_epoch: int
+    number: int
