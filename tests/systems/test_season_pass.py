@@ -22,6 +22,7 @@ from mmo.state.player import Player
 from mmo.state.wallet import COINS_MAX, Account, CoinsMoved, Currency
 from mmo.systems import season_pass
 from mmo.systems.missions import gain_pass_exp, moved_by
+from mmo.systems.season_pass import CLOCKS_APART_MS
 from mmo.systems.shop import DAY_MS
 from mmo.wire.codec import encode
 from mmo.wire.messages.season_pass import (
@@ -245,11 +246,17 @@ def test_claim_when_there_is_no_such_level_or_line_then_is_refused(level: int, l
 
 
 @pytest.mark.parametrize(
-    ("now_ms", "held"), [(STARTS - 1, 0), (STARTS, 1), (ENDS - 1, 1), (ENDS, 0)]
+    ("now_ms", "held"),
+    [
+        (STARTS - CLOCKS_APART_MS, 0),
+        (STARTS - CLOCKS_APART_MS + 1, 1),
+        (STARTS, 1),
+        (ENDS - 1, 1),
+        (ENDS + CLOCKS_APART_MS - 1, 1),
+        (ENDS + CLOCKS_APART_MS, 0),
+    ],
 )
-def test_claim_when_at_the_seasons_edge_then_runs_in_its_period_only(
-    now_ms: int, held: bool
-) -> None:
+def test_claim_when_at_the_seasons_edge_then_the_database_decides(now_ms: int, held: bool) -> None:
     outcome = claim(holding(player(), 1), season(), now_ms=now_ms)
     if not held:
         assert_refused(outcome, Code.PASS_NOT_RUNNING)

@@ -185,9 +185,13 @@ def test_production_starts_only_with_secrets_of_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "more",
-    ["[node]\nfailpoints = true\n", "[net]\n[cluster.x]\n"],
+    [
+        "[node]\nfailpoints = true\n",
+        "[node]\nclock_offset_ms = -2000\n",
+        "[net]\n[cluster.x]\n",
+    ],
 )
-def test_production_refuses_failpoints_and_nonsense(tmp_path: Path, more: str) -> None:
+def test_production_refuses_failpoints_wrong_clocks_and_nonsense(tmp_path: Path, more: str) -> None:
     with pytest.raises(ConfigError):
         load_config(overlay(tmp_path, PRODUCTION + more), {})
 

@@ -40,7 +40,7 @@ def audit(home: HomeOption = HOME, config: ConfigOption = None, json: JsonOption
     file = Home(home).read()
     # A server that `start --channels` added is in the home's file and in no configuration.
     numbers = {entry.number for entry in (*effective.nodes, *(file.nodes if file else ()))}
-    known = known_of(load_content(), numbers)
+    known = known_of(load_content(effective.cluster.content_directory), numbers)
     try:
         report = asyncio.run(
             _asked(settings, known, lambda: read_secrets(Home(home), effective).roll)

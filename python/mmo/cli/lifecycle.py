@@ -59,7 +59,7 @@ def start(
         # What is wrong with the configuration or its content is said before anything is spawned.
         from mmo.content.tables import load_content
 
-        load_content()
+        load_content(loaded.config.cluster.content_directory)
         file = place.read()
         text = config_text(config) or (file.config_file if file else "")
         began = time.monotonic()

@@ -42,6 +42,13 @@ def configured_ports(entry: NodeEntry) -> NodePorts:
     )
 
 
+def clock_of(offset_ms: int) -> Callable[[], int]:
+    """The wall clock of a node, wrong by `offset_ms` where a test says so."""
+    from mmo.node.node import unix_ms
+
+    return (lambda: unix_ms() + offset_ms) if offset_ms else unix_ms
+
+
 class NodeRunner:
     """Composition and life of one node. SIGTERM drains."""
 
@@ -130,7 +137,7 @@ class NodeRunner:
         from mmo.content.tables import load_content
 
         self._role = load_role(self.ports.role)
-        self._content = load_content()
+        self._content = load_content(self.config.cluster.content_directory)
 
     def _compose(self, store: "Store", socket: Path) -> "Node":
         from mmo._core import NetCore
@@ -170,6 +177,7 @@ class NodeRunner:
             passwords=passwords,
             sign=make_sign(config, secrets) if role.signs else None,
             roll=self._roll,
+            clock_ms=clock_of(config.node.clock_offset_ms),
         )
 
         def make_core(incarnation: int, fields: Any) -> NetCore:

@@ -41,9 +41,11 @@ def restore(
     from mmo.ops.rebuild import LogIncomplete
 
     at_ms = moment_ms(at)
-    settings = home_store_settings(home, load(config, home).config)
+    effective = load(config, home).config
+    settings = home_store_settings(home, effective)
+    content = effective.cluster.content_directory
     try:
-        found, booked = asyncio.run(_asked(settings, identity, at_ms, dry_run))
+        found, booked = asyncio.run(_asked(settings, content, identity, at_ms, dry_run))
     except StoreUnavailable as error:
         raise OperatorError(
             "E0214", f"the books cannot be read: {error}", "mmo-cluster status; mmo-cluster doctor"
@@ -74,7 +76,7 @@ def moment_ms(text: str) -> int:
 
 
 async def _asked(
-    settings: "StoreSettings", identity: str, at_ms: int, dry_run: bool
+    settings: "StoreSettings", content: str, identity: str, at_ms: int, dry_run: bool
 ) -> "tuple[Restoration, bool]":
     from mmo.content import load_content
     from mmo.ops import restore as ask
@@ -86,7 +88,7 @@ async def _asked(
             user = await ask.user_of(connection, identity)
             found = None
             if user is not None:
-                found = await ask.restoration(connection, load_content(), user, at_ms)
+                found = await ask.restoration(connection, load_content(content), user, at_ms)
         if found is None:
             raise OperatorError("E0720", f"there is no player {identity}", "mmo-cluster audit")
         booked = 0

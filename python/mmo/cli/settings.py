@@ -52,7 +52,7 @@ def check(home: HomeOption = HOME, config: ConfigOption = None, json: JsonOption
     results: list[dict[str, Any]] = []
     works: tuple[tuple[str, Callable[[], str]], ...] = (
         ("config", lambda: _check_config(config, home)),
-        ("content", _check_content),
+        ("content", lambda: _check_content(load(config, home).config)),
         ("handlers", lambda: _check_handlers(load(config, home).config)),
         ("schema", _check_schema),
     )
@@ -81,10 +81,10 @@ def _check_config(config: Any, home: Any) -> str:
     return f"{len(loaded.origins)} values, {len(loaded.config.nodes)} nodes"
 
 
-def _check_content() -> str:
+def _check_content(config: "Config") -> str:
     from mmo.content.tables import load_content
 
-    load_content()
+    load_content(config.cluster.content_directory)
     return "tables agree"
 
 
@@ -95,7 +95,7 @@ def _check_handlers(config: "Config") -> str:
     from mmo.content.tables import load_content
     from mmo.node.node import compose
 
-    content = load_content()
+    content = load_content(config.cluster.content_directory)
     for number, name in enumerate(ROLE_NAMES, start=1):
         ports = NodePorts(f"{name}-{number}", name, number, 0, 0, 0)
         nowhere: Any = None  # the table is built from the role alone; no store, no log is used

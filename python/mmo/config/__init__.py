@@ -112,6 +112,7 @@ class Cluster(_Section, frozen=True):
     host: Address
     link_host: Address
     port_first: Annotated[int, msgspec.Meta(ge=1024, le=65_400)]
+    content_directory: Annotated[str, msgspec.Meta(pattern=r"^(/.*)?$")]
 
 
 class Net(_Section, frozen=True):
@@ -241,6 +242,7 @@ class Node(_Section, frozen=True):
     resident_rest_ms: Milliseconds
     drain_ms: Milliseconds
     failpoints: bool
+    clock_offset_ms: Annotated[int, msgspec.Meta(ge=-60_000, le=60_000)]
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 

@@ -216,6 +216,10 @@ def _check_production(config: Config) -> None:
         raise ConfigError(
             "E0107", "profile production refuses node.failpoints", "set failpoints = false"
         )
+    if config.node.clock_offset_ms:
+        raise ConfigError(
+            "E0107", "profile production refuses node.clock_offset_ms", "set clock_offset_ms = 0"
+        )
     if not is_loopback(config.cluster.host) and not config.net.tls_certificate_file:
         raise ConfigError(
             "E0107",

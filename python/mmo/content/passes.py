@@ -100,6 +100,10 @@ class Season(msgspec.Struct, frozen=True):
         """Whether `now_ms` is within the period."""
         return self.starts_ms <= now_ms < self.ends_ms
 
+    def near(self, now_ms: int, apart_ms: int) -> bool:
+        """Whether it runs at some moment less than `apart_ms` away from `now_ms`."""
+        return self.starts_ms - apart_ms < now_ms < self.ends_ms + apart_ms
+
 
 class Passes(msgspec.Struct, frozen=True):
     """All passes by number, with the pages of their rewards."""

@@ -62,10 +62,10 @@ def data_directory() -> Path:
 
 
 def load_content(directory: Path | str | None = None) -> Content:
-    """Read and check all tables of `directory` (None: those in the box). Raises `ContentError`
+    """Read and check all tables of `directory` (empty: those in the box). Raises `ContentError`
     (E0601 unreadable, E0602 against the schema, E0603 tables that contradict each other) that
     names file and row; on an error nothing of the new content is used."""
-    place = data_directory() if directory is None else Path(directory)
+    place = Path(directory) if directory else data_directory()
     levels = _read(place / "levels.toml", Levels)
     monsters = _read(place / "monsters.toml", MonsterFile).monster
     channels = _read(place / "channels.toml", Channels)
