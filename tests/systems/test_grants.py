@@ -8,10 +8,11 @@ from tests.systems.game import CHANNEL, Game, applied, parts, player
 
 from mmo.contract import Outcome
 from mmo.state.bag import Item
-from mmo.state.grant import Bundle, BundleItem, GrantClaimed
+from mmo.state.grant import Bundle, BundleItem, GrantClaimed, SourceKind
 from mmo.state.player import Player
-from mmo.state.wallet import COINS_MAX, Account, CoinsMoved
+from mmo.state.wallet import COINS_MAX, Account, CoinsMoved, Currency
 from mmo.systems.grants import claim_grant
+from mmo.wire.messages.cash import CashChanged
 from mmo.wire.messages.hunt import GrantClaim
 
 
@@ -87,3 +88,62 @@ def test_correction_when_it_takes_items_then_worn_ones_and_full_stacks_go_last()
     resident = player(1, items=(small, large, worn, spare))
     claim(resident, items=(BundleItem(2, 1, -3), BundleItem(0, 1, -1)))
     assert [(item.uid, item.count) for item in resident.bag.items()] == [(3, 1), (2, 8)]
+
+
+def grant(resident: Player, source_kind: int, **bundle: Any) -> Outcome:
+    """Claim a grant of one source, applied."""
+    message = GrantClaim(1, source_kind, 99, msgspec.msgpack.encode(Bundle(**bundle)))
+    needs = parts(resident, "growth", "wallet", "bag", "pass_progress")
+    outcome = claim_grant(message, **needs, env=Game("channel", CHANNEL).env(1))
+    applied(resident, outcome)
+    return outcome
+
+
+@pytest.mark.parametrize(
+    ("source_kind", "cash", "account"),
+    [
+        (SourceKind.PAYMENT, 500, Account.MINT_PAYMENT),
+        (SourceKind.REFUND, -500, Account.SINK_REFUND),
+        (SourceKind.CORRECTION, 500, Account.MINT_CORRECTION),
+        (SourceKind.CORRECTION, -500, Account.SINK_CORRECTION),
+        (SourceKind.RAID, 500, Account.MINT_GRANT),
+    ],
+)
+def test_cash_when_granted_then_its_source_has_an_account_of_its_own_and_it_is_told(
+    source_kind: SourceKind, cash: int, account: Account
+) -> None:
+    resident = player(1, cash=700)
+    outcome = grant(resident, int(source_kind), cash=cash)
+    assert CoinsMoved(Currency.CASH, cash, account) in outcome.changes
+    assert list(outcome.replies)[1:] == [CashChanged(700 + cash, cash)]
+    assert resident.wallet.cash == 700 + cash
+
+
+def test_refund_when_the_cash_is_spent_then_is_owed_and_later_cash_pays_it_first() -> None:
+    resident = player(1)
+    grant(resident, int(SourceKind.PAYMENT), cash=500)
+    CoinsMoved(Currency.CASH, -450, Account.SINK_SHOP).apply(resident)
+    grant(resident, int(SourceKind.REFUND), cash=-500)
+    assert resident.wallet.cash == -450
+    told = grant(resident, int(SourceKind.PAYMENT), cash=300).replies[1]
+    assert told == CashChanged(-150, 300)
+    told = grant(resident, int(SourceKind.PAYMENT), cash=200).replies[1]
+    assert told == CashChanged(50, 200) and resident.wallet.cash == 50
+
+
+@pytest.mark.parametrize(
+    ("cash", "refund", "fits"),
+    [(-COINS_MAX + 5, 5, True), (-COINS_MAX + 5, 6, False)],
+)
+def test_refund_when_the_debt_would_leave_its_limit_then_it_stays(
+    cash: int, refund: int, fits: bool
+) -> None:
+    resident = player(1, cash=cash)
+    outcome = grant(resident, int(SourceKind.REFUND), cash=-refund)
+    assert bool(outcome.changes) == fits
+    assert resident.wallet.cash == (cash - refund if fits else cash)
+
+
+def test_cash_when_the_purse_is_full_then_the_payment_waits() -> None:
+    resident = player(1, cash=COINS_MAX)
+    assert grant(resident, int(SourceKind.PAYMENT), cash=1) == Outcome()

@@ -85,10 +85,10 @@ def shop_until_over(me: Hero, goes_on: Callable[[], bool]) -> Walk[None]:
     while goes_on():
         if not _affordable(me, market):
             yield from _hunt(me, goes_on)
-            yield from _repeat_last(me, market)
+            yield from repeat_last(me, market)
         if me.game is not None and me.rng.random() < 0.5:
             yield from _steadily(me, lambda: _to_lobby(me))
-            yield from _repeat_last(me, market)
+            yield from repeat_last(me, market)
         for _ in range(me.rng.randrange(5, 25)):
             if not goes_on():
                 break
@@ -192,10 +192,10 @@ def _shop_once(me: Hero, market: Market) -> Walk[None]:
     message, expects = wish
     yield from operate(me, market, message, expects, cut=me.rng.random() < CUT_SHARE)
     if me.rng.random() < REPEAT_SHARE:
-        yield from _repeat_last(me, market)
+        yield from repeat_last(me, market)
 
 
-def _repeat_last(me: Hero, market: Market) -> Walk[None]:
+def repeat_last(me: Hero, market: Market) -> Walk[None]:
     """Send the last answered request again, maybe to another server: its answer is the same."""
     if market.last is None:
         return

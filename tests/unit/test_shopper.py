@@ -1,0 +1,95 @@
+"""The shopper's own record: what is acknowledged is taken down once, every lie is noticed."""
+
+import random
+from typing import Any
+
+import pytest
+
+from mmo.client.hero import Hero
+from mmo.client.meter import Meter
+from mmo.client.protocol import Answer
+from mmo.client.shopper import Market, operate, repeat_last
+from mmo.client.steps import CENTER, Receive, Send, Walk
+from mmo.wire.messages.inventory import ItemUse, ItemUseOk
+from mmo.wire.messages.presence import ItemView, Welcome
+from mmo.wire.messages.session import Refused
+from mmo.wire.opcode import Code
+
+POTION = ItemView(5, 1, 0, 1, 3, 0)
+USE = ItemUse((1, 1), 5, 1)
+USED = ItemUseOk(5, 2, 1, 0, 2, 0, 70)
+
+
+def welcome(gold: int, exp: int, level: int, potions: int) -> Welcome:
+    """What an arrival tells."""
+    held = [ItemView(5, 1, 0, 1, potions, 0)]
+    return Welcome(1, "Ann", 1, 1, 2, level, exp, gold, 0, 0, 0, 0, [], held, [])
+
+
+@pytest.fixture
+def me() -> Hero:
+    hero = Hero("Ann", "a password", [("127.0.0.1", 1)], Meter(), random.Random(1), lambda: 0.0)
+    hero.meet(welcome(70, 0, 1, 3))
+    return hero
+
+
+def answered(walk: Walk[Any], me: Hero, answer: Any, told: Welcome | None = None) -> Any:
+    """Drive one request to its end; `told` arrives while it is open."""
+    step = next(walk)
+    assert isinstance(step, Send) and step.lane == CENTER
+    step = walk.send(7)
+    assert isinstance(step, Receive)
+    if told is not None:
+        me.meet(told)
+    try:
+        walk.send(Answer(7, answer))
+    except StopIteration as end:
+        return end.value
+    raise AssertionError("the walk goes on after its answer")
+
+
+def test_answer_when_it_comes_then_is_taken_down(me: Hero) -> None:
+    market = Market()
+    assert answered(operate(me, market, USE), me, USED) == USED
+    assert (me.record.level, me.record.exp, me.record.gold) == (2, 0, 70)
+    assert me.record.items[5].count == 2
+    assert me.record.compare(welcome(70, 0, 2, 2)) == []
+    assert me.meter.errors == 0
+
+
+def test_refusal_when_it_is_expected_then_changes_nothing(me: Hero) -> None:
+    refused = Refused(Code.NOT_USABLE)
+    assert answered(operate(me, Market(), USE, (Code.NOT_USABLE,)), me, refused) == refused
+    assert me.record.compare(welcome(70, 0, 1, 3)) == [] and me.meter.errors == 0
+
+
+@pytest.mark.parametrize("told", [welcome(70, 0, 1, 3), welcome(70, 0, 2, 2)])
+def test_arrival_when_a_request_is_open_then_may_tell_the_state_before_or_after_it(
+    me: Hero, told: Welcome
+) -> None:
+    answered(operate(me, Market(), USE), me, USED, told)
+    assert me.meter.errors == 0 and me.record.items[5].count == 2
+
+
+@pytest.mark.parametrize(
+    "told", [welcome(70, 0, 1, 2), welcome(70, 0, 2, 3), welcome(71, 0, 2, 2), welcome(70, 0, 2, 1)]
+)
+def test_arrival_when_it_tells_half_of_an_open_request_then_is_an_error(
+    me: Hero, told: Welcome
+) -> None:
+    answered(operate(me, Market(), USE), me, USED, told)
+    assert me.meter.errors == 1 and "half done" in me.meter.findings[0]
+
+
+def test_repeat_when_the_bytes_are_the_same_then_nothing_is_taken_down_again(me: Hero) -> None:
+    market = Market()
+    answered(operate(me, market, USE), me, USED)
+    answered(repeat_last(me, market), me, USED)
+    assert me.meter.errors == 0 and me.record.items[5].count == 2
+
+
+def test_repeat_when_one_number_differs_then_is_an_error(me: Hero) -> None:
+    market = Market()
+    answered(operate(me, market, USE), me, USED)
+    answered(repeat_last(me, market), me, ItemUseOk(5, 1, 1, 0, 2, 0, 70))
+    assert me.meter.errors == 1 and "second time" in me.meter.findings[0]
