@@ -4,7 +4,6 @@ Owns the print and the exit code: 1 for a receipt that does not hold or a drift.
 `ops.odds`. Called by the operator; a player checks with the revealed key alone.
 """
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,6 +53,8 @@ def odds(
     effective = load(config, home).config
     settings = home_store_settings(home, effective)
     secret = read_secrets(Home(home), effective).roll
+    import asyncio
+
     try:
         rows, judgement = asyncio.run(_asked(settings, receipt, secret))
     except StoreUnavailable as error:

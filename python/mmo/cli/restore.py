@@ -4,7 +4,6 @@ Owns the arguments, the print and the booking of the grant; the difference is `o
 player may be online: his owner claims the correction within a second.
 """
 
-import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -44,6 +43,8 @@ def restore(
     effective = load(config, home).config
     settings = home_store_settings(home, effective)
     content = effective.cluster.content_directory
+    import asyncio
+
     try:
         found, booked = asyncio.run(_asked(settings, content, identity, at_ms, dry_run))
     except StoreUnavailable as error:
