@@ -35,6 +35,8 @@ def odds(
     json: JsonOption = False,
 ) -> int:
     """Prove that enhancement rolls are those that were promised."""
+    import asyncio
+
     import msgspec
 
     from mmo.cli.compose import home_store_settings
@@ -53,7 +55,6 @@ def odds(
     effective = load(config, home).config
     settings = home_store_settings(home, effective)
     secret = read_secrets(Home(home), effective).roll
-    import asyncio
 
     try:
         rows, judgement = asyncio.run(_asked(settings, receipt, secret))

@@ -4,9 +4,7 @@ Owns the order number, the signature and the HTTPS request; the cash server deci
 payment service. Called by the operator of a development cluster, by demos and by proofs.
 """
 
-import http.client
 import json as json_text
-import secrets as random_secrets
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     from mmo.config import Config
 
 ANSWER_S_MAX = 10
+BOOKED = 200
 
 
 def register(app: typer.Typer) -> None:
@@ -39,6 +38,8 @@ def pay(
     json: JsonOption = False,
 ) -> int:
     """Send one signed payment notice, as a payment service would."""
+    import secrets as random_secrets
+
     order = order or f"pay-{random_secrets.token_hex(8)}"
     notice = {
         "order": order,
@@ -50,16 +51,18 @@ def pay(
     status, answer = send(home, load(config, home).config, notice)
     if json:
         terminal.print_json({"http": status, "order": order, **answer})
-    elif status == http.client.OK:
+    elif status == BOOKED:
         print(f"{answer['status']}: {order}, {amount} cash for {user}")
     else:
         print(f"refused ({status}): {answer['error']['cause']}")
-    return OK if status == http.client.OK else FAILED
+    return OK if status == BOOKED else FAILED
 
 
 def send(home: Path, config: "Config", notice: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     """HTTP status and decoded answer of a notice signed now. Raises `OperatorError` E0719 when no
     cash server answers."""
+    import http.client
+
     from mmo.cli.payment_server import certificate_files, trusting
     from mmo.cluster.secret_files import read_secrets
     from mmo.edges.payment import PATH, SIGNATURE_HEADER, sign

@@ -34,6 +34,8 @@ def restore(
     json: JsonOption = False,
 ) -> int:
     """Rebuild a player from his event log and book the difference as a correction."""
+    import asyncio
+
     import msgspec
 
     from mmo.cli.compose import home_store_settings
@@ -43,7 +45,6 @@ def restore(
     effective = load(config, home).config
     settings = home_store_settings(home, effective)
     content = effective.cluster.content_directory
-    import asyncio
 
     try:
         found, booked = asyncio.run(_asked(settings, content, identity, at_ms, dry_run))
