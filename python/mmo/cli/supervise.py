@@ -16,6 +16,7 @@ from mmo.cluster.supervisor import Supervisor
 from mmo.cluster.topology import with_channels
 from mmo.config import Config
 from mmo.config.load import load_config
+from mmo.errors import OperatorError, StoreError
 
 
 def main() -> None:
@@ -51,7 +52,12 @@ async def apply_schema(config: Config, secrets: Secrets, socket: str) -> str:
     from mmo.cli.compose import store_settings
     from mmo.store import migrate
 
-    count = await migrate.apply(store_settings(config, secrets, socket, []))
+    try:
+        count = await migrate.apply(store_settings(config, secrets, socket, []))
+    except StoreError as error:
+        raise OperatorError(
+            "E0214", f"the database does not take the schema: {error}", "see [mysql]"
+        ) from error
     return f"{count} statements applied" if count else "up to date"
 
 

@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -125,9 +126,22 @@ class Supervisor:
         try:
             await self._start_all(before)
         except OperatorError as error:
-            self.error = error
-            self.state = "failed"
-            self._begin_stop()
+            self._failed(error)
+        except Exception as error:
+            # Whoever waits for the start must hear of it; the details go to the supervisor's log.
+            traceback.print_exc()
+            self._failed(
+                OperatorError(
+                    "E0001",
+                    f"unexpected failure: {type(error).__name__}: {error}",
+                    f"the details are in {self.home.logs / 'supervisor.log'}",
+                )
+            )
+
+    def _failed(self, error: OperatorError) -> None:
+        self.error = error
+        self.state = "failed"
+        self._begin_stop()
 
     async def _start_all(self, before: ClusterFile | None) -> None:
         file, block = self._file, self._block
@@ -211,10 +225,14 @@ class Supervisor:
                 return
             if self.state != "ready" or self.stores is None:
                 continue
-            looks = [node.look(self.config.supervisor) for node in self.nodes]
-            self.stores.look()
-            await asyncio.gather(*looks)
-            self._record()
+            try:
+                self.stores.look()
+                await asyncio.gather(*(node.look(self.config.supervisor) for node in self.nodes))
+                self._record()
+            except Exception:
+                # A full disk, no process or file to spare: the next look may have it again, and a
+                # cluster that nobody watches is worse than a line in the log.
+                traceback.print_exc()
 
     def _record(self) -> None:
         """Write who runs into `cluster.json`, when that changed."""
