@@ -1,7 +1,8 @@
 """The books of the economy as a proof reads them: plain SQL of its own beside the product's.
 
-Owns its statements, and three things that an operator may do: leave a correction for a player,
-purge finished operations, read the roll secret. Blocking; called in a thread. Judges nothing.
+Owns its statements, and what only an operator can do: leave a correction for a player, raise his
+passes, purge finished operations, read the roll secret. Blocking; called in a thread. Judges
+nothing.
 """
 
 import hashlib
@@ -93,6 +94,21 @@ class Books:
             ]
         )
         return int(lines)
+
+    def raise_passes(self, user: int, passes: Sequence[int], level: int) -> None:
+        """Give a player who never logged in a level in passes, as if he had earned it."""
+        row = "INSERT INTO pass_progress (user_id, pass_id, level, exp, paid, missions) "
+        row += "VALUES (%s, %s, %s, 0, 0, '[]')"
+        self._run([(row, (user, number, level)) for number in passes])
+
+    def claims(self) -> dict[tuple[int, int, int], list[int]]:
+        """When each reward was claimed, by the database's clock: by user, pass and level."""
+        found: dict[tuple[int, int, int], list[int]] = {}
+        for user, number, level, at_ms in self.rows(
+            "SELECT user_id, pass_id, level, claimed_ms FROM pass_claim"
+        ):
+            found.setdefault((int(user), int(number), int(level)), []).append(int(at_ms))
+        return found
 
     def roll_key(self, day: int) -> bytes:
         """The key of a day, from the cluster's secret, by its published derivation."""

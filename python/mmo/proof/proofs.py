@@ -5,8 +5,10 @@ the `prove` command and by cluster tests.
 """
 
 import importlib
+import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -20,14 +22,23 @@ Run = Callable[[Arena, Trial, bool], Awaitable[None]]
 
 
 class Proof(msgspec.Struct, frozen=True):
-    """One promise. `module` and `function` run it; `overlay` is the configuration of its
-    cluster."""
+    """One promise. `module` and `function` run it; `overlay` is the configuration of its cluster.
+    `prepare` names a function of the module that makes files in a directory and returns more of
+    the configuration; such a proof needs a cluster of its own and takes no other."""
 
     name: str
     promise: str
     module: str
     function: str
     overlay: str = ""
+    prepare: str = ""
+
+    def prepared(self, directory: Path) -> str:
+        """The whole configuration of its own cluster."""
+        if not self.prepare:
+            return self.overlay
+        make: Callable[[Path], str] = getattr(importlib.import_module(self.module), self.prepare)
+        return self.overlay + make(directory)
 
     def run(self) -> Run:
         """The function, imported when it is needed."""
@@ -108,6 +119,14 @@ PROOFS = (
         "[supervisor]\ncrashes_max = 1000\n",
     ),
     Proof(
+        "pass-season-edge",
+        "claims at the edge of a season at servers whose clocks are off by two seconds either way: "
+        "each falls into exactly one season, by the clock of the database",
+        "mmo.proof.season_edge",
+        "pass_season_edge",
+        prepare="prepare",
+    ),
+    Proof(
         "odds",
         "rolls are uniform at every level under any key, a drift of half a point is found, clean "
         "runs raise no alarm, and every receipt recomputes",
@@ -135,7 +154,7 @@ async def prove(
     trial = Trial(proof.name, say)
     began = time.monotonic()
     try:
-        async with Arena(home, proof.overlay) as arena:
+        async with _arena(proof, home) as arena:
             trial.figure("start_s", round(time.monotonic() - began, 2))
             await proof.run()(arena, trial, short)
     except control.NotRunning:
@@ -147,6 +166,15 @@ async def prove(
     if out is not None:
         keep(verdict, out)
     return verdict
+
+
+@asynccontextmanager
+async def _arena(proof: Proof, home: Path | None) -> AsyncIterator[Arena]:
+    """The cluster of a proof: that of `home`, or one of its own with what was prepared for it."""
+    with tempfile.TemporaryDirectory(prefix="mmo-proof-") as directory:
+        overlay = proof.prepared(Path(directory))
+        async with Arena(None if proof.prepare else home, overlay) as arena:
+            yield arena
 
 
 def _told(fault: BaseException) -> str:
