@@ -28,12 +28,16 @@ class LogFile:
         self._open()
 
     def _open(self) -> None:
-        self._file: TextIO = open(self._path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
-        self._bytes = os.path.getsize(self._path)
+        self._file: TextIO = open(  # noqa: SIM115
+            self._path, "a", encoding="utf-8", errors="backslashreplace", buffering=1
+        )
+        self._bytes = os.fstat(self._file.fileno()).st_size
 
     def write(self, line: str) -> None:
         """One line, with its newline. A full disk costs the line, never the process."""
         try:
+            if self._file.closed:  # it could not be turned over; perhaps it can now
+                self._open()
             self._file.write(line)
             self._bytes += len(line)
             if self._bytes >= self._bytes_max:
