@@ -116,7 +116,14 @@ class Presence(msgspec.Struct, frozen=True):
     number: int
 
 
-Send = ToUser | ToUsers | ToNode | ToRole | Presence
+class LookForGrants(msgspec.Struct, frozen=True):
+    """Read the unclaimed grants of a player whom this node owns now instead of at the next sweep;
+    nothing when it does not own him."""
+
+    user: int
+
+
+Send = ToUser | ToUsers | ToNode | ToRole | Presence | LookForGrants
 
 
 class Ask(msgspec.Struct, frozen=True):

@@ -204,6 +204,14 @@ class Economy(RuleBasedStateMachine):
         assert self.resident.pass_progress[number].level >= message.level
         assert self.sources(outcome) <= {Account.MINT_PASS}
 
+    @rule(level=st.sampled_from([1, 2, 5]))
+    def claims_what_he_may_have_claimed(self, level: int) -> None:
+        self.claims(number=1, level=level, line=0, wild=0)
+
+    @rule(quantity=st.integers(1, 3))
+    def buys_what_is_limited(self, quantity: int) -> None:
+        self.buys(line=7, quantity=quantity, lie=0)
+
     @rule(number=st.one_of(st.integers(1, 2), ANY))
     def opens_the_paid_line(self, number: int) -> None:
         cash = self.coins[Currency.CASH]

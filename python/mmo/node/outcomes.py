@@ -11,7 +11,18 @@ from typing import Any
 
 import msgspec
 
-from mmo.contract import Close, Earned, Outcome, Presence, Refuse, Tell, ToNode, ToRole, ToUser
+from mmo.contract import (
+    Close,
+    Earned,
+    LookForGrants,
+    Outcome,
+    Presence,
+    Refuse,
+    Tell,
+    ToNode,
+    ToRole,
+    ToUser,
+)
 from mmo.contract import ToUsers as ToUsersSend
 from mmo.errors import StoreError
 from mmo.node.engine import Engine
@@ -121,6 +132,11 @@ class Outcomes:
             except SAID_WRONG:
                 self._engine.router.raised(Job(job.route) if answered else job)
 
+    def send_all(self, sends: Sequence[Any]) -> None:
+        """Sends of an outcome whose row was written without a lane, in order."""
+        for send in sends:
+            self._send(send)
+
     def _send(self, send: Any) -> None:
         engine = self._engine
         kind = type(send)
@@ -136,6 +152,8 @@ class Outcomes:
             engine.peers.send_role(send.role, send.message)
         elif kind is Presence:
             engine.spawn(self._publish(send))
+        elif kind is LookForGrants:
+            engine.residents.look_for_grants(send.user)
 
     def _send_to_users(self, send: ToUsersSend) -> None:
         engine = self._engine

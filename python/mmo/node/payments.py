@@ -42,6 +42,9 @@ class Payments:
             if await engine.store.write(row):
                 engine.failpoints.reach("after-row")
                 engine.metrics.count("rows_written_total")
+                engine.now()
+                engine.outcomes.send_all(outcome.sends)
+                engine.turn()
                 return "booked"
             known = await engine.store.payment(row.order)
         except StoreUnavailable:

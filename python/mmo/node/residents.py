@@ -242,6 +242,22 @@ class Residents:
         finally:
             self._sweeping = False
 
+    def look_for_grants(self, user: int) -> None:
+        """Read the grants of one player now, when this node owns him."""
+        lane = self._engine.lanes.users.get(user)
+        if lane is not None and lane.owns and not self._engine.committer.is_out:
+            self._engine.spawn(self._look_for_grants(user))
+
+    async def _look_for_grants(self, user: int) -> None:
+        try:
+            swept = await self._engine.store.sweep([user])
+        except StoreError:
+            return  # the next sweep finds them
+        self._engine.now()
+        for grant in swept.grants:
+            self._offer(grant)
+        self._engine.turn()
+
     def _judge_seat(self, seat: Seat) -> None:
         lane = self._engine.lanes.users.get(seat.user)
         if lane is None or lane.shut:

@@ -8,6 +8,7 @@ from mmo.content import Content
 from mmo.contract import (
     Close,
     Env,
+    LookForGrants,
     Outcome,
     Presence,
     Refuse,
@@ -33,6 +34,7 @@ from mmo.state.wallet import Wallet
 from mmo.systems.missions import PassParts
 from mmo.systems.welcome import arrival_tells, welcome
 from mmo.wire.messages.link import (
+    GrantWaiting,
     PlayerArrived,
     PlayerLeft,
     PlayerMoved,
@@ -164,6 +166,12 @@ def session_ended(message: SessionEnded, *, world: ChannelWorld, env: Env) -> Ou
         sends=(Presence(message.user, "offline", env.node.number),),
         closes=(Close(message.user, message.reason, forget=True),),
     )
+
+
+@handles(Op.GRANT_WAITING, by="peer", peers=("center",), lane="user")
+def grant_waiting(message: GrantWaiting, *, env: Env) -> Outcome:
+    """Somebody left something for a player who is owned here, as a center knows."""
+    return Outcome(sends=(LookForGrants(message.user),))
 
 
 @handles(Op.LOGOUT, needs=("head", "world"))

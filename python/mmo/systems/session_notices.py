@@ -4,10 +4,22 @@ Notices speed things up; none of them is needed to be right. One that is lost is
 one-second sweep over epochs and places.
 """
 
-from mmo.contract import Close, Env, Outcome, Presence, Send, ToNode, ToRole, handles, ticks
+from mmo.contract import (
+    Close,
+    Env,
+    LookForGrants,
+    Outcome,
+    Presence,
+    Send,
+    ToNode,
+    ToRole,
+    handles,
+    ticks,
+)
 from mmo.state.servers import HealthSeen, HealthTold, LoadTold, Servers, ServerSeen
 from mmo.state.sessions import MoveOver, SessionLost, SessionPlaced, Sessions
 from mmo.wire.messages.link import (
+    GrantWaiting,
     NodeHealth,
     NodeHealthOk,
     PlayerArrived,
@@ -104,6 +116,17 @@ def player_left(message: PlayerLeft, *, sessions: Sessions, env: Env) -> Outcome
         effects=(SessionPlaced(message.user, 0),),
         sends=(Presence(message.user, "online", env.node.number),),
     )
+
+
+@handles(Op.GRANT_WAITING, by="peer", peers=("cash",), needs=("sessions",), lane="user")
+def grant_waiting(message: GrantWaiting, *, sessions: Sessions, env: Env) -> Outcome:
+    """Somebody left something for a player: his owner looks now."""
+    session = sessions.get(message.user)
+    if session is None or not session.place:
+        return Outcome()
+    if session.place == env.node.number:
+        return Outcome(sends=(LookForGrants(message.user),))
+    return Outcome(sends=(ToNode(session.place, message),))
 
 
 @handles(Op.SERVER_LOAD, by="peer", peers=("channel",), needs=("servers",))

@@ -30,6 +30,7 @@ class Op(IntEnum):
     SESSION_ENDED = 28  # center -> all: this session epoch is over
     SESSION_SEEN = 29  # center -> centers: another center holds the session now
     LEASE_SEEN = 30  # any -> any: how long ago the sender renewed its lease
+    GRANT_WAITING = 31  # cash -> centers -> owner: look at the grants of `user` now
 
     # every role
     HELLO = 100
@@ -127,7 +128,6 @@ class Op(IntEnum):
     # cash
     CASH_CHANGED = 900  # push after a grant of cash was claimed
     PAYMENT_NOTICE = 901  # internal: edge result at the cash role
-    GRANT_WAITING = 902  # link: cash, raid -> all centers/channels: look at the grants of `user`
 
 
 INTERNAL = frozenset(

@@ -23,10 +23,3 @@ class PaymentNotice(msgspec.Struct, array_like=True, frozen=True):
     user: int
     amount: int  # cash, > 0
     refund_of: str = ""  # the order whose cash is given back; empty: a charge
-
-
-@message(Op.GRANT_WAITING)
-class GrantWaiting(msgspec.Struct, array_like=True, frozen=True):
-    """Link: a grant of `user` was written; his owner looks now instead of at the next sweep."""
-
-    user: int

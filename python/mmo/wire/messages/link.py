@@ -110,3 +110,10 @@ class LeaseSeen(msgspec.Struct, array_like=True, frozen=True):
     nobody can, the store is away and everybody stays."""
 
     renewed_ms: int
+
+
+@message(Op.GRANT_WAITING)
+class GrantWaiting(msgspec.Struct, array_like=True, frozen=True):
+    """Link: a grant of `user` was written; his owner looks now instead of at the next sweep."""
+
+    user: int
