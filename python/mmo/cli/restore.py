@@ -5,7 +5,7 @@ player may be online: his owner claims the correction within a second.
 """
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -16,6 +16,7 @@ from mmo.errors import OperatorError, StoreUnavailable
 
 if TYPE_CHECKING:
     from mmo.ops.restore import Restoration
+    from mmo.state.grant import Bundle
     from mmo.store.settings import StoreSettings
 
 
@@ -57,6 +58,7 @@ def restore(
     if json:
         plain = msgspec.to_builtins(found)
         plain["grant"] = None if found.grant is None else found.grant.source_id
+        plain["correction"] = _named(found.correction)
         terminal.print_json({**plain, "booked": booked, "dry_run": dry_run})
     else:
         _print(found, booked, dry_run)
@@ -97,6 +99,13 @@ async def _asked(
         if found.grant is not None and not dry_run:
             booked = await presence.grant(pool, [found.grant])
     return found, bool(booked)
+
+
+def _named(bundle: "Bundle") -> dict[str, Any]:
+    """A bundle by names; on the wire it is an array."""
+    named = {name: getattr(bundle, name) for name in bundle.__struct_fields__}
+    items = [{name: getattr(i, name) for name in i.__struct_fields__} for i in bundle.items]
+    return {**named, "items": items}
 
 
 def _print(found: "Restoration", booked: bool, dry_run: bool) -> None:

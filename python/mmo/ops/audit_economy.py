@@ -181,7 +181,7 @@ CHECKS = (
 _KEYS = Statement("SELECT day, commitment, roll_key FROM roll_key")
 _ROLLS = Statement("""
     SELECT user_id, uid, attempt, day, odds_table, roll_ppm FROM enhance_log
-    WHERE (uid = %s AND attempt > %s) OR uid > %s ORDER BY uid, attempt LIMIT %s
+    WHERE uid >= %s AND (uid > %s OR attempt > %s) ORDER BY uid, attempt LIMIT %s
 """)
 _ORDERS_PAID = Statement("""
     SELECT o.user_id, o.order_id, o.amount, g.bundle FROM payment_order o
@@ -210,7 +210,7 @@ async def rolls(connection: Connection, keys: Mapping[int, bytes]) -> tuple[int,
     """Recompute every recorded roll whose day's key is known; how many, and those that differ."""
     found: list[Found] = []
     checked = uid = attempt = 0
-    while page := await connection.rows(_ROLLS, uid, attempt, uid, PAGE_ROWS):
+    while page := await connection.rows(_ROLLS, uid, uid, attempt, PAGE_ROWS):
         for user, uid, attempt, day, table, rolled in page:
             key = keys.get(day)
             if key is None:
