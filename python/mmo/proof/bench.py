@@ -11,6 +11,7 @@ from mmo.errors import OperatorError
 from mmo.proof import (
     bench_commit,
     bench_connections,
+    bench_economy,
     bench_instructions,
     bench_login,
     bench_network,
@@ -32,6 +33,7 @@ def benches() -> dict[str, Bench]:
         "login": bench_login.login,
         "connections": bench_connections.connections,
         "commit": bench_commit.commit,
+        "economy": bench_economy.economy,
         "start": bench_start.start,
         "instructions": bench_instructions.instructions,
     }

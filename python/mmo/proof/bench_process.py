@@ -41,6 +41,9 @@ class Load(msgspec.Struct, frozen=True):
     longest_ms: float
     server_us_per_message: float | None = None
     server_busy: float | None = None
+    server_cpu_s: float | None = None
+    server_main_cpu_s: float | None = None  # of its first thread, which runs Python
+    watched_cpu_s: list[float] = []  # of the processes named by `watch`
 
 
 def binary() -> Path:

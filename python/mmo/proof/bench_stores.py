@@ -1,7 +1,7 @@
 """Real stores for one bench: a MariaDB server and a Redis Cluster in a directory of their own.
 
 Owns their start and end and the settings that a measured process is told. Never touches a cluster's
-home. Called by `bench commit`.
+home. Called by the benches of commits.
 """
 
 import json
@@ -30,6 +30,11 @@ class BenchStores:
         self.password_file.write_text(mysql.password)
         self.settings_file.touch(0o600)
         self.settings_file.write_text(json.dumps(store_settings(config, mysql, redis)))
+
+    def pids(self) -> list[int]:
+        """The database's process, then those of the cache."""
+        servers = range(1, len(self.redis.addresses) + 1)
+        return [self.mysql.pid, *(self.redis.pid(number) for number in servers)]
 
 
 @contextmanager

@@ -70,10 +70,19 @@ pub fn dial(address: SocketAddr, source: Option<Ipv4Addr>) -> Result<TcpStream, 
 
 /// Sends one frame and waits for the frame that repeats its seq, reading nothing past it.
 pub fn ask(stream: &mut TcpStream, opcode: u16, seq: u32, body: &[u8]) -> Result<(), Failure> {
+    tell(stream, opcode, seq, body)?;
+    hear(stream, seq)
+}
+
+fn tell(stream: &mut TcpStream, opcode: u16, seq: u32, body: &[u8]) -> Result<(), Failure> {
     let mut out = Vec::new();
     frame::write(&mut out, opcode, seq, body)?;
-    stream.set_read_timeout(Some(ANSWER))?;
     stream.write_all(&out)?;
+    Ok(())
+}
+
+fn hear(stream: &mut TcpStream, seq: u32) -> Result<(), Failure> {
+    stream.set_read_timeout(Some(ANSWER))?;
     loop {
         let mut head = [0_u8; HEADER_BYTES];
         stream.read_exact(&mut head)?;
@@ -94,6 +103,15 @@ pub fn ask(stream: &mut TcpStream, opcode: u16, seq: u32, body: &[u8]) -> Result
 /// Shows the token and waits for the welcome. The seq is 1, so that a push cannot be taken for it.
 pub fn enter(stream: &mut TcpStream, token: &str) -> Result<(), Failure> {
     ask(stream, ENTER, 1, token.as_bytes())
+}
+
+/// Shows a token on each stream, then waits for all welcomes: a server that claims players in
+/// groups is not made to claim them one by one.
+pub fn enter_all(streams: &mut [TcpStream], tokens: &[String]) -> Result<(), Failure> {
+    for (stream, token) in streams.iter_mut().zip(tokens) {
+        tell(stream, ENTER, 1, token.as_bytes())?;
+    }
+    streams.iter_mut().try_for_each(|stream| hear(stream, 1))
 }
 
 fn closing(body: &[u8]) -> Failure {

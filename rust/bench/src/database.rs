@@ -8,8 +8,8 @@
 //! transactions, a transaction a list of steps, a step `[statement, "parameter", rows]`. A lane is
 //! walked by one connection, its transactions in turn, again and again; `rows` is how many rows the
 //! statement must touch, or null. In a parameter `$pass$` stands for the number of the pass over
-//! the lane (0, 1, …), `$pass+1$` for the next: versions rise and keys stay unique however often
-//! the lane is walked.
+//! the lane (0, 1, …), `$pass+N$` for N more: versions rise and keys stay unique however often the
+//! lane is walked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,8 +26,7 @@ use crate::options::Options;
 
 enum Piece {
     Text(String),
-    Pass,
-    NextPass,
+    Pass { ahead: u64 },
 }
 
 struct Step {
@@ -214,8 +213,7 @@ fn render(pieces: &[Piece], pass: u64) -> String {
     for piece in pieces {
         match piece {
             Piece::Text(part) => text.push_str(part),
-            Piece::Pass => text.push_str(&pass.to_string()),
-            Piece::NextPass => text.push_str(&(pass + 1).to_string()),
+            Piece::Pass { ahead } => text.push_str(&(pass + ahead).to_string()),
         }
     }
     text
@@ -226,13 +224,10 @@ fn split_pieces(text: &str) -> Vec<Piece> {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("$pass") {
         pieces.push(Piece::Text(before.to_owned()));
-        if let Some(after) = after.strip_prefix("+1$") {
-            pieces.push(Piece::NextPass);
-            rest = after;
-        } else {
-            pieces.push(Piece::Pass);
-            rest = after.strip_prefix('$').unwrap_or(after);
-        }
+        let (ahead, after) = after.split_once('$').unwrap_or((after, ""));
+        let ahead = ahead.trim_start_matches('+').parse().unwrap_or(0);
+        pieces.push(Piece::Pass { ahead });
+        rest = after;
     }
     pieces.push(Piece::Text(rest.to_owned()));
     pieces
@@ -287,8 +282,8 @@ mod tests {
 
     #[test]
     fn the_pass_is_put_where_it_belongs() {
-        let pieces = split_pieces(r#"[{"v":$pass$,"id":"9$pass+1$","n":3}]"#);
-        assert_eq!(render(&pieces, 7), r#"[{"v":7,"id":"98","n":3}]"#);
+        let pieces = split_pieces(r#"[{"v":$pass$,"id":"9$pass+1$","n":$pass+12$}]"#);
+        assert_eq!(render(&pieces, 7), r#"[{"v":7,"id":"98","n":19}]"#);
         assert_eq!(render(&split_pieces("[1]"), 7), "[1]");
     }
 }

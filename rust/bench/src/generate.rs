@@ -2,11 +2,14 @@
 //!
 //! Owns the pace: closed loop (a fixed number in flight, a reply buys the next message) or open
 //! loop (a fixed rate; latency counts from the time a message was due, so a stalled server cannot
-//! hide its stall). Never allocates per message. Run against the floor and against the core with
-//! the same bytes, so that its own cost is in both. Prints one JSON line.
+//! hide its stall). With `--choice` a law draws the connection of each message; one drawn for a
+//! connection that has `--depth` in flight waits for it, still due. Never allocates per message. Run
+//! against the floor and against the core with the same bytes, so that its own cost is in both.
+//! Prints one JSON line.
 
+use std::collections::VecDeque;
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::event::Timespec;
@@ -14,8 +17,9 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::fd::OwnedFd;
 use serde_json::json;
 
+use crate::choice::Choice;
 use crate::connect::{raise_descriptor_limit, read_tokens};
-use crate::connection::{Connection, Plan, Tally, ask, dial, enter};
+use crate::connection::{Connection, Plan, Tally, ask, dial, enter_all};
 use crate::failure::Failure;
 use crate::frame::{Body, HEADER_BYTES};
 use crate::histogram::Histogram;
@@ -28,6 +32,8 @@ const EVENTS: usize = 1_024;
 const DRAIN: Duration = Duration::from_secs(10);
 /// Open loop: more than this unanswered on one connection and messages wait, still due.
 const OPEN_IN_FLIGHT_MAX: u32 = 1_024;
+/// Connections that show their tokens before the first of them is waited for.
+const ENTERING: usize = 64;
 
 struct Load {
     plan: Plan,
@@ -38,10 +44,16 @@ struct Load {
     begun: Instant,
     sent: u64,
     sent_max: u64,
+    choice: Option<Choice>,
+    /// Due times of what waits for its connection, by connection.
+    owed: Vec<VecDeque<u64>>,
+    /// Processes whose processor time is told beside the server's.
+    watched: Vec<u32>,
 }
 
 enum Pace {
     Closed { depth: u32 },
+    Chosen { in_flight: u32, depth: u32 },
     Open { rate_per_s: f64 },
 }
 
@@ -63,14 +75,21 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         "rate",
         "messages",
         "server-pid",
+        "choice",
+        "in-flight",
+        "watch",
     ])?;
     raise_descriptor_limit()?;
     let pace = match options.number::<f64>("rate")? {
         Some(rate_per_s) if rate_per_s > 0.0 => Pace::Open { rate_per_s },
         Some(_) => return Err(Failure::Usage("--rate must be above 0".to_owned())),
-        None => Pace::Closed {
-            depth: options.required_number("depth")?,
-        },
+        None => {
+            let depth = options.required_number("depth")?;
+            match options.number("in-flight")? {
+                Some(in_flight) => Pace::Chosen { in_flight, depth },
+                None => Pace::Closed { depth },
+            }
+        }
     };
     let server_pid = options.number::<u32>("server-pid")?;
     let mut load = Load::open(options, &pace)?;
@@ -100,9 +119,16 @@ fn read_plan(options: &Options, pace: &Pace) -> Result<Plan, Failure> {
         }
     };
     let in_flight_max = match pace {
-        Pace::Closed { depth } if (1..=4_096).contains(depth) => depth.next_power_of_two(),
-        Pace::Closed { .. } => return Err(Failure::Usage("--depth is outside 1..4096".to_owned())),
-        Pace::Open { .. } => OPEN_IN_FLIGHT_MAX,
+        Pace::Closed { depth } | Pace::Chosen { depth, .. } if (1..=4_096).contains(depth) => {
+            depth.next_power_of_two()
+        }
+        Pace::Closed { .. } | Pace::Chosen { .. } => {
+            return Err(Failure::Usage("--depth is outside 1..4096".to_owned()));
+        }
+        Pace::Open { .. } => match options.number::<u32>("depth")? {
+            Some(depth) => depth.clamp(1, OPEN_IN_FLIGHT_MAX).next_power_of_two(),
+            None => OPEN_IN_FLIGHT_MAX,
+        },
     };
     Ok(Plan {
         opcode,
@@ -125,6 +151,38 @@ fn read_setup(options: &Options) -> Result<Vec<(u16, Vec<u8>)>, Failure> {
         .collect()
 }
 
+/// Process ids: `PID,PID,…`.
+fn read_watched(options: &Options) -> Result<Vec<u32>, Failure> {
+    let text = options.text("watch").unwrap_or("");
+    let wrong = || Failure::Usage(format!("--watch is not PID,PID,…: {text:?}"));
+    text.split(',')
+        .filter(|part| !part.is_empty())
+        .map(|part| part.parse().map_err(|_| wrong()))
+        .collect()
+}
+
+/// All connections, each let in when there are tokens.
+fn dial_all(
+    address: SocketAddr,
+    count: u32,
+    tokens: Option<&[String]>,
+) -> Result<Vec<TcpStream>, Failure> {
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    if tokens.is_some_and(|tokens| tokens.len() < count) {
+        return Err(Failure::Usage("fewer tokens than connections".to_owned()));
+    }
+    let mut streams = Vec::with_capacity(count);
+    for first in (0..count).step_by(ENTERING) {
+        for _ in first..count.min(first + ENTERING) {
+            streams.push(dial(address, None)?);
+        }
+        if let Some(tokens) = tokens {
+            enter_all(&mut streams[first..], &tokens[first..])?;
+        }
+    }
+    Ok(streams)
+}
+
 impl Load {
     fn open(options: &Options, pace: &Pace) -> Result<Self, Failure> {
         let address: SocketAddr = options.required_number("address")?;
@@ -133,14 +191,15 @@ impl Load {
         let setup = read_setup(options)?;
         let plan = read_plan(options, pace)?;
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        let mut connections = Vec::new();
-        for index in 0..count {
-            let mut stream = dial(address, None)?;
-            let place = usize::try_from(index).unwrap_or(usize::MAX);
-            if let Some(tokens) = &tokens {
-                let short = || Failure::Usage("fewer tokens than connections".to_owned());
-                enter(&mut stream, tokens.get(place).ok_or_else(short)?)?;
+        let choice = match (options.text("choice"), pace) {
+            (Some(law), _) => Some(Choice::parse(law, count)?),
+            (None, Pace::Chosen { .. }) => {
+                return Err(Failure::Usage("--in-flight needs --choice".to_owned()));
             }
+            (None, _) => None,
+        };
+        let mut connections = Vec::new();
+        for (index, mut stream) in (0..count).zip(dial_all(address, count, tokens.as_deref())?) {
             let mut seq = 2;
             for (opcode, body) in &setup {
                 ask(&mut stream, *opcode, seq, body)?;
@@ -151,6 +210,7 @@ impl Load {
             epoll::add(&epoll, &connection.stream, data, EventFlags::IN)?;
             connections.push(connection);
         }
+        let owed = connections.iter().map(|_| VecDeque::new()).collect();
         let tally = Tally {
             received: 0,
             pushes: 0,
@@ -165,6 +225,9 @@ impl Load {
             begun: Instant::now(),
             sent: 0,
             sent_max: u64::MAX,
+            choice,
+            owed,
+            watched: read_watched(options)?,
         })
     }
 
@@ -182,12 +245,12 @@ impl Load {
     ) -> Result<(Edge, Edge, u64), Failure> {
         self.begun = Instant::now();
         self.run_until(pace, |load| load.begun.elapsed() >= warm)?;
-        let begin = Edge::take(server_pid)?;
+        let begin = Edge::take_with(server_pid, &self.watched)?;
         let before = self.tally.received;
         self.tally.latencies = Histogram::new();
         let until = begin.at + length;
         self.run_until(pace, |_| Instant::now() >= until)?;
-        let end = Edge::take(server_pid)?;
+        let end = Edge::take_with(server_pid, &self.watched)?;
         let counted = self.tally.received - before;
         self.drain()?;
         Ok((begin, end, counted))
@@ -202,10 +265,10 @@ impl Load {
     ) -> Result<(Edge, Edge, u64), Failure> {
         self.sent_max = messages;
         self.begun = Instant::now();
-        let begin = Edge::take(server_pid)?;
+        let begin = Edge::take_with(server_pid, &self.watched)?;
         self.run_until(pace, |load| load.sent >= load.sent_max)?;
         self.drain()?;
-        let end = Edge::take(server_pid)?;
+        let end = Edge::take_with(server_pid, &self.watched)?;
         Ok((begin, end, self.tally.received))
     }
 
@@ -215,6 +278,15 @@ impl Load {
                 for at in 0..self.connections.len() {
                     let missing = depth.saturating_sub(self.connections[at].in_flight());
                     self.send(at, missing)?;
+                }
+                while !done(self) {
+                    self.pass(Duration::from_millis(1), true)?;
+                }
+            }
+            Pace::Chosen { in_flight, .. } => {
+                let missing = u64::from(*in_flight).saturating_sub(self.sent - self.tally.received);
+                for _ in 0..missing {
+                    self.issue(self.now_ns())?;
                 }
                 while !done(self) {
                     self.pass(Duration::from_millis(1), true)?;
@@ -259,6 +331,28 @@ impl Load {
         self.flush(at)
     }
 
+    /// One message for a connection that the law draws; it waits while that one has enough.
+    fn issue(&mut self, due_ns: u64) -> Result<(), Failure> {
+        let Some(choice) = &mut self.choice else {
+            return Ok(());
+        };
+        let at = choice.draw();
+        self.sent += 1;
+        self.owed[at].push_back(due_ns);
+        self.pay(at)
+    }
+
+    /// Sends what waits for one connection, as far as it may.
+    fn pay(&mut self, at: usize) -> Result<(), Failure> {
+        while self.connections[at].in_flight() < self.plan.in_flight_max {
+            let Some(due_ns) = self.owed[at].pop_front() else {
+                break;
+            };
+            self.connections[at].queue(&self.plan, due_ns);
+        }
+        self.flush(at)
+    }
+
     fn flush(&mut self, at: usize) -> Result<(), Failure> {
         let connection = &mut self.connections[at];
         let whole = connection.flush()?;
@@ -284,6 +378,10 @@ impl Load {
             let now_ns = self.now_ns();
             if due_ns > now_ns {
                 return Ok(Duration::from_nanos(due_ns - now_ns).min(Duration::from_millis(1)));
+            }
+            if self.choice.is_some() {
+                self.issue(due_ns)?;
+                continue;
             }
             let at = usize::try_from(self.sent % count).unwrap_or(0);
             if self.connections[at].in_flight() >= self.plan.in_flight_max {
@@ -323,7 +421,14 @@ impl Load {
                 let connection = &mut self.connections[at];
                 let scratch = &mut self.scratch;
                 let replies = connection.receive(&self.plan, scratch, now_ns, &mut self.tally)?;
-                if refill && replies > 0 {
+                if self.choice.is_some() {
+                    if replies > 0 {
+                        self.pay(at)?;
+                    }
+                    for _ in 0..if refill { replies } else { 0 } {
+                        self.issue(now_ns)?;
+                    }
+                } else if refill && replies > 0 {
                     self.send(at, replies)?;
                 }
             }
@@ -343,6 +448,9 @@ impl Load {
             "messages_per_s": counted as f64 / window.seconds,
             "server_us_per_message": per_message_us,
             "server_busy": window.server_busy(),
+            "server_cpu_s": window.server_cpu_s,
+            "server_main_cpu_s": window.main_cpu_s,
+            "watched_cpu_s": window.watched_cpu_s,
             "generator_busy": window.own_busy(),
             "void": window.is_void(),
             "sent_total": self.sent,

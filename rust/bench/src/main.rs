@@ -4,6 +4,7 @@
 //! links the core that it measures. Called by `python/mmo/proof/bench*.py` and by hand. Every
 //! subcommand prints JSON lines on standard output; an error goes to standard error with exit 1.
 
+mod choice;
 mod connect;
 mod connection;
 mod database;
@@ -22,6 +23,7 @@ const USAGE: &str = "usage: mmo-bench COMMAND [--option value]…
   generate        --address H:P --connections N --depth D --bytes B --for S [--warm S]
                   [--enter TOKENS] [--setup OP:HEX,…] [--opcode O] [--reply-opcode O]
                   [--body HEX [--count-at N]] [--rate R] [--messages M] [--server-pid P]
+                  [--choice uniform|zipf:E [--in-flight N]] [--watch PID,…]
   connect         --address H:P --connections N --hold S [--enter TOKENS] [--sources N]
   database-floor  --socket PATH --user U --password-file F --database D
                   --transactions FILE --connections N --for S [--warm S] [--server-pid P]";

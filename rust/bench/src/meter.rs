@@ -21,22 +21,40 @@ pub fn process_cpu_ns(pid: u32) -> Result<u64, Failure> {
     Ok(total_ns)
 }
 
+/// On-CPU nanoseconds of the first thread of a process: of a node, the one that runs Python.
+fn main_cpu_ns(pid: u32) -> Result<u64, Failure> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/schedstat"))?;
+    let first = text.split_ascii_whitespace().next().unwrap_or("0");
+    Ok(first.parse().unwrap_or(0))
+}
+
 /// One edge of a measured window.
 pub struct Edge {
     /// When it was taken.
     pub at: Instant,
     own_ns: u64,
     server_ns: Option<u64>,
+    main_ns: Option<u64>,
+    watched_ns: Vec<u64>,
 }
 
 impl Edge {
     /// Reads all clocks now.
     pub fn take(server_pid: Option<u32>) -> Result<Self, Failure> {
+        Self::take_with(server_pid, &[])
+    }
+
+    /// The same with other processes beside the server.
+    pub fn take_with(server_pid: Option<u32>, watched: &[u32]) -> Result<Self, Failure> {
         let server_ns = server_pid.map(process_cpu_ns).transpose()?;
+        let main_ns = server_pid.map(main_cpu_ns).transpose()?;
+        let watched_ns = watched.iter().map(|pid| process_cpu_ns(*pid));
         Ok(Self {
             at: Instant::now(),
             own_ns: process_cpu_ns(std::process::id())?,
             server_ns,
+            main_ns,
+            watched_ns: watched_ns.collect::<Result<_, _>>()?,
         })
     }
 
@@ -44,15 +62,20 @@ impl Edge {
     #[allow(clippy::cast_precision_loss)]
     pub fn until(&self, end: &Self) -> Window {
         let seconds = (end.at - self.at).as_secs_f64();
-        let server_cpu_s = match (self.server_ns, end.server_ns) {
+        let passed_s = |begin: Option<u64>, end: Option<u64>| match (begin, end) {
             (Some(begin), Some(end)) => Some(end.saturating_sub(begin) as f64 / 1e9),
             _ => None,
         };
+        let watched = self.watched_ns.iter().zip(&end.watched_ns);
         let own_cpu_s = end.own_ns.saturating_sub(self.own_ns) as f64 / 1e9;
         Window {
             seconds,
             own_cpu_s,
-            server_cpu_s,
+            server_cpu_s: passed_s(self.server_ns, end.server_ns),
+            main_cpu_s: passed_s(self.main_ns, end.main_ns),
+            watched_cpu_s: watched
+                .map(|(begin, end)| end.saturating_sub(*begin) as f64 / 1e9)
+                .collect(),
         }
     }
 }
@@ -65,6 +88,10 @@ pub struct Window {
     pub own_cpu_s: f64,
     /// Processor seconds of the server, when it was named.
     pub server_cpu_s: Option<f64>,
+    /// Of which its first thread used these.
+    pub main_cpu_s: Option<f64>,
+    /// Processor seconds of the watched processes, in the order given.
+    pub watched_cpu_s: Vec<f64>,
 }
 
 impl Window {
