@@ -23,6 +23,7 @@ from mmo.state.servers import LoadTold, Servers, ServerSeen
 from mmo.state.sessions import Session, SessionHeld, Sessions
 from mmo.state.wallet import Wallet
 from mmo.systems import volatile
+from mmo.wire.messages.session import Refused
 from mmo.wire.opcode import Code
 
 CONTENT: Content = load_content()
@@ -163,9 +164,15 @@ def done(outcome: Outcome | Refuse) -> Outcome:
 
 def assert_refused(outcome: Outcome | Refuse, code: Code, detail: str | None = None) -> None:
     """The rule said no, with this code and nothing else done."""
-    assert isinstance(outcome, Refuse), outcome
-    assert outcome.code == code, Code(outcome.code).name
-    assert detail is None or outcome.detail == detail
+    said: Refuse | Refused
+    if isinstance(outcome, Outcome):
+        (said,) = outcome.replies
+        assert isinstance(said, Refused), outcome
+        assert not (outcome.changes or outcome.row or outcome.effects or outcome.earned), outcome
+    else:
+        said = outcome
+    assert said.code == code, Code(said.code).name
+    assert detail is None or said.detail == detail
 
 
 def sent(outcome: Outcome, kind: type) -> list[Any]:

@@ -31,6 +31,7 @@ from mmo.wire.messages.inventory import (
     ItemUse,
 )
 from mmo.wire.messages.season_pass import PassBuy, PassClaim, PassEvent
+from mmo.wire.messages.session import Refused
 from mmo.wire.messages.shop import Buy, BuyOk
 
 OP = (1, 1)
@@ -70,8 +71,8 @@ class Economy(RuleBasedStateMachine):
     def act(self, function: Any, message: Any, *needs: str) -> Outcome | None:
         """One message: refused, or its changes in the books and in the player."""
         outcome = function(message, **parts(self.resident, *needs), env=self.game.env(1))
-        if isinstance(outcome, Refuse):
-            assert outcome.code
+        if isinstance(outcome, Refuse) or isinstance(next(iter(outcome.replies), None), Refused):
+            assert isinstance(outcome, Refuse) or not outcome.changes
             return None
         transferred: Counter[tuple[int, int]] = Counter()
         for change in outcome.changes:

@@ -264,6 +264,7 @@ def test_claim_when_at_the_seasons_edge_then_the_database_decides(now_ms: int, h
     # The node's clock only lets it through; the database's decides, by the window in the change.
     change = done(outcome).changes[0]
     assert (change.starts_ms, change.ends_ms) == (STARTS, ENDS)
+    assert done(outcome).row_refused == Refuse(Code.PASS_NOT_RUNNING)
 
 
 def test_claim_when_it_does_not_fit_then_nothing_is_given_and_it_stays_open() -> None:

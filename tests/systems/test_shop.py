@@ -24,6 +24,7 @@ from mmo.state.bag import Item, ItemBorn
 from mmo.state.counters import Counter, CounterKind, CounterRaised
 from mmo.state.player import Player
 from mmo.state.wallet import COINS_MAX, Account, CoinsMoved, Currency
+from mmo.systems.items import expire
 from mmo.systems.shop import DAY_MS, buy, shop_page
 from mmo.wire.codec import decode
 from mmo.wire.messages.shop import Buy, ShopPageAsk, ShopPageOk
@@ -334,3 +335,17 @@ def test_mileage_when_it_would_overflow_then_nothing_is_sold(
 
 def test_buy_when_a_client_states_it_then_names_no_item_no_kind_no_slot_and_no_currency() -> None:
     assert set(Buy.__struct_fields__) == {"op", "catalogue", "line", "quantity", "price"}
+
+
+def test_purchase_when_expired_rentals_fill_the_bag_then_they_leave_for_the_next_try() -> None:
+    full = tuple(
+        Item(n + 1, EQUIPMENT, n, 1, 1, expires_ms=NOW_MS if n == 4 else 0) for n in range(10)
+    )
+    resident, sword = player(gold=1000, items=full), line(kind=EQUIPMENT)
+    refused = ask(resident, sword)
+    assert_refused(refused, Code.BAG_FULL)
+    (tell,) = done(refused).tells
+    env = Game("center", 2).env(1)
+    applied(resident, expire(tell.message, **parts(resident, "bag"), env=env))
+    assert bought(resident, sword).replies[0].items[0].slot == 4
+    assert done(ask(player(gold=1000, items=full[:4] + full[5:]), sword)).tells == ()

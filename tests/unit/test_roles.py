@@ -65,6 +65,13 @@ def test_role_when_a_client_speaks_then_no_link_or_internal_opcode_is_open_to_hi
         Op.KILL_REWARD,
         Op.WELCOME,
         Op.CLOSING,
+        Op.ITEMS_EXPIRE,
+        Op.ITEMS_EXPIRED,
+        Op.PASS_EVENT,
+        Op.PASS_PROGRESS,
+        Op.PAYMENT_NOTICE,
+        Op.CASH_CHANGED,
+        Op.GRANT_REWARD,
     }
     assert not opcodes & internal
 

@@ -10,8 +10,12 @@ from msgspec.structs import replace
 
 from mmo.content import Content
 from mmo.content.tables import CONSUMABLE, EQUIPMENT, MATERIAL
+from mmo.contract import Env, Outcome, Tell
 from mmo.state.bag import Bag, Item, ItemBorn, ItemStacked
+from mmo.wire.messages.inventory import ItemsExpire
 from mmo.wire.messages.presence import ItemView
+from mmo.wire.messages.session import Refused
+from mmo.wire.opcode import Code
 
 Placement = ItemBorn | ItemStacked
 
@@ -47,6 +51,14 @@ def bag_views(bag: Bag, now_ms: int) -> tuple[list[ItemView], list[ItemView], li
         [item_view(item) for item in bag.items(kind) if not expired(item, now_ms)] for kind in kinds
     )
     return equipment, consumables, materials
+
+
+def no_room(bag: Bag, env: Env) -> Outcome:
+    """BAG_FULL. Rented items whose days are over leave now, so that the next try finds their
+    slots."""
+    stale = any(expired(item, env.now_ms) for item in bag.items())
+    tells = (Tell(0, ItemsExpire(env.sender.user)),) if stale else ()
+    return Outcome(replies=(Refused(Code.BAG_FULL),), tells=tells)
 
 
 def attack_power(content: Content, bag: Bag, now_ms: int) -> int:

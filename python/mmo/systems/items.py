@@ -15,7 +15,7 @@ from mmo.state.change import Change
 from mmo.state.growth import Growth
 from mmo.state.wallet import COINS_MAX, Account, CoinsMoved, Currency, Wallet
 from mmo.systems.growth import gain_exp
-from mmo.systems.inventory import attack_power, bag_views, expired, item_view
+from mmo.systems.inventory import attack_power, bag_views, expired, item_view, no_room
 from mmo.wire.messages.inventory import (
     BagAsk,
     BagOk,
@@ -182,7 +182,7 @@ def split(message: ItemSplit, *, bag: Bag, env: Env) -> Outcome | Refuse:
         return _COUNT_INVALID
     slot = bag.free_slot(item.kind, content.slots[item.kind])
     if slot is None:
-        return Refuse(Code.BAG_FULL)
+        return no_room(bag, env)
     left = replace(item, count=item.count - message.count)
     born = replace(item, uid=env.new_uid(), slot=slot, count=message.count)
     return Outcome(

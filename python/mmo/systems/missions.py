@@ -66,8 +66,8 @@ def with_event(
     outcome: Outcome | Refuse, content: Content, passes: PassParts, event: str, env: Env
 ) -> Outcome | Refuse:
     """An outcome that is an `event` of the missions: the passes move in its commit, and the player
-    is told after its answer. A refusal is no event."""
-    if isinstance(outcome, Refuse):
+    is told after its answer. A refusal, or what changed nothing, is no event."""
+    if isinstance(outcome, Refuse) or not outcome.changes:
         return outcome
     moved, told = moved_by(content, passes, event, env.now_ms)
     outcome.changes = [*outcome.changes, *moved]

@@ -12,7 +12,7 @@ from mmo.state.bag import Bag
 from mmo.state.change import Change
 from mmo.state.pass_progress import MissionCount, PassMoved, PassRewardClaimed
 from mmo.state.wallet import COINS_MAX, Account, CoinsMoved, Currency, Wallet
-from mmo.systems.inventory import Placement, item_of, item_view, place_items
+from mmo.systems.inventory import Placement, item_of, item_view, no_room, place_items
 from mmo.systems.missions import PassParts, moved_by, progress_of
 from mmo.systems.shop import DAY_MS
 from mmo.wire.codec import encode
@@ -159,7 +159,7 @@ def claim(
         return Refuse(Code.COINS_LIMIT)
     placed = _placed(reward, bag, env)
     if placed is None:
-        return Refuse(Code.BAG_FULL)
+        return no_room(bag, env)
     return _claimed(season, reward, wallet, placed)
 
 

@@ -12,7 +12,7 @@ from mmo.state.bag import Bag
 from mmo.state.change import Change
 from mmo.state.counters import Counter, CounterKind, CounterRaised
 from mmo.state.wallet import COINS_MAX, Account, CoinsMoved, Currency, Wallet
-from mmo.systems.inventory import item_of, item_view, place_items
+from mmo.systems.inventory import item_of, item_view, no_room, place_items
 from mmo.systems.missions import PassParts, with_event
 from mmo.wire.messages.shop import Buy, BuyOk, ShopPageAsk
 from mmo.wire.opcode import Code, Op
@@ -97,7 +97,7 @@ def _sold(
         env.now_ms + line.days * DAY_MS if line.days else 0,
     )
     if placed is None:
-        return Refuse(Code.BAG_FULL)
+        return no_room(bag, env)
     changes: list[Change] = [CoinsMoved(line.currency, -spent, Account.SINK_SHOP), *placed, *raised]
     if earned:
         changes.append(CoinsMoved(Currency.MILEAGE, earned, Account.MINT_MILEAGE))
