@@ -103,6 +103,8 @@ def test_a_signed_notice_becomes_a_grant_once_for_ever(door: Door) -> None:
     assert door.pays(order="o-2", amount=7)[0] == 200
     assert door.grants == [500, 7]
     assert door.refusals == []
+    counts = door.game.engine.metrics.report()
+    assert (counts["payments_booked_total"], counts["payments_known_total"]) == (2, 1)
 
 
 def test_an_order_with_other_content_is_no_repeat(door: Door) -> None:

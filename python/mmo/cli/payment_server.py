@@ -49,7 +49,7 @@ class PaymentServer:
         )
         self.door = PaymentDoor(
             *(secrets.payment, limits, payments.book, payments.user_of),
-            *(engine.clock_ms, engine.log),
+            *(engine.clock_ms, engine.log, engine.metrics.count),
         )
         certificate, key = certificate_files(home, config)
         self._log = engine.log

@@ -94,6 +94,7 @@ class PaymentDoor:
         user_of: Callable[[str], Awaitable[int | None]],
         clock_ms: Callable[[], int],
         log: Any,
+        count: Callable[[str], None],
     ) -> None:
         self._secret = secret
         self._limits = limits
@@ -103,7 +104,7 @@ class PaymentDoor:
         self._log = log
         self._tokens = float(limits.burst)
         self._filled_ms = clock_ms()
-        self.counts = {"booked": 0, "known": 0, "refused": 0, "away": 0}
+        self._count = count
         self.application = Starlette(routes=[Route(PATH, self._answer, methods=["POST"])])
 
     async def _answer(self, request: Request) -> Response:
@@ -136,12 +137,12 @@ class PaymentDoor:
         status, words = ANSWERS[fate]
         if status != 200:
             return self._no(request, status, words, notice.account)
-        self.counts[fate] += 1
+        self._count(f"payments_{fate}_total")
         self._log.info("payment", order=notice.order, user=user, amount=notice.amount, fate=fate)
         return JSONResponse({"order": notice.order, "status": words})
 
     def _no(self, request: Request, status: int, cause: str, account: str) -> Response:
-        self.counts["away" if status == 503 else "refused"] += 1
+        self._count("payments_away_total" if status == 503 else "payments_refused_total")
         address = request.client.host if request.client else ""
         self._log.warning(
             "payment refused", status=status, cause=cause, account=account, address=address
