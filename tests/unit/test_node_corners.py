@@ -82,3 +82,46 @@ def test_rule_when_its_answer_left_and_a_send_fails_keeps_what_was_earned(world:
     assert player.asks(m.Fail("said")) == m.Looked(0)
     assert [x for x in player.heard() if isinstance(x, (m.Prize, Refused))] == [m.Prize(3)]
     assert store.database.heads[player.user].coins[0] == 3
+
+
+def drained(game: World, moves: Callable[[], None]) -> int:
+    """Drain with 5 s; `moves` happens meanwhile. The exit code."""
+    game.loop.call_soon(game.node.stop, 5_000)
+    game.settle()
+    moves()
+    game.move(5_100)
+    assert game.node._ended is not None
+    return game.loop.run_until_complete(game.node.run())
+
+
+def test_drain_when_a_row_is_locked_waits_for_its_commit(world: MakeWorld) -> None:
+    store = FakeStore()
+    game = world(CHANNEL, store=store, systems_package=GAME)
+    player = a_player(game)
+    store.database.locked.add(player.user)
+    player.post(m.Strike(5))
+    game.settle()
+
+    def unlocked() -> None:
+        assert game.node.is_ready is False and player.closed_reason == 0
+        store.database.locked.clear()
+
+    assert drained(game, unlocked) == 0
+    assert store.database.heads[player.user].coins[0] == 5
+    assert player.closed_reason == CloseReason.SERVER_STOPPING
+
+
+def test_drain_when_the_store_is_away_waits_with_what_was_earned(world: MakeWorld) -> None:
+    store = FakeStore()
+    game = world(CHANNEL, store=store, systems_package=GAME)
+    player = a_player(game)
+    store.database.is_down = True
+    player.post(m.Strike(5))
+    game.settle()
+
+    def back() -> None:
+        assert player.closed_reason == 0
+        store.database.is_down = False
+
+    assert drained(game, back) == 0
+    assert store.database.heads[player.user].coins[0] == 5

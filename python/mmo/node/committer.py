@@ -55,14 +55,22 @@ class Committer:
         self._rows: deque[Pending] = deque()
         self._grants: deque[Grant] = deque()
         self._kept: set[Lane] = set()  # lanes with earned jobs kept over an outage
+        self._locked = 0  # outcomes that wait for a lock of others
         self._row_turn = False
         self._granting = False
         self._back_ms = -CALM_MS  # when the last outage ended
 
     @property
     def is_idle(self) -> bool:
-        """Nothing is on its way."""
-        return not (self.in_flight or self._waiting or self._rows or self._granting)
+        """Nothing is on its way, waits for a lock or is kept over an outage."""
+        return not (
+            self.in_flight
+            or self._waiting
+            or self._rows
+            or self._granting
+            or self._locked
+            or self._kept
+        )
 
     @property
     def waiting(self) -> int:
@@ -213,12 +221,14 @@ class Committer:
         """Its row is locked elsewhere: into a later group, until its deadline."""
         engine = self._engine
         if engine.timers.now_ms() - pending.since_ms < LOCKED_MS_MAX:
+            self._locked += 1
             engine.timers.after(LOCKED_WAIT_MS, lambda: self._again(pending))
             return
         engine.lanes.reopen(pending.lane)
         self._retry_later(pending.lane, pending.job)
 
     def _again(self, pending: Pending) -> None:
+        self._locked -= 1
         self._waiting.append(pending)
         self._engine.turn()
 

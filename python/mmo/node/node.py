@@ -185,15 +185,16 @@ class Node:
         await self._end(code)
 
     async def _until_idle(self, until_ms: int) -> None:
-        """Until no commit is on its way, or the time is over."""
-        idle = asyncio.Event()
+        """Until no commit is on its way and no player waits for the store, or the time is over."""
+        engine, idle = self.engine, asyncio.Event()
 
         def look() -> None:
-            late = self.engine.timers.now_ms() >= until_ms
-            if self.engine.committer.is_idle or late:
+            late = engine.timers.now_ms() >= until_ms
+            busy = any(lane.busy for lane in engine.lanes.users.values())
+            if late or (engine.committer.is_idle and not busy):
                 idle.set()
             else:
-                self.engine.timers.after(IDLE_LOOK_MS, look)
+                engine.timers.after(IDLE_LOOK_MS, look)
 
         look()
         await idle.wait()
