@@ -98,6 +98,21 @@ async def settle(store: DurableStore) -> None:
 # -- inline puts and the fence ---------------------------------------------------------------------
 
 
+async def test_a_version_that_is_no_number_counts_as_none_and_is_replaced(
+    store: DurableStore,
+) -> None:
+    player = await playing(store)
+    await earn(store, player)
+    pipeline = store.cache._opened().pipeline()
+    pipeline.execute_command("HSET", snapshot_key(player.user), "version", "not a number")
+    await pipeline.execute()
+    assert await held_version(store, player.user) == 0
+    assert await store.relay.put_waiting() == 1
+    assert await held_version(store, player.user) == 1
+    await settle(store)
+    assert await mark_of(store, player.user) is None
+
+
 async def test_a_commit_is_put_once_its_node_applied_it(store: DurableStore) -> None:
     player = await playing(store)
     await earn(store, player, applied=False)

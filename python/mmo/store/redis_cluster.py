@@ -29,10 +29,10 @@ AGAIN_S = 1.0
 """After a failure claims leave Redis alone for this long: a hung primary costs each its wait."""
 
 PUT = """
-local held = redis.call('HGET', KEYS[1], 'version')
-if held and tonumber(held) >= tonumber(ARGV[1]) then
+local held = tonumber(redis.call('HGET', KEYS[1], 'version') or '')
+if held and held >= tonumber(ARGV[1]) then
   redis.call('EXPIRE', KEYS[1], ARGV[3])
-  return tonumber(held)
+  return held
 end
 redis.call('HSET', KEYS[1], 'version', ARGV[1], 'blob', ARGV[2])
 redis.call('EXPIRE', KEYS[1], ARGV[3])
@@ -113,7 +113,7 @@ class RedisCache:
         if users and all(isinstance(answer, Exception) for answer in answers):
             return None
         return {
-            user: int(answer) if answer is not None else 0
+            user: int(answer) if answer is not None and answer.isdigit() else 0
             for user, answer in zip(users, answers, strict=True)
             if not isinstance(answer, Exception)
         }
