@@ -357,6 +357,9 @@ impl Serving {
 
     /// Writes all that waits; pending with the task to be woken when the socket takes more.
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(written) = self.write_at_once() {
+            return Poll::Ready(written);
+        }
         let outcome = loop {
             let mut waiting = self.connection.outbox.borrow_mut();
             let Some(outbox) = waiting.as_mut() else {
@@ -394,6 +397,25 @@ impl Serving {
         self.connection.blocked.set(flushed.is_pending());
         self.connection.release(&self.net);
         flushed
+    }
+
+    /// The common case, without the cost of registering for readiness: nothing waits, or the
+    /// socket takes all of it now. `None` when the socket has to be waited for.
+    fn write_at_once(&self) -> Option<io::Result<()>> {
+        let connection = &*self.connection;
+        if connection.blocked.get() || !matches!(self.stream, Stream::Tcp(_)) {
+            return None;
+        }
+        if connection.outbox.borrow().is_none() {
+            return Some(Ok(()));
+        }
+        let written = connection.write_now(&self.net);
+        connection.release(&self.net);
+        match written {
+            Ok(true) => Some(Ok(())),
+            Ok(false) => None,
+            Err(error) => Some(Err(error)),
+        }
     }
 
     fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<()> {
