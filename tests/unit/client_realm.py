@@ -32,7 +32,8 @@ class Player:
 
 class Realm:
     """Walks a generator. `lose_at`: numbers of sent messages whose connection ends instead of an
-    answer; `retry_at`: numbers answered by RETRY_LATER; the other knobs are lies."""
+    answer; `retry_at` and `wrong_place_at`: numbers answered by that refusal; the other knobs are
+    lies."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -45,6 +46,7 @@ class Realm:
         self.lose_at: set[int] = set()
         self.lost_reason = 0
         self.retry_at: set[int] = set()
+        self.wrong_place_at: set[int] = set()
         self.mute_at: set[int] = set()
         self.answer_twice_at: set[int] = set()
         self.forget_gold_at_login = 0
@@ -115,6 +117,9 @@ class Realm:
             return number
         if number in self.retry_at:
             line.append(Answer(number, session.Refused(int(Code.RETRY_LATER), "store away")))
+            return number
+        if number in self.wrong_place_at:
+            line.append(Answer(number, session.Refused(int(Code.WRONG_PLACE))))
             return number
         answers = self._answer(self.lanes[step.lane], step.message)
         line.append(Answer(number, answers[0]))

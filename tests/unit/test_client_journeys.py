@@ -10,6 +10,7 @@ from mmo.client.journeys import JOURNEYS, walk_guarded
 from mmo.client.meter import Meter
 from mmo.client.protocol import Token
 from mmo.wire.messages.account import Login
+from mmo.wire.messages.hunt import Hit
 from mmo.wire.messages.presence import Logout
 from mmo.wire.opcode import CloseReason
 
@@ -100,6 +101,17 @@ def test_retry_later_is_asked_again_until_it_is_answered() -> None:
     meter = walk(realm)
     assert meter.findings == []
     assert meter.retries >= 4
+
+
+def test_a_place_that_went_elsewhere_is_looked_for_only_while_servers_are_made_to_fail() -> None:
+    whole = Realm()
+    walk(whole)
+    hits = [at for at, message in enumerate(whole.sent, start=1) if isinstance(message, Hit)]
+    for faults in (True, False):
+        realm = Realm()
+        realm.wrong_place_at = {hits[-1]}
+        findings = walk(realm, faults=faults).findings
+        assert any("WRONG_PLACE" in text for text in findings) is not faults
 
 
 def test_patience_ends_in_an_error() -> None:

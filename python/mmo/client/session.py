@@ -91,7 +91,9 @@ class Retry:
 
 def ask(me: Hero, lane: str, message: Any, *, expects: tuple[int, ...] = ()) -> Walk[Any]:
     """Send one request and return its final answer. A refusal whose code is in `expects` is
-    returned; any other is counted as an error and raised as `Unwelcome`. `Lost` passes through."""
+    returned; any other is counted as an error and raised as `Unwelcome`. `Lost` passes through, and
+    is raised where another server owns the player while servers are made to fail: a move asked for
+    before a connection died may happen after it."""
     what = type(message).__name__
     retry = Retry(me, what)
     began = me.clock()
@@ -105,6 +107,9 @@ def ask(me: Hero, lane: str, message: Any, *, expects: tuple[int, ...] = ()) -> 
     me.meter.action(what, (me.clock() - began) * 1000)
     if isinstance(reply, Refused):
         me.meter.refusals += 1
+        if reply.code == Code.WRONG_PLACE and reply.code not in expects and me.policy.faults:
+            yield Drop(lane)
+            raise Lost(lane, 0, "another server owns the player")
         if reply.code not in expects:
             fault = Unwelcome(what, reply)
             me.meter.error(f"{me.name}: {fault}")

@@ -169,16 +169,22 @@ class Storm:
         if cut:
             yield Drop(lane)
             raise Lost(lane, 0, "cut on purpose")
+        displaced = False
         while open_ones:
             event = yield Receive(lane, me.policy.answer_ms)
             if event is None:
                 yield from silence(me, lane, f"{copies} copies of {type(message).__name__}")
             elif isinstance(event, Answer) and event.seq in open_ones:
                 open_ones.discard(event.seq)
-                if isinstance(event.message, Refused) and event.message.code not in COME_AGAIN:
+                code = event.message.code if isinstance(event.message, Refused) else 0
+                displaced |= code == Code.WRONG_PLACE
+                if code and code not in COME_AGAIN and code != Code.WRONG_PLACE:
                     me.meter.error(f"{me.name}: a copy of {message} was refused: {event.message}")
             else:
                 overhear(me, event)
+        if displaced:
+            yield Drop(lane)
+            raise Lost(lane, 0, "another server owns the player")
 
     def _go_elsewhere(self) -> Walk[None]:
         """Sometimes to another channel server, sometimes back to the lobby."""

@@ -7,6 +7,7 @@ twice, Redis is never behind for long, the books balance, the bots' own records 
 import asyncio
 import random
 import time
+from collections.abc import Callable
 
 from mmo.client.aio import Shell, walk_alone
 from mmo.client.fleet import muster, source_of
@@ -23,6 +24,7 @@ from mmo.proof.economy_books import Books
 from mmo.proof.economy_payments import PaymentService
 from mmo.proof.economy_witness import Witness, WitnessedShell
 from mmo.proof.load import FAULT_POLICY, books_balance, nobody_is_left
+from mmo.proof.odds_receipts import wait_for_gold
 from mmo.proof.stores import Stores
 from mmo.proof.verdict import Trial
 from mmo.wire.messages.inventory import BagAsk
@@ -35,6 +37,7 @@ STALE_S = 8.0
 BEHIND_S = 0.5
 """A version that MySQL holds for less long is no staleness."""
 
+END_S = 120.0
 PAYEES = 4
 PAYMENT_EVERY_S = 0.3
 FIRST_GOLD = 400
@@ -55,7 +58,9 @@ class Shoppers:
 
     def _walk(self, me: Hero, _: float) -> Walk[None]:
         yield from arrive(me)
-        yield from shop_until_over(me, lambda: self._shopping)
+        # Heard at the lobby, before anything else may tell another balance.
+        if (yield from wait_for_gold(me, FIRST_GOLD)):
+            yield from shop_until_over(me, lambda: self._shopping)
 
     async def _one(self, index: int, me: Hero) -> None:
         shell = WitnessedShell(source_of(index), self.witness, me.name)
@@ -69,27 +74,29 @@ class Shoppers:
             shell.cut_all()
 
     async def begin(self) -> None:
-        """Start all and return when most of them were told an answer."""
+        """Start all and return when each of them was told an answer."""
         walks = (self._one(index, me) for index, me in enumerate(self.heroes))
         self._task = asyncio.ensure_future(asyncio.gather(*walks))
-        await self.until_told(len(self.heroes))
+        await self.until(
+            lambda: len({name for name, _, _ in self.witness.told}) == len(self.heroes),
+            "an answer for each",
+        )
 
-    async def until_told(self, answers: int, within_s: float = 60) -> None:
-        """Wait until so many operations were acknowledged in all. Raises `TimeoutError`."""
+    async def until(self, holds: Callable[[], bool], what: str, within_s: float = 60) -> None:
+        """Wait until `holds()`. Raises `TimeoutError`."""
         assert self._task is not None
         until = time.monotonic() + within_s
-        while len(self.witness.told) < answers:
+        while not holds():
             if self._task.done() or time.monotonic() > until:
-                raise TimeoutError(
-                    f"{len(self.witness.told)} of {answers} answers: {self.meter.findings[:5]}"
-                )
+                raise TimeoutError(f"not {what}: {self.meter.findings[:5]}")
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def end(self) -> None:
         """Tell all to stop, to come back once more and compare."""
         self._shopping = False
         assert self._task is not None
-        await self._task
+        async with asyncio.timeout(END_S):
+            await self._task
 
     async def abandon(self) -> None:
         """Cut them off where they are."""
@@ -111,8 +118,10 @@ async def economy_under_kills(arena: Arena, trial: Trial, short: bool) -> None:
         last = await _blows(arena, trial, 15.0 if short else 300.0)
         await _nobody_is_stale(arena, trial, shoppers, last)
         trial.expect(await arena.ready_s() is not None, "the cluster was not repaired")
-        told = len(shoppers.witness.told)
-        await shoppers.until_told(told + len(shoppers.heroes))
+        enough = len(shoppers.witness.told) + len(shoppers.heroes)
+        await shoppers.until(
+            lambda: len(shoppers.witness.told) >= enough, "shopping on after the last fault"
+        )
         await shoppers.end()
     finally:
         payments.goes_on = False

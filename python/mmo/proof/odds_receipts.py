@@ -23,8 +23,10 @@ from mmo.wire.messages.shop import Buy, ShopLineView, ShopPageAsk
 
 SEED = 51
 GOLD = 20_000
-LOOK_EVERY_MS = 100.0
-LOOKS_MAX = 200
+LOOK_EVERY_MS = 250.0
+"""Slow enough for the rate that looks into the bag are granted."""
+
+LOOKS_MAX = 80
 Recompute = Callable[[bytes, int, int, int], int]
 
 
