@@ -27,6 +27,7 @@ LOCKED_WAIT_MS = 10
 LOCKED_MS_MAX = 2_000
 PROBE_MS = 200
 CALM_MS = 1_000
+COUNTERS = {verdict: f"commits_{verdict.name.lower()}_total" for verdict in Verdict}
 
 
 class Pending:
@@ -162,7 +163,7 @@ class Committer:
 
     def _judge(self, pending: Pending, verdict: Verdict) -> None:
         engine, lane, job = self._engine, pending.lane, pending.job
-        engine.metrics.count(f"commits_{verdict.name.lower()}_total")
+        engine.metrics.count(COUNTERS[verdict])
         if verdict is Verdict.COMMITTED:
             self._apply(pending)
             engine.lanes.reopen(lane)
@@ -204,11 +205,7 @@ class Committer:
         if commit.operation[0] > 0:
             player.operations.add(
                 OperationRecord(
-                    epoch=commit.operation[0],
-                    counter=commit.operation[1],
-                    request_hash=commit.request_hash,
-                    answer_opcode=commit.answer_opcode,
-                    answer=commit.answer,
+                    *commit.operation, commit.request_hash, commit.answer_opcode, commit.answer
                 )
             )
         if job.earned is not None:

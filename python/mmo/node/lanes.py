@@ -252,8 +252,11 @@ class Lanes:
     def reopen(self, lane: Lane) -> None:
         """Go on with what waits."""
         assert lane.shut == BUSY, f"lane of {lane.user} reopened twice"
-        lane.shut = WAITING
-        self._ready.append(lane)
+        if lane.waiting or lane.source is None:
+            lane.shut = WAITING
+            self._ready.append(lane)
+        else:
+            lane.shut = OPEN
 
     def run(self) -> None:
         """Run all lanes that have something to do, until none has."""

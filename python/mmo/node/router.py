@@ -97,8 +97,11 @@ class Router:
         """Into the lane, or BUSY in its order when too much waits."""
         engine = self._engine
         if not lane.shut:
-            engine.lanes.put(lane, item)
-            engine.lanes.run()
+            if type(item) is Job:
+                self.perform(lane, item)
+            else:
+                engine.lanes.put(lane, item)
+                engine.lanes.run()
             return
         waiting = len(lane.waiting or ())
         if waiting < self._waiting_max or source.peer:

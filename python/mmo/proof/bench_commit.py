@@ -21,7 +21,7 @@ from mmo.proof.bench_rounds import ROUNDS, Report
 from mmo.proof.bench_stores import BenchStores, stores
 from mmo.proof.bench_tokens import Tokens
 
-PLAYERS = 512  # clients, each with one request in flight; also the players of a floor's run
+PLAYERS = 1_024  # clients, each with one request in flight; also the players of a floor's run
 GROUP = 64
 LANES = 4
 GROW, GROW_OK = 9_000, 9_001  # the measured rule's own opcodes
@@ -84,6 +84,7 @@ class Run:
         """Acknowledged durable changes a second of the whole node."""
         first = self.fresh_players()
         options = [*self.tokens.server_arguments(), "--store", str(self.stores.settings_file)]
+        options += ["--connections-max", str(2 * PLAYERS)]
         with server(measured("node_server", *options, cpu=-1)) as target:
             load = generate(
                 target,

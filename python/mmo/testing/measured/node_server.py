@@ -56,7 +56,7 @@ def node_settings() -> NodeSettings:
         pump_events_max=256,
         lane_messages_max=32,
         earned_waiting_max=32,
-        group_members_max=64,
+        group_members_max=256,
         groups_in_flight_max=4,
         lease_ms=6_000,
         lease_renew_ms=1_000,
