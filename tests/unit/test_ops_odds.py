@@ -6,7 +6,8 @@ import random
 import msgspec
 import pytest
 
-from mmo.ops.odds import PARTS, band, receipt_of, tally
+from mmo.ops.odds import band, receipt_of, tally
+from mmo.state.roll import PARTS
 
 CHANCES = [0.0, 0.01, 0.05, 0.1, 0.5, 0.8, 0.99, 1.0]
 

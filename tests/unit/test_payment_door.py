@@ -75,7 +75,8 @@ class Door:
                 is_json = answer.headers.get_content_type() == "application/json"
                 return answer.status, json.loads(text) if is_json else {}
 
-        return self.game.run(asyncio.to_thread(request))
+        answered: Answer = self.game.run(asyncio.to_thread(request))
+        return answered
 
     @property
     def grants(self) -> list[int]:
@@ -115,7 +116,7 @@ def test_an_order_with_other_content_is_no_repeat(door: Door) -> None:
 
 def test_a_refund_takes_back_what_its_charge_gave(door: Door) -> None:
     door.pays()
-    refund = {"kind": "refund", "refund_of": "o-1"}
+    refund: dict[str, Any] = {"kind": "refund", "refund_of": "o-1"}
     assert door.pays(order="r-1", amount=200, **refund)[0] == 200
     assert door.pays(order="r-1", amount=200, **refund)[1]["status"] == "booked before"
     assert door.pays(order="r-2", amount=301, **refund)[0] == 422
