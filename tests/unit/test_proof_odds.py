@@ -1,5 +1,6 @@
 """The laws behind the proof of the odds agree with published tables, and its judges can say no."""
 
+import hashlib
 import random
 
 import pytest
@@ -17,14 +18,12 @@ from mmo.proof.odds import (
     tally,
 )
 from mmo.proof.odds_law import (
-    alarm_bound,
     chi_square_tail,
     distance_from_uniform,
     kolmogorov_tail,
-    surprise,
     uniformity,
 )
-from mmo.proof.odds_receipts import receipt_faults
+from mmo.proof.odds_receipts import promise_faults, receipt_faults
 from mmo.proof.verdict import Trial
 from mmo.state.roll import roll
 from mmo.wire.messages.enhance import EnhanceOk
@@ -98,18 +97,6 @@ def test_uniform_values_pass_and_bent_ones_do_not() -> None:
     values = [rng.random() for _ in range(200)]
     assert uniformity(values) > 0.001
     assert uniformity([value**2 for value in values]) < 0.001
-
-
-def test_surprise_bounds_what_a_fair_coin_does() -> None:
-    rng = random.Random(8)
-    bound = alarm_bound(1, 0.1)
-    alarms = sum(
-        surprise(sum(rng.random() < 0.5 for _ in range(400)), 400, 0.5) > bound for _ in range(300)
-    )
-    assert alarms <= 30
-    assert surprise(505_000, 1_000_000, 0.5) == pytest.approx(50, rel=0.01)
-    assert surprise(10, 10, 1.0) == 0
-    assert surprise(9, 10, 1.0) > 1e300
 
 
 def test_the_second_computation_of_a_roll_is_the_products() -> None:
@@ -206,3 +193,11 @@ def test_receipts_are_held_against_key_odds_and_order() -> None:
     assert "were not told" in faults(receipt(1, 1, 100, 600_000))[0]
     assert "does not follow" in faults(good[0], good[2])[0]
     assert "is the first of its item" in faults(good[1])[0]
+
+
+def test_the_key_of_a_receipt_was_promised_by_its_hash_and_is_not_public_yet() -> None:
+    promise = hashlib.sha256(KEY).digest()
+    assert not promise_faults({7}, [(7, promise, 0), (8, b"", 1)], lambda _: KEY)
+    assert "was promised" in promise_faults({7}, [], lambda _: KEY)[0]
+    assert "was promised" in promise_faults({7}, [(7, promise[:-1], 0)], lambda _: KEY)[0]
+    assert "is public" in promise_faults({7}, [(7, promise, 1)], lambda _: KEY)[0]

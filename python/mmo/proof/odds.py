@@ -1,8 +1,8 @@
 """The proof of the odds: rolls are uniform under any key, drift is found, receipts recompute.
 
 Owns the series of rolls, run in processes of their own, and the judges over their tallies; the laws
-are `odds_law`. The rolls are those of the product; the recomputation of receipts is written here a
-second time on purpose.
+are `odds_law`. The rolls and the alarm are those of the product, as `odds --report` raises it; the
+recomputation of receipts is written here a second time on purpose.
 """
 
 import asyncio
@@ -17,8 +17,9 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 
 import msgspec
 
+from mmo.ops.odds import tally as reported
 from mmo.proof.arena import Arena
-from mmo.proof.odds_law import alarm_bound, chi_square_tail, surprise, uniformity
+from mmo.proof.odds_law import chi_square_tail, uniformity
 from mmo.proof.odds_receipts import real_receipts
 from mmo.proof.verdict import Trial
 from mmo.state.roll import PARTS, roll
@@ -26,10 +27,7 @@ from mmo.state.roll import PARTS, roll
 CELLS = 100
 KEYS = 20
 LOOKS = 20
-"""A series is looked at so many times for drift, evenly spread over its rolls."""
-
-FALSE_ALARM = 1e-6
-"""Highest probability that a clean series ever raises an alarm."""
+"""The report is read so many times over a series, evenly spread over its rolls."""
 
 UNIFORM_MIN = 0.001
 SHORT_SEED = 51
@@ -91,7 +89,6 @@ def tally(series: Series, roll: Callable[[bytes, int, int, int], int] = roll) ->
     width = PARTS // CELLS
     cells = [0] * CELLS
     successes = receipts = wrong = alarm_after = 0
-    bound = alarm_bound(LOOKS, FALSE_ALARM)
     look_every = max(1, series.rolls // LOOKS)
     for number in range(series.rolls):
         item, attempt = divmod(number, ATTEMPTS_PER_ITEM)
@@ -106,7 +103,7 @@ def tally(series: Series, roll: Callable[[bytes, int, int, int], int] = roll) ->
         if (
             made % look_every == 0
             and not alarm_after
-            and surprise(successes, made, chance / PARTS) > bound
+            and reported([(table, 0, chance, made, successes)])[0].alarm
         ):
             alarm_after = made
     return Tally(chance, series.rolls, successes, tuple(cells), alarm_after, receipts, wrong)

@@ -1,4 +1,4 @@
-"""The laws of chance that the proof of the odds judges by: two distributions and one bound.
+"""The laws of chance that the proof of the odds judges by: two distributions.
 
 Owns the functions and their sources, and no roll. Called by `odds`; tested against published
 tables, because everything that the proof says rests on them.
@@ -82,23 +82,3 @@ def distance_from_uniform(values: Sequence[float]) -> float:
 def uniformity(values: Sequence[float]) -> float:
     """How probable a distance from the uniform law like that of `values` or more is."""
     return kolmogorov_tail(distance_from_uniform(values), len(values))
-
-
-def surprise(successes: int, rolls: int, chance: float) -> float:
-    """`rolls` times the relative entropy of what was observed to `chance`. A share that far off or
-    further has, on either side, a probability of at most exp(-surprise), at any number of rolls
-    (Chernoff 1952; Hoeffding 1963, theorem 1)."""
-    observed = successes / rolls
-    if not 0 < chance < 1:
-        return 0.0 if observed == chance else math.inf
-    total = 0.0
-    for seen, law in ((observed, chance), (1 - observed, 1 - chance)):
-        if seen > 0:
-            total += seen * math.log(seen / law)
-    return rolls * total
-
-
-def alarm_bound(looks: int, false_alarm: float) -> float:
-    """The surprise above which one of `looks` looks raises an alarm, when a clean series may raise
-    one with a probability of at most `false_alarm` (two sides, union over the looks)."""
-    return math.log(2 * looks / false_alarm)

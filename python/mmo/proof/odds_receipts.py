@@ -5,8 +5,10 @@ recomputation it is handed.
 """
 
 import asyncio
+import hashlib
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 from mmo.client.aio import Shell
 from mmo.client.fleet import muster, source_of
@@ -88,6 +90,12 @@ async def real_receipts(arena: Arena, trial: Trial, short: bool, recompute: Reco
     odds = [row.chance_ppm for row in walked[0][1]]
     for fault in receipt_faults(receipts, odds, books.roll_key, recompute):
         trial.found(fault)
+    promised = await asyncio.to_thread(
+        books.rows, "SELECT day, commitment, roll_key IS NOT NULL FROM roll_key"
+    )
+    days = {told.day for told in receipts}
+    for fault in promise_faults(days, promised, books.roll_key):
+        trial.found(fault)
     rows = await asyncio.to_thread(
         books.rows, "SELECT uid, attempt, odds_table, day, roll_ppm FROM enhance_log"
     )
@@ -122,6 +130,22 @@ async def _one(
         return await shell.walk(enhance_all_day(me, attempts))
     finally:
         shell.cut_all()
+
+
+def promise_faults(
+    days: set[int], promised: list[tuple[Any, ...]], key_of: Callable[[int], bytes]
+) -> list[str]:
+    """Days of receipts whose key was not promised by its hash, or was revealed while sessions of
+    that day still roll. `promised`: day, hash, whether the key is public."""
+    told = {int(day): (bytes(commitment), bool(public)) for day, commitment, public in promised}
+    found = []
+    for day in sorted(days):
+        commitment, public = told.get(day, (b"", False))
+        if commitment != hashlib.sha256(key_of(day)).digest():
+            found.append(f"the key of {day} is not the one that was promised")
+        if public:
+            found.append(f"the key of {day} is public while players roll with it")
+    return found
 
 
 def receipt_faults(
