@@ -26,7 +26,7 @@ def test_a_message_through_the_seam_costs_few_instructions() -> None:
     assert 500 < count.per_message <= INSTRUCTIONS_GATE
 
 
-@pytest.mark.parametrize("name", ["loopback", "seam", "handler"])
+@pytest.mark.parametrize("name", ["loopback", "seam", "handler", "shop"])
 def test_a_bench_answers_in_the_documented_form_and_its_checks_hold(
     name: str, tmp_path: Path
 ) -> None:

@@ -1,7 +1,11 @@
 """Figures out of loads: ratios are taken within a round, medians over rounds, checks can fail."""
 
 import json
+import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any, cast
 
 import pytest
@@ -13,6 +17,7 @@ from mmo.proof.bench_instructions import total_instructions
 from mmo.proof.bench_process import Load, Server
 from mmo.proof.bench_result import BenchResult, Check, at_least, at_most, same
 from mmo.proof.bench_rounds import ROUNDS, Contender, rotate
+from mmo.testing.measured.samples import ELSEWHERE, part_of
 
 DOCUMENTED = [
     "name",
@@ -121,11 +126,33 @@ def test_aims_are_met_on_their_own_side_only() -> None:
 
 def test_every_bench_says_what_it_measures_and_a_stranger_is_refused(tmp_path: Path) -> None:
     named = {"loopback", "seam", "handler", "login", "connections", "commit", "start"}
+    named |= {"economy", "catalogue", "shop", "pool", "mixed"}
     assert named <= set(benches())
     assert all(describe(name).endswith(".") for name in benches())
     with pytest.raises(OperatorError) as refused:
         run("unheard-of", 1.0, tmp_path, lambda text: None)
     assert refused.value.code == "E0900"
+
+
+def test_the_sampled_part_is_the_innermost_that_belongs_to_one() -> None:
+    def framed(*modules: str) -> FrameType:
+        source = "import sys\ndef call(inner):\n    return inner()\n"
+
+        def innermost() -> FrameType:
+            return sys._getframe(1)
+
+        call: Callable[[], FrameType] = innermost
+        for module in reversed(modules):
+            names: dict[str, Any] = {"__name__": module}
+            exec(source, names)
+            call = partial(names["call"], call)
+        return call()
+
+    assert part_of(framed("mmo.node.committer", "mmo.store.players")) == "store"
+    assert part_of(framed("mmo.store.connection", "mysql.connector.aio", "asyncio")) == "driver"
+    assert part_of(framed("mmo.node.router", "mmo.systems.shop")) == "rules"
+    assert part_of(framed("mmo.store.relay", "redis.cluster")) == "redis driver"
+    assert part_of(None) == ELSEWHERE
 
 
 def test_a_callgrind_file_without_a_sum_is_no_count(tmp_path: Path) -> None:

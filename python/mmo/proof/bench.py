@@ -9,12 +9,15 @@ from pathlib import Path
 
 from mmo.errors import OperatorError
 from mmo.proof import (
+    bench_catalogue,
     bench_commit,
     bench_connections,
     bench_economy,
     bench_instructions,
     bench_login,
+    bench_mixed,
     bench_network,
+    bench_pool,
     bench_start,
 )
 from mmo.proof.bench_result import BenchResult
@@ -34,6 +37,10 @@ def benches() -> dict[str, Bench]:
         "connections": bench_connections.connections,
         "commit": bench_commit.commit,
         "economy": bench_economy.economy,
+        "catalogue": bench_catalogue.catalogue,
+        "shop": bench_catalogue.shop,
+        "pool": bench_pool.pool,
+        "mixed": bench_mixed.mixed,
         "start": bench_start.start,
         "instructions": bench_instructions.instructions,
     }

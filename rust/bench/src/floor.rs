@@ -1,7 +1,9 @@
 //! The physical floor: what a byte costs when a server does nothing but echo it.
 //!
 //! Owns one thread, one epoll set, one read buffer: `recv`, `send`, no framing, no limits, nothing
-//! allocated a message. Never a server for anything else. Started by the benches beside the core.
+//! allocated a message. With `--answer-bytes` it answers every frame with one of that length
+//! instead: the physical limit of handing out bytes. Never a server for anything else. Started by
+//! the benches beside the core.
 
 use std::io::{ErrorKind, Read, Write};
 use std::mem::MaybeUninit;
@@ -10,6 +12,7 @@ use std::net::{TcpListener, TcpStream};
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
 use crate::failure::Failure;
+use crate::frame::{self, HEADER_BYTES};
 use crate::options::Options;
 
 const READ_BYTES: usize = 65_536;
@@ -18,7 +21,8 @@ const LISTENER: u64 = u64::MAX;
 
 /// Serves until the process is ended. Prints one line `{"port", "pid"}` when it listens.
 pub fn run(options: &Options) -> Result<(), Failure> {
-    options.only(&["port"])?;
+    options.only(&["port", "answer-bytes", "answer-opcode"])?;
+    let mut answer = read_answer(options)?;
     let listener = TcpListener::bind(("127.0.0.1", options.required_number::<u16>("port")?))?;
     listener.set_nonblocking(true)?;
     let port = listener.local_addr()?.port();
@@ -51,15 +55,33 @@ pub fn run(options: &Options) -> Result<(), Failure> {
             let Some(place) = streams.get_mut(slot) else {
                 continue;
             };
-            let ended = place
-                .as_mut()
-                .is_some_and(|stream| echo(stream, &mut buffer).is_err());
+            let ended = place.as_mut().is_some_and(|stream| match &mut answer {
+                None => echo(stream, &mut buffer).is_err(),
+                Some(frame) => answer_all(stream, &mut buffer, frame).is_err(),
+            });
             if ended {
                 // Closing the descriptor takes it out of the epoll set.
                 *place = None;
             }
         }
     }
+}
+
+/// The frame that answers every request; its seq is patched.
+fn read_answer(options: &Options) -> Result<Option<Vec<u8>>, Failure> {
+    let Some(bytes) = options.number::<usize>("answer-bytes")? else {
+        return Ok(None);
+    };
+    let short = || Failure::Usage("--answer-bytes counts the 10-byte header".to_owned());
+    let body = vec![b'.'; bytes.checked_sub(HEADER_BYTES).ok_or_else(short)?];
+    let mut frame = Vec::new();
+    frame::write(
+        &mut frame,
+        options.required_number("answer-opcode")?,
+        0,
+        &body,
+    )?;
+    Ok(Some(frame))
 }
 
 fn accept(
@@ -103,4 +125,33 @@ fn echo(stream: &mut TcpStream, buffer: &mut [u8]) -> std::io::Result<()> {
         Err(error) => return Err(error),
     };
     stream.write_all(&buffer[..length])
+}
+
+/// One read; every frame in it is answered. Requests are a few bytes, so one is never cut in two.
+fn answer_all(stream: &mut TcpStream, buffer: &mut [u8], frame: &mut [u8]) -> std::io::Result<()> {
+    let length = match stream.read(buffer) {
+        Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+        Ok(length) => length,
+        Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let mut at = 0;
+    while let Some(header) = frame::header(&buffer[at..length]) {
+        frame[6..HEADER_BYTES].copy_from_slice(&header.seq.to_le_bytes());
+        write_whole(stream, frame)?;
+        at += header.frame_bytes;
+    }
+    Ok(())
+}
+
+fn write_whole(stream: &mut TcpStream, mut bytes: &[u8]) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        match stream.write(bytes) {
+            Ok(length) => bytes = &bytes[length..],
+            // The reader is behind: let it run.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::yield_now(),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }

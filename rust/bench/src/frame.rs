@@ -52,9 +52,17 @@ pub enum Body {
     /// This many bytes; all of them depend on the connection and the first eight on the seq too,
     /// so the echo of any other message is found out.
     Pattern(usize),
-    /// The same bytes always; replies are checked by opcode and seq only. With an offset, the
-    /// number of the message on its connection (1, 2, …) stands there as a big-endian u32.
-    Fixed(Vec<u8>, Option<usize>),
+    /// The same bytes always but for the count; replies are checked by opcode and seq only.
+    Fixed(Vec<u8>, Option<Count>),
+}
+
+/// The number of a message on its connection, as a big-endian u32 in its body.
+#[derive(Clone, Copy)]
+pub struct Count {
+    /// Offset in the body.
+    pub at: usize,
+    /// Without: 1, 2, 3, … With: 0, 1, … up to and without this, again and again.
+    pub to: Option<u32>,
 }
 
 impl Body {
@@ -85,8 +93,8 @@ impl Template {
                 word.iter().cycle().take(*length).copied().collect()
             }
         };
-        if let Body::Fixed(_, Some(offset)) = body
-            && bytes.len() < offset + 4
+        if let Body::Fixed(_, Some(count)) = body
+            && bytes.len() < count.at + 4
         {
             return Err(Failure::Usage("--count-at is outside the body".to_owned()));
         }
@@ -112,10 +120,14 @@ impl Template {
                 let patched = length.min(8);
                 frame[HEADER_BYTES..HEADER_BYTES + patched].copy_from_slice(&word[..patched]);
             }
-            Body::Fixed(_, Some(offset)) => {
-                let count = seq.wrapping_sub(self.seq_first).wrapping_add(1);
-                let at = HEADER_BYTES + offset;
-                frame[at..at + 4].copy_from_slice(&count.to_be_bytes());
+            Body::Fixed(_, Some(count)) => {
+                let before = seq.wrapping_sub(self.seq_first);
+                let number = match count.to {
+                    Some(to) => before % to,
+                    None => before.wrapping_add(1),
+                };
+                let at = HEADER_BYTES + count.at;
+                frame[at..at + 4].copy_from_slice(&number.to_be_bytes());
             }
             Body::Fixed(_, None) => {}
         }
@@ -194,9 +206,13 @@ mod tests {
 
     #[test]
     fn messages_are_counted_where_asked() {
-        let counted = template(&Body::Fixed(vec![0x91, 0xce, 0, 0, 0, 0], Some(2)), 0);
+        let body = |at, to| Body::Fixed(vec![0x91, 0xce, 0, 0, 0, 0], Some(Count { at, to }));
+        let counted = template(&body(2, None), 0);
         assert_eq!(framed(&counted, 2)[10..], [0x91, 0xce, 0, 0, 0, 1]);
         assert_eq!(framed(&counted, 300)[10..], [0x91, 0xce, 0, 0, 1, 43]);
-        assert!(Template::new(&Body::Fixed(vec![0; 5], Some(2)), 102, 0, 2).is_err());
+        let round = template(&body(2, Some(3)), 0);
+        assert_eq!(framed(&round, 2)[10..], [0x91, 0xce, 0, 0, 0, 0]);
+        assert_eq!(framed(&round, 6)[10..], [0x91, 0xce, 0, 0, 0, 1]);
+        assert!(Template::new(&body(3, None), 102, 0, 2).is_err());
     }
 }

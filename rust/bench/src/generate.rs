@@ -3,8 +3,8 @@
 //! Owns the pace: closed loop (a fixed number in flight, a reply buys the next message) or open
 //! loop (a fixed rate; latency counts from the time a message was due, so a stalled server cannot
 //! hide its stall). With `--choice` a law draws the connection of each message; one drawn for a
-//! connection that has `--depth` in flight waits for it, still due. Never allocates per message. Run
-//! against the floor and against the core with the same bytes, so that its own cost is in both.
+//! connection that has `--depth` in flight waits for it, still due. Never allocates per message.
+//! Run against the floor and against the core with the same bytes, so that its own cost is in both.
 //! Prints one JSON line.
 
 use std::collections::VecDeque;
@@ -21,7 +21,7 @@ use crate::choice::Choice;
 use crate::connect::{raise_descriptor_limit, read_tokens};
 use crate::connection::{Connection, Plan, Tally, ask, dial, enter_all};
 use crate::failure::Failure;
-use crate::frame::{Body, HEADER_BYTES};
+use crate::frame::{Body, Count, HEADER_BYTES};
 use crate::histogram::Histogram;
 use crate::meter::Edge;
 use crate::options::{Options, bytes_from_hex};
@@ -72,6 +72,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         "reply-opcode",
         "body",
         "count-at",
+        "count-to",
         "rate",
         "messages",
         "server-pid",
@@ -110,7 +111,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 fn read_plan(options: &Options, pace: &Pace) -> Result<Plan, Failure> {
     let opcode = options.number("opcode")?.unwrap_or(102);
     let body = match options.text("body") {
-        Some(text) => Body::Fixed(bytes_from_hex(text)?, options.number("count-at")?),
+        Some(text) => Body::Fixed(bytes_from_hex(text)?, read_count(options)?),
         None => {
             let frame_bytes: usize = options.required_number("bytes")?;
             let least = "--bytes counts the 10-byte header";
@@ -136,6 +137,18 @@ fn read_plan(options: &Options, pace: &Pace) -> Result<Plan, Failure> {
         body,
         in_flight_max,
     })
+}
+
+/// Where the number of a message stands in its body, and how far it counts.
+fn read_count(options: &Options) -> Result<Option<Count>, Failure> {
+    let Some(at) = options.number("count-at")? else {
+        return Ok(None);
+    };
+    let to = options.number::<u32>("count-to")?;
+    if to == Some(0) {
+        return Err(Failure::Usage("--count-to must be above 0".to_owned()));
+    }
+    Ok(Some(Count { at, to }))
 }
 
 /// Frames that every connection sends and has answered before the load: `OPCODE:HEX,…`.

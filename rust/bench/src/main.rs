@@ -19,10 +19,11 @@ mod options;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: mmo-bench COMMAND [--option value]…
-  echo-floor      --port P
+  echo-floor      --port P [--answer-bytes N --answer-opcode O]
   generate        --address H:P --connections N --depth D --bytes B --for S [--warm S]
                   [--enter TOKENS] [--setup OP:HEX,…] [--opcode O] [--reply-opcode O]
-                  [--body HEX [--count-at N]] [--rate R] [--messages M] [--server-pid P]
+                  [--body HEX [--count-at N [--count-to M]]]
+                  [--rate R] [--messages M] [--server-pid P]
                   [--choice uniform|zipf:E [--in-flight N]] [--watch PID,…]
   connect         --address H:P --connections N --hold S [--enter TOKENS] [--sources N]
   database-floor  --socket PATH --user U --password-file F --database D
