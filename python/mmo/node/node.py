@@ -32,6 +32,7 @@ from mmo.node.settings import NodeSettings
 from mmo.node.ticker import Ticker
 from mmo.node.timers import Timers
 from mmo.store import Store
+from mmo.store.loops import LOOP_ENDED
 from mmo.wire.opcode import CloseReason
 
 if TYPE_CHECKING:
@@ -114,8 +115,10 @@ class Node:
         """Take the lease, make and start the core, serve. Raises `OperatorError`, `CoreError`,
         `StoreUnavailable`. Without `own_timers` the caller runs `engine.timers`, as a test does."""
         engine, settings = self.engine, self.engine.settings
-        self._ended = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._ended = loop.create_future()
         engine.on_crash = self._crashed
+        loop.set_exception_handler(self._loop_fault)
         incarnation = await self.lease.take()
         engine.change_view(incarnation=incarnation)
         fields = core_fields(engine.role, engine.table, settings.number, self._roles)
@@ -240,6 +243,13 @@ class Node:
         self.engine.log.critical("node crashed", exc_info=fault)
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(EXIT_CRASHED)
+
+    def _loop_fault(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """What nobody awaited: a loop of the store that ended is a bug like any other."""
+        if context["message"] == LOOP_ENDED:
+            self._crashed(context["exception"])
+        else:
+            loop.default_exception_handler(context)
 
     def _arm(self) -> None:
         """Wake the loop when the first timer is due."""

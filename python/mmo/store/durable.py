@@ -31,6 +31,7 @@ from mmo.store import (
     roll_keys,
 )
 from mmo.store.leases import Leases
+from mmo.store.loops import start_loop
 from mmo.store.mysql_pool import MysqlPool
 from mmo.store.players import PlayerCommits
 from mmo.store.redis_cluster import RedisCache
@@ -90,10 +91,9 @@ class DurableStore:
             await store.pool.close()
             raise
         store.relay.start()
-        loop = asyncio.get_running_loop()
-        store._tasks.append(loop.create_task(store._watch()))
+        store._tasks.append(start_loop(store._watch()))
         if settings.redis_nodes and settings.sample_every_ms:
-            store._tasks.append(loop.create_task(store._sample()))
+            store._tasks.append(start_loop(store._sample()))
         return store
 
     async def commit(self, group: Sequence[PlayerCommit]) -> list[Verdict]:

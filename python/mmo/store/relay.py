@@ -22,6 +22,7 @@ from mmo.state.player import Player, Snapshot
 from mmo.store import statements as sql
 from mmo.store.connection import Conflict, Statement
 from mmo.store.loading import read_player, snapshot_of
+from mmo.store.loops import start_loop
 from mmo.store.mysql_pool import MysqlPool
 from mmo.store.redis_cluster import RedisCache
 from mmo.store.settings import StoreSettings
@@ -85,8 +86,7 @@ class Relay:
     def start(self) -> None:
         """Begin both loops."""
         if self._settings.redis_nodes:
-            loop = asyncio.get_running_loop()
-            self._tasks = [loop.create_task(self._inline()), loop.create_task(self._repair())]
+            self._tasks = [start_loop(self._inline()), start_loop(self._repair())]
 
     def offer(self, player: Player, version: int) -> None:
         """A player whose commit of `version` just returned. Read when his node has applied it."""
