@@ -24,7 +24,7 @@ from mmo.proof.economy_books import Books
 from mmo.proof.economy_payments import PaymentService
 from mmo.proof.economy_witness import Witness, WitnessedShell
 from mmo.proof.load import FAULT_POLICY, books_balance, nobody_is_left
-from mmo.proof.odds_receipts import wait_for_gold
+from mmo.proof.odds_receipts import LOOK_EVERY_MS, wait_for_gold
 from mmo.proof.stores import Stores
 from mmo.proof.verdict import Trial
 from mmo.wire.messages.inventory import BagAsk
@@ -40,6 +40,7 @@ BEHIND_S = 0.5
 END_S = 120.0
 PAYEES = 4
 PAYMENT_EVERY_S = 0.3
+CASH_LOOKS_MAX = 160
 FIRST_GOLD = 400
 ACKNOWLEDGED_MIN = 5
 """A shopper that was told fewer answers has proved nothing."""
@@ -225,11 +226,12 @@ async def _payments_arrived(trial: Trial, payments: PaymentService, payees: list
 def _cash_of(me: Hero, due: int) -> Walk[int]:
     yield from arrive(me)
     held = 0
-    for _ in range(100):
+    # Hundreds of payments wait for him, and each sweep claims a few tens of them.
+    for _ in range(CASH_LOOKS_MAX):
         held = (yield from ask(me, CENTER, BagAsk())).cash
         if held == due:
             break
-        yield Pause(100)
+        yield Pause(LOOK_EVERY_MS)
     yield from log_out(me)
     return held
 
