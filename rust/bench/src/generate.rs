@@ -28,7 +28,8 @@ use crate::options::{Options, bytes_from_hex};
 
 const SCRATCH_BYTES: usize = 262_144;
 const EVENTS: usize = 1_024;
-/// After the window, what is in flight must be answered within this.
+/// After the window, what is in flight must be answered, and no answer may take longer than this
+/// after the one before.
 const DRAIN: Duration = Duration::from_secs(10);
 /// Open loop: more than this unanswered on one connection and messages wait, still due.
 const OPEN_IN_FLIGHT_MAX: u32 = 1_024;
@@ -317,8 +318,13 @@ impl Load {
 
     /// Stops sending and waits for every answer: a lost message is an error, not a statistic.
     fn drain(&mut self) -> Result<(), Failure> {
-        let deadline = Instant::now() + DRAIN;
+        let mut deadline = Instant::now() + DRAIN;
+        let mut received = self.tally.received;
         while self.tally.received < self.sent {
+            if self.tally.received > received {
+                received = self.tally.received;
+                deadline = Instant::now() + DRAIN;
+            }
             if Instant::now() > deadline {
                 let lost = self.sent - self.tally.received;
                 return Err(Failure::Server(format!(
