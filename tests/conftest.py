@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from mmo.cluster.mysql_server import ManagedMysql
+from mmo.cluster.redis_protocol import RedisConnection
 from mmo.cluster.redis_servers import ManagedRedis
 from mmo.cluster.topology import take_block
 from mmo.config.load import load_config
@@ -21,6 +22,7 @@ from mmo.store import StoreSettings, migrate
 from mmo.store.connection import Connection, Statement
 
 SECRET = "test secret with a ' in it"
+REDIS_TIMEOUT_S = 5.0
 
 StoreSettingsOf = Callable[..., StoreSettings]
 
@@ -91,6 +93,15 @@ def settings_for(mysql: ManagedMysql, redis: ManagedRedis | None, database: str)
     )
 
 
+def forget_all(redis: ManagedRedis) -> None:
+    """Empty every primary."""
+    for address in redis.addresses:
+        host, _, port = address.rpartition(":")
+        with RedisConnection(host, int(port), redis.password, REDIS_TIMEOUT_S) as server:
+            if server.fields("INFO", "replication")["role"] == "master":
+                server.ask("FLUSHALL")
+
+
 @pytest.fixture(scope="session")
 def fresh_database(mysql_server: ManagedMysql) -> Callable[[bool], str]:
     """`fresh_database(migrated)`: the name of a new database."""
@@ -117,7 +128,9 @@ def fresh_database(mysql_server: ManagedMysql) -> Callable[[bool], str]:
 def store_settings(
     mysql_server: ManagedMysql, redis_servers: ManagedRedis, fresh_database: Callable[..., str]
 ) -> StoreSettingsOf:
-    """`store_settings(**changes)`: both stores, one migrated database for all tests of a module."""
+    """`store_settings(**changes)`: both stores, one migrated database for all tests of a module.
+    Each database counts its users from 1, so what Redis kept of another module's users goes."""
+    forget_all(redis_servers)
     shared = settings_for(mysql_server, redis_servers, fresh_database())
 
     def of(**changes: object) -> StoreSettings:
