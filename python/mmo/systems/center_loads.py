@@ -9,6 +9,11 @@ from mmo.wire.opcode import Op
 @handles(Op.SERVER_LOAD, by="peer", peers=("center",), needs=("servers",))
 def center_load(message: ServerLoad, *, servers: Servers, env: Env) -> Outcome:
     """One center told its load."""
+    return load_told(message, env)
+
+
+def load_told(message: ServerLoad, env: Env) -> Outcome:
+    """The load of a server, of any role, as of now. Shared with the center's notices."""
     return Outcome(
         effects=(
             LoadTold(

@@ -16,8 +16,9 @@ from mmo.contract import (
     handles,
     ticks,
 )
-from mmo.state.servers import HealthSeen, HealthTold, LoadTold, Servers, ServerSeen
+from mmo.state.servers import HealthSeen, HealthTold, Servers
 from mmo.state.sessions import MoveOver, SessionLost, SessionPlaced, Sessions
+from mmo.systems.center_loads import load_told
 from mmo.wire.messages.link import (
     GrantWaiting,
     NodeHealth,
@@ -132,23 +133,7 @@ def grant_waiting(message: GrantWaiting, *, sessions: Sessions, env: Env) -> Out
 @handles(Op.SERVER_LOAD, by="peer", peers=("channel",), needs=("servers",))
 def server_load(message: ServerLoad, *, servers: Servers, env: Env) -> Outcome:
     """Where a game server is and how full."""
-    return Outcome(
-        effects=(
-            LoadTold(
-                ServerSeen(
-                    message.number,
-                    message.role,
-                    message.name,
-                    message.host,
-                    message.port,
-                    message.users,
-                    message.users_max,
-                    message.open,
-                    env.now_ms,
-                )
-            ),
-        )
-    )
+    return load_told(message, env)
 
 
 @handles(Op.NODE_HEALTH_OK, by="peer", peers=ASKED_ROLES, needs=("servers",))
