@@ -12,7 +12,9 @@ import msgspec
 
 from mmo.content.faults import contradiction
 from mmo.content.items import CONSUMABLE, EQUIPMENT, KINDS, MATERIAL, ItemRow, item_master
+from mmo.content.matching import Matching, MatchingFile, build_matching
 from mmo.content.passes import Passes, PassFile, build_passes
+from mmo.content.raids import RaidFile, Raids
 from mmo.content.schema import (
     Account,
     Channels,
@@ -49,6 +51,8 @@ class Content(msgspec.Struct, frozen=True):
     shop: Shop
     passes: Passes
     enhance: EnhanceTable
+    raids: Raids
+    matching: Matching
     channel_monsters: tuple[int, ...]  # kind by place; place n of the client is index n - 1
 
     def item(self, kind: int, code: int) -> ItemRow | None:
@@ -77,6 +81,8 @@ def load_content(directory: Path | str | None = None) -> Content:
     shop = _read(place / "shop.toml", ShopFile)
     enhance = _read(place / "enhance.toml", EnhanceTable)
     passes = _read(place / "passes.toml", PassFile)
+    raids = Raids({row.kind: row for row in _read(place / "raids.toml", RaidFile).kind})
+    matching = _read(place / "matching.toml", MatchingFile)
     master = item_master(items)
     _check_levels(levels)
     _check_monsters(monsters, master)
@@ -100,6 +106,8 @@ def load_content(directory: Path | str | None = None) -> Content:
         shop=build_shop(shop, master),
         passes=build_passes(passes, master),
         enhance=enhance,
+        raids=raids,
+        matching=build_matching(matching, raids.kinds),
         channel_monsters=tuple(
             placed.kind for placed in channels.monster for _ in range(placed.count)
         ),
