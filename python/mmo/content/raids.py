@@ -1,8 +1,8 @@
 """Raids: kinds, maps with their monsters, patterns, actions and rewards; the arenas made of them.
 
-Owns `raids.toml` in its checked form. An `Arena` is one kind on one map with all times in ticks: the
-whole of what a battle is decided by, so that a battle carries its own and ends by it. Read by rules
-as `env.content.raids`, never changed.
+Owns `raids.toml` in its checked form. An `Arena` is one kind on one map with all times in ticks:
+the whole of what a battle is decided by, so that a battle carries its own and ends by it. Read by
+rules as `env.content.raids`, never changed.
 """
 
 from collections.abc import Mapping
@@ -271,9 +271,7 @@ def _wrong(row: str, why: str) -> Exception:
     return contradiction("raids.toml", row, why)
 
 
-def _check_kind(
-    kind: KindRow, index: int, master: Mapping[tuple[int, int], ItemRow]
-) -> None:
+def _check_kind(kind: KindRow, index: int, master: Mapping[tuple[int, int], ItemRow]) -> None:
     for number, reward in enumerate(kind.reward):
         place = f"kind[{index}].reward[{number}]"
         if reward.outcome not in OUTCOMES:

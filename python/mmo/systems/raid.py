@@ -47,7 +47,6 @@ from mmo.state.raid_room import (
 )
 from mmo.systems.raid_battle import RULES, Struck, advance, begin, bundle_of
 from mmo.systems.raid_stream import record_of
-from mmo.systems.raid_seats import remaining_ms
 from mmo.wire.messages.raid import (
     RaidAct,
     RaidActOk,

@@ -6,12 +6,12 @@ are `systems.raid`. Installed on raid servers.
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from mmo.content import Content
+from mmo.content.raids import Arena
 from mmo.content.tables import EQUIPMENT
 from mmo.contract import (
     Close,
@@ -37,7 +37,6 @@ from mmo.state.raid import (
 from mmo.state.raid_room import (
     GiveUp,
     Kept,
-    Member,
     MemberEntered,
     MemberLeft,
     MemberParted,
@@ -47,6 +46,7 @@ from mmo.state.raid_room import (
     RoomOpened,
     RoomRestored,
 )
+from mmo.state.roll import day_of
 from mmo.systems.raid_battle import hp_max, map_of
 from mmo.wire.messages.link import ServerLoad
 from mmo.wire.messages.raid import (
@@ -71,12 +71,6 @@ from mmo.wire.opcode import CloseReason, Code, Op
 
 _decode_kept = msgspec.msgpack.Decoder(Kept).decode
 _NOT_IN_RAID = Refuse(Code.NOT_IN_RAID)
-
-
-def day_of(now_ms: int) -> int:
-    """The day of entries as YYYYMMDD in UTC."""
-    day = datetime.fromtimestamp(now_ms / 1000, UTC)
-    return day.year * 10_000 + day.month * 100 + day.day
 
 
 def _season_at(content: Content, now_ms: int) -> int:
@@ -118,7 +112,8 @@ def team_rows(room: Room) -> list[TeamRow]:
 def remaining_ms(room: Room, now_ms: int) -> int:
     """Of the battle when it runs, else until it begins without the absent."""
     if room.fighting and room.battle is not None:
-        return (room.arena.ticks_max - room.battle.tick) * int(room.arena.tick_ms)
+        arena: Arena = room.arena
+        return (arena.ticks_max - room.battle.tick) * arena.tick_ms
     return max(0, room.until_ms - now_ms)
 
 
@@ -324,7 +319,6 @@ def take_over(message: RaidOrphan, *, raids: RaidRooms, env: Env) -> Outcome:
     if row.raid in raids.rooms or node.draining:
         return Outcome()
     kept = _kept(row, content) if len(raids.rooms) < content.raids.rooms_max else None
-    kind = content.raids.kinds.get(row.kind)
     until_ms = env.now_ms + content.raids.return_wait_ms
     opened = RoomOpened(
         raid=row.raid,
