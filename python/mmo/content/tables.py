@@ -14,7 +14,7 @@ from mmo.content.faults import contradiction
 from mmo.content.items import CONSUMABLE, EQUIPMENT, KINDS, MATERIAL, ItemRow, item_master
 from mmo.content.matching import Matching, MatchingFile, build_matching
 from mmo.content.passes import Passes, PassFile, build_passes
-from mmo.content.raids import RaidFile, Raids
+from mmo.content.raids import RaidFile, Raids, build_raids
 from mmo.content.schema import (
     Account,
     Channels,
@@ -81,9 +81,9 @@ def load_content(directory: Path | str | None = None) -> Content:
     shop = _read(place / "shop.toml", ShopFile)
     enhance = _read(place / "enhance.toml", EnhanceTable)
     passes = _read(place / "passes.toml", PassFile)
-    raids = Raids({row.kind: row for row in _read(place / "raids.toml", RaidFile).kind})
     matching = _read(place / "matching.toml", MatchingFile)
     master = item_master(items)
+    raids = build_raids(_read(place / "raids.toml", RaidFile), master)
     _check_levels(levels)
     _check_monsters(monsters, master)
     _check_channels(channels, monsters)

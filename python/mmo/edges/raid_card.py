@@ -1,7 +1,7 @@
 """What the store knows of a player who wants a raid: level, worn equipment, the raid he is in.
 
 Owns the reading and nothing else: the same for a player whom another server owns. Runs at the
-center; the rules are `systems.raid_entry` and `systems.raid_seats`.
+center; the rules are `systems.raid_entry` and `systems.raid_tokens`.
 """
 
 from datetime import UTC, datetime

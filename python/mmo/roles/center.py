@@ -8,7 +8,7 @@ ROLE = Role(
     systems=(
         *("presence", "session_notices", "growth", "grants", "items", "shop", "enhance"),
         *("season_pass", "roll_keys", "health"),
-        *("raid_entry", "raid_seats", "raid_tickets"),
+        *("raid_entry", "raid_tokens", "raid_tickets"),
     ),
     edges=("raid_card",),
     states={

@@ -76,7 +76,7 @@ def put_refusal(row: TicketRow, matching: MatchTickets, env: Env, joining: int =
     """Why this ticket cannot wait here; 0: it can. `joining`: others who come into his party with
     the same message."""
     content: Content = env.content
-    kind = content.raids.kind(row.kind)
+    kind = content.raids.kinds.get(row.kind)
     if kind is None:
         return Code.RAID_KIND_UNKNOWN
     held = matching.tickets.get(row.user)
@@ -201,7 +201,7 @@ def explain(message: TicketExplain, *, matching: MatchTickets, env: Env) -> Outc
     """Which rule keeps a player waiting, how many could play with him, when his window widens."""
     content: Content = env.content
     ticket = matching.tickets.get(message.user)
-    kind = content.raids.kind(ticket.kind) if ticket is not None else None
+    kind = content.raids.kinds.get(ticket.kind) if ticket is not None else None
     if ticket is None or kind is None:
         return Outcome(replies=(TicketExplained(message.request, False),))
     unit = matching.unit_of.get(message.user)

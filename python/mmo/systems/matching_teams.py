@@ -118,8 +118,11 @@ def form_teams(matching: MatchTickets, env: Env) -> tuple[list[Team], list[tuple
 def free_rooms(matching: MatchTickets, env: Env) -> dict[int, int]:
     """Rooms that may be asked for, by raid server; only those that have some."""
     content: Content = env.content
-    fresh_ms = content.matching.limits.server_fresh_ms
-    free = {number: server.free(env.now_ms, fresh_ms) for number, server in matching.raids.items()}
+    limits = content.matching.limits
+    free = {
+        number: server.free(env.now_ms, limits.server_fresh_ms, limits.asked_max)
+        for number, server in matching.raids.items()
+    }
     return {number: rooms for number, rooms in free.items() if rooms}
 
 
@@ -127,7 +130,7 @@ def _team_of(draft: Draft, key: LineKey, env: Env) -> tuple[list[Unit] | None, i
     """A team with the oldest of a line, or None and when to try again."""
     content: Content = env.content
     kind, _, size = key
-    row = content.raids.kind(kind)
+    row = content.raids.kinds.get(kind)
     if row is None or size > row.team_size:  # other content than when they came
         return None, NEVER_MS
     curve = content.matching.curve_of(kind)

@@ -2,7 +2,7 @@
 
 Owns the checks before a ticket is made, from the card that the edge read in the store; the books
 judge again when the room is opened. Tickets wait at the matching server; who has none of him is
-told so. What ends a ticket otherwise is `raid_seats` and `raid_tickets`.
+told so. What ends a ticket otherwise is `raid_tokens` and `raid_tickets`.
 """
 
 from mmo.content import Content
@@ -125,7 +125,7 @@ def _refusal(
 ) -> Refuse | None:
     """Why this player cannot wait for this raid."""
     content: Content = env.content
-    kind = content.raids.kind(message.kind)
+    kind = content.raids.kinds.get(message.kind)
     if message.session_epoch != session.session_epoch:
         return Refuse(Code.SESSION_OVER)
     if kind is None:
@@ -137,7 +137,7 @@ def _refusal(
         return Refuse(Code.ALREADY_QUEUED)
     if message.level < kind.level_min:
         return Refuse(Code.RAID_LEVEL_MISSING, str(kind.level_min))
-    if kind.entries_daily_max and message.entries >= kind.entries_daily_max:
+    if kind.entries_per_day and message.entries >= kind.entries_per_day:
         return Refuse(Code.RAID_ENTRIES_SPENT)
     in_party = bool(message.party)
     if in_party != bool(message.party_size) or (

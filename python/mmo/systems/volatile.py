@@ -9,6 +9,7 @@ from mmo.state.attempts import Attempts
 from mmo.state.center_tickets import CenterTickets
 from mmo.state.channel_world import ChannelWorld
 from mmo.state.match_tickets import MatchTickets
+from mmo.state.raid_room import RaidRooms
 from mmo.state.roll_days import RollDays
 from mmo.state.servers import Servers
 from mmo.state.sessions import Sessions
@@ -48,3 +49,8 @@ def tickets(content: Content, node: NodeView) -> CenterTickets:
 def matching(content: Content, node: NodeView) -> MatchTickets:
     """Nobody waits, no server heard of yet."""
     return MatchTickets()
+
+
+def raids(content: Content, node: NodeView) -> RaidRooms:
+    """No raid yet."""
+    return RaidRooms()
