@@ -1,4 +1,4 @@
-"""Raids over a whole cluster in one process: waiting, matching, the fight, the books; and losses."""
+"""Raids over a whole cluster in one process: waiting, matching, fight, books; and losses."""
 
 from collections.abc import Iterator
 
