@@ -41,6 +41,11 @@ def roll_days(content: Content, node: NodeView) -> RollDays:
     return RollDays()
 
 
+def raids(content: Content, node: NodeView) -> RaidRooms:
+    """No raid yet."""
+    return RaidRooms()
+
+
 def tickets(content: Content, node: NodeView) -> CenterTickets:
     """Nobody waits for a raid yet."""
     return CenterTickets()
@@ -49,8 +54,3 @@ def tickets(content: Content, node: NodeView) -> CenterTickets:
 def matching(content: Content, node: NodeView) -> MatchTickets:
     """Nobody waits, no server heard of yet."""
     return MatchTickets()
-
-
-def raids(content: Content, node: NodeView) -> RaidRooms:
-    """No raid yet."""
-    return RaidRooms()
