@@ -81,16 +81,10 @@ def load_content(directory: Path | str | None = None) -> Content:
     shop = _read(place / "shop.toml", ShopFile)
     enhance = _read(place / "enhance.toml", EnhanceTable)
     passes = _read(place / "passes.toml", PassFile)
-<<<<<<< HEAD
-    matching = _read(place / "matching.toml", MatchingFile)
-    master = item_master(items)
-    raids = build_raids(_read(place / "raids.toml", RaidFile), master)
-=======
     raids = _read(place / "raids.toml", RaidFile)
     matching = _read(place / "matching.toml", MatchingFile)
     master = item_master(items)
     built_raids = build_raids(raids, master)
->>>>>>> main
     _check_levels(levels)
     _check_monsters(monsters, master)
     _check_channels(channels, monsters)
@@ -113,13 +107,8 @@ def load_content(directory: Path | str | None = None) -> Content:
         shop=build_shop(shop, master),
         passes=build_passes(passes, master),
         enhance=enhance,
-<<<<<<< HEAD
-        raids=raids,
-        matching=build_matching(matching, raids.kinds),
-=======
         raids=built_raids,
         matching=build_matching(matching, built_raids.kinds),
->>>>>>> main
         channel_monsters=tuple(
             placed.kind for placed in channels.monster for _ in range(placed.count)
         ),

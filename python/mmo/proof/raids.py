@@ -31,6 +31,9 @@ SETTLED_S = 30.0
 """When a raid of a dead server must be settled at the latest, after the last blow: its lease (6 s),
 the look for orphans, the time its members have to come back, and the battle itself."""
 
+HELD = ("state_raid", "state_matching", "state_tickets")
+"""Gauges of what a ticket, a team or a room leaves at a server."""
+
 BOARD_S = 15.0
 """How long Redis may take to repeat the ranking of MySQL after the last fault."""
 
@@ -198,7 +201,7 @@ async def nothing_waits(arena: Arena, trial: Trial, within_s: float = 40.0) -> N
                 held |= {
                     f"{node.name}: {name}": int(value)
                     for name, value in stats.items()
-                    if name.startswith("state_raid") and value
+                    if name.startswith(HELD) and value
                 }
         if not held or time.monotonic() - began > within_s:
             break
