@@ -13,6 +13,7 @@ import typer
 
 MODULES = (
     "lifecycle",
+    "rolling",
     "status",
     "logs",
     "doctor",

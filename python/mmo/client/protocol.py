@@ -30,6 +30,7 @@ PUSHES = frozenset(
         int(Op.ITEMS_EXPIRED),
         int(Op.PASS_PROGRESS),
         int(Op.CASH_CHANGED),
+        int(Op.SERVER_LEAVING),
     }
 )
 """What a server says unasked; whatever request number it carries, it answers no request."""

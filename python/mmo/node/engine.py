@@ -74,6 +74,7 @@ class Engine:
         self.sources: dict[int, Source] = {}
         self.outgoing: list[tuple[int, int, int, bytes]] = []
         self.states: dict[str, Any] = {}
+        self.sent_away: set[Source] = set()  # told to go to another server, for a drain
         self.on_crash: Callable[[BaseException], None] = _raise
         self._tasks: set[asyncio.Task[None]] = set()
         self.spawned = 0  # tasks so far

@@ -23,6 +23,7 @@ from mmo.node.handlers import build_table
 from mmo.node.intake import Intake
 from mmo.node.lanes import Lanes
 from mmo.node.lease import Lease
+from mmo.node.leaving import Leaving
 from mmo.node.outcomes import Outcomes
 from mmo.node.peers import Peers
 from mmo.node.residents import Residents
@@ -95,12 +96,15 @@ class Node:
     def __init__(self, engine: Engine, make_core: MakeCore, roles: tuple[str, ...]) -> None:
         self.engine = engine
         self.lease = Lease(engine)
+        self._leaving = Leaving(engine)
         self.ports: dict[str, int] = {}
         self.is_ready = False
         self._make_core = make_core
         self._roles = roles
         self._ended: asyncio.Future[int] | None = None
         self._stopping = False
+        self._flushing = False
+        self._fencing = False
         self._wake: asyncio.TimerHandle | None = None
         answers = {
             "status": self._status,
@@ -155,20 +159,26 @@ class Node:
         assert self._ended is not None, "start first"
         return await self._ended
 
-    def stop(self, grace_ms: int | None = None) -> None:
-        """Begin to drain; `run` returns 0 when all is flushed. Idempotent."""
+    def stop(self, grace_ms: int | None = None, *, move: bool = True) -> None:
+        """Begin to drain; `run` returns 0 when all is flushed. `move`: players are sent to other
+        servers first. Idempotent."""
         if not self._stopping:
             self._stopping = True
             wait_ms = self.engine.settings.drain_ms if grace_ms is None else grace_ms
-            self.engine.spawn(self._drain(wait_ms, EXIT_STOPPED))
+            self.engine.spawn(self._drain(wait_ms, move))
 
-    async def _drain(self, grace_ms: int, code: int) -> None:
-        """Messages are answered RETRY_LATER, what is on its way to the store is finished, rules and
-        players are told, the lease is given back."""
-        engine = self.engine
+    async def _drain(self, grace_ms: int, move: bool) -> None:
+        """Newcomers are turned away and players sent elsewhere while they are served; then messages
+        are answered RETRY_LATER, what is on its way to the store is finished, rules and players are
+        told, the lease is given back."""
+        engine, settings = self.engine, self.engine.settings
         self.is_ready = False
         engine.change_view(draining=True)
-        engine.log.info("node draining", grace_ms=grace_ms)
+        engine.log.info("node draining", grace_ms=grace_ms, move=move)
+        await self._leaving.go(settings.leave_ms, settings.busy_ms, move=move)
+        if self._fencing:
+            return  # the right to serve was lost meanwhile
+        self._flushing = True
         until_ms = engine.timers.now_ms() + grace_ms
         engine.residents.drain()
         await self._until_idle(until_ms)
@@ -181,11 +191,13 @@ class Node:
                 await engine.residents.stopped.wait()
         except TimeoutError:
             engine.log.error("core did not stop in time")
+        # Before the number is free for the next process, which takes this path for its own.
+        await self._admin.stop()
         try:
             await engine.store.leave(engine.settings.number, self.lease.row.incarnation)
         except StoreError:
             engine.log.warning("lease not given back")
-        await self._end(code)
+        await self._end(EXIT_STOPPED)
 
     async def _until_idle(self, until_ms: int) -> None:
         """Until no commit is on its way and no player waits for the store, or the time is over."""
@@ -219,8 +231,8 @@ class Node:
         for at_ms, conn, text in engine.core.take_records(CORE_RECORDS_MAX):
             engine.log.info("core", conn=conn, at_ms=at_ms, record=text)
         self.lease.renew()
-        if self.lease.is_lost and not self._stopping:
-            self._stopping = True
+        if self.lease.is_lost and not (self._flushing or self._fencing):
+            self._stopping = self._fencing = True
             self.engine.spawn(self._fence())
 
     async def _fence(self) -> None:
@@ -292,6 +304,8 @@ class Node:
             "ports": self.ports,
             "links": engine.peers.numbers,
             "store_away": engine.committer.is_out,
+            "draining": engine.env.node.draining,
+            "busy": self._leaving.busy,
             "waiting_line": len(engine.edges.line),
         }
 
@@ -302,7 +316,8 @@ class Node:
         return stats
 
     def _stop(self, question: dict[str, Any]) -> dict[str, Any]:
-        self.stop(int(question.get("grace_ms", self.engine.settings.drain_ms)))
+        grace_ms = int(question.get("grace_ms", self.engine.settings.drain_ms))
+        self.stop(grace_ms, move=bool(question.get("move", True)))
         return {"stopping": self.engine.settings.name}
 
     def _fail(self, question: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,9 @@ from mmo.contract import (
     Outcome,
     Presence,
     Refuse,
+    SendAway,
     Tell,
+    ToAny,
     ToNode,
     ToRole,
     ToUser,
@@ -150,10 +152,20 @@ class Outcomes:
             engine.peers.send(send.number, send.message)
         elif kind is ToRole:
             engine.peers.send_role(send.role, send.message)
+        elif kind is ToAny:
+            engine.peers.send_any(send.role, send.message)
+        elif kind is SendAway:
+            self._send_away(send)
         elif kind is Presence:
             engine.spawn(self._publish(send))
         elif kind is LookForGrants:
             engine.residents.look_for_grants(send.user)
+
+    def _send_away(self, send: SendAway) -> None:
+        source = self._source_of(send.user)
+        if source is not None:
+            self._engine.sent_away.add(source)
+            self._engine.reply(source, 0, send.message.opcode, encode(send.message))
 
     def _send_to_users(self, send: ToUsersSend) -> None:
         engine = self._engine

@@ -31,6 +31,8 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     resume_grace_ms: int
     resident_rest_ms: int
     drain_ms: int
+    leave_ms: int
+    busy_ms: int
     failpoints: bool
     seed: int  # of the volatile chance; 0: from the system
 

@@ -6,8 +6,8 @@ from mmo.systems import volatile
 ROLE = Role(
     name="center",
     systems=(
-        *("presence", "session_notices", "growth", "grants", "items", "shop", "enhance"),
-        *("season_pass", "roll_keys", "health"),
+        *("presence", "session_notices", "leaving_center"),
+        *("growth", "grants", "items", "shop", "enhance", "season_pass", "roll_keys", "health"),
     ),
     states={
         "sessions": volatile.sessions,

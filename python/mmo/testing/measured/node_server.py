@@ -65,6 +65,8 @@ def node_settings() -> NodeSettings:
         resume_grace_ms=0,
         resident_rest_ms=2_000,
         drain_ms=1_000,
+        leave_ms=0,
+        busy_ms=0,
         failpoints=False,
         seed=1,
         edges_running_max=1,
