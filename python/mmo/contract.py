@@ -408,8 +408,8 @@ class Role(msgspec.Struct, frozen=True):
     systems: tuple[str, ...]  # module names below the systems package, such as "hunt"
     edges: tuple[str, ...] = ()
     states: Mapping[str, Callable[[Any, NodeView], Any]] = {}
-    """Volatile states by name: `(content, node) -> state`, made at start. One with a property
-    `busy` that is true (a raid runs) is waited for when the node drains."""
+    """Volatile states by name: `(content, node) -> state`, made at start. Rooms in them (see
+    `ticks`) are waited for when the node drains."""
     dials: tuple[str, ...] = ()  # roles whose servers this one keeps a link to
     owns_players: bool = False  # may CLAIM places
     runs_raids: bool = False

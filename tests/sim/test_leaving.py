@@ -4,6 +4,7 @@ Whole nodes over fake cores and one fake store; the tests play the client that f
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from tests.sim.realm import Realm
@@ -117,21 +118,20 @@ def test_a_draining_center_hands_its_sessions_to_the_other(realm: Realm) -> None
     assert ended(realm, leaving)
 
 
-def test_a_busy_state_is_waited_for_but_not_for_ever(realm: Realm) -> None:
-    class Busy:
-        busy = True
+def test_rooms_that_run_are_waited_for_but_not_for_ever(realm: Realm) -> None:
+    class Rooms:
+        running = 1
 
-    world = realm.worlds[31]
-    state = Busy()
-    world.engine.states["rooms"] = state
+    rooms: Any = Rooms()
+    realm.worlds[31].engine.rooms.append(rooms)
     drain(realm, 31)
     realm.move(20_000)
     assert not ended(realm, 31)
-    state.busy = False
+    rooms.running = 0
     realm.move(1_000)
     assert ended(realm, 31)
-    late = realm.worlds[21]
-    late.engine.states["rooms"] = Busy()
+    rooms.running, late = 1, realm.worlds[21]
+    late.engine.rooms.append(rooms)
     drain(realm, 21)
     realm.move(late.settings.busy_ms + ENDS_MS)
     assert ended(realm, 21)

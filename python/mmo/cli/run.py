@@ -12,7 +12,6 @@ from typing import Any
 
 from mmo.cli.rim import USAGE, guard
 from mmo.cluster.home import Home
-from mmo.config import NodeEntry
 from mmo.errors import ConfigError, ContentError
 
 
@@ -78,6 +77,7 @@ def run_node(
     import uvloop
 
     from mmo.cli.node_runner import NodeRunner, configured_ports
+    from mmo.cluster.topology import entry_of
     from mmo.config.load import load_config, node_entry
 
     place = Home(home)
@@ -88,7 +88,7 @@ def run_node(
         configured = [entry for entry in loaded.config.nodes if entry.number == number]
         if known and known[0].role == role and not configured:
             # Added by `scale` or `start --channels`: the home knows it, no file does.
-            entry = NodeEntry(name=known[0].name, role=role, number=number)  # type: ignore[arg-type]
+            entry = entry_of(known[0])
         else:
             entry = node_entry(loaded.config, role, number)
         ports = known[0] if known else configured_ports(entry)

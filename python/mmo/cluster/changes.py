@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from mmo.cluster.home import AddedNode, ClusterFile
 from mmo.cluster.node_process import NodeProcess
-from mmo.cluster.topology import assign_ports, fresh_entry
-from mmo.config import ROLES, NodeEntry
+from mmo.cluster.topology import assign_ports, entry_of, fresh_entry
+from mmo.config import ROLES
 from mmo.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -102,10 +102,7 @@ class Changes:
 
     def _add(self, role: str) -> NodeProcess:
         supervisor, file = self._supervisor, self._file()
-        entries = tuple(
-            NodeEntry(name=node.name, role=node.role, number=node.number)  # type: ignore[arg-type]
-            for node in file.nodes
-        )
+        entries = tuple(entry_of(node) for node in file.nodes)
         known = [entry for entry in supervisor.configured if entry.number in file.removed]
         back = [entry for entry in known if entry.role == role]
         entry = back[0] if back else fresh_entry((*entries, *known), role)

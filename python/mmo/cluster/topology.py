@@ -86,7 +86,13 @@ def fresh_entry(nodes: tuple[NodeEntry, ...], role: str) -> NodeEntry:
     last = max((entry.number for entry in nodes if entry.role == role), default=_NUMBER_FIRST[role])
     number = next(number for number in itertools.count(last + 1) if number not in taken)
     name = next(f"{role}-{i}" for i in itertools.count(1) if f"{role}-{i}" not in names)
-    return msgspec.convert({"name": name, "role": role, "number": number}, NodeEntry)
+    return entry_of(AddedNode(name, role, number))
+
+
+def entry_of(node: AddedNode | NodePorts) -> NodeEntry:
+    """The entry of a node that no configuration names."""
+    fields = {"name": node.name, "role": node.role, "number": node.number}
+    return msgspec.convert(fields, NodeEntry)
 
 
 def scaled(
@@ -101,7 +107,7 @@ def scaled(
     taken = {entry.number for entry in kept} | {entry.name for entry in kept}
     for node in added:
         if node.role not in fixed_roles and not {node.number, node.name} & taken:
-            kept.append(msgspec.convert(msgspec.to_builtins(node), NodeEntry))
+            kept.append(entry_of(node))
     return tuple(kept)
 
 

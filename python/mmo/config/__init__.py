@@ -243,6 +243,8 @@ class Node(_Section, frozen=True):
     drain_ms: Milliseconds
     leave_ms: Annotated[int, msgspec.Meta(ge=0, le=600_000)]
     busy_ms: Annotated[int, msgspec.Meta(ge=0, le=3_600_000)]
+    room_tick_ms_max: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+    player_edges_max: Count
     failpoints: bool
     clock_offset_ms: Annotated[int, msgspec.Meta(ge=-60_000, le=60_000)]
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]

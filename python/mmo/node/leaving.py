@@ -1,8 +1,8 @@
 """The first half of a drain: everybody is served while he is sent elsewhere and what runs ends.
 
 Owns who was told to go, how fast, and when there is nothing left to wait for. Where a player goes
-his rule says (`NODE_LEAVING`); what must end first a volatile state says (`busy`). Closes nothing
-and flushes nothing: that is the second half, in `node`. Called by `node` once.
+his rule says (`NODE_LEAVING`); what must end first are the rooms of the role. Closes nothing and
+flushes nothing: that is the second half, in `node`. Called by `node` once.
 """
 
 import asyncio
@@ -52,8 +52,8 @@ class Leaving:
 
     @property
     def busy(self) -> bool:
-        """Something runs here that a drain lets end first."""
-        return any(getattr(state, "busy", False) for state in self._engine.states.values())
+        """Rooms run here, which a drain lets end first."""
+        return any(rooms.running for rooms in self._engine.rooms)
 
     def _somebody_goes(self) -> bool:
         """Tell a few more; whether anybody is still to be told, answered for or gone."""

@@ -67,6 +67,8 @@ def node_settings() -> NodeSettings:
         drain_ms=1_000,
         leave_ms=0,
         busy_ms=0,
+        room_tick_ms_max=1_000,
+        player_edges_max=1,
         failpoints=False,
         seed=1,
         edges_running_max=1,
