@@ -15,6 +15,8 @@ MODULES = (
     "lifecycle",
     "rolling",
     "status",
+    "metrics",
+    "trace",
     "logs",
     "doctor",
     "explain",

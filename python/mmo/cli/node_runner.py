@@ -41,6 +41,7 @@ def configured_ports(entry: NodeEntry) -> NodePorts:
         entry.client_port,
         entry.link_port,
         entry.datagram_port,
+        entry.metrics_port,
     )
 
 

@@ -58,6 +58,8 @@ class Admission:
         lane = engine.lanes.of_user(source.user)
         source.lane = lane
         source.routes = engine.residents.routes_of_users
+        if engine.traces:
+            engine.tracing.slow(source)
         engine.lanes.put(lane, partial(self._begin, source, seq, shown))
         moved, old.waiting = old.waiting or [], None
         for item in moved:

@@ -164,6 +164,8 @@ class Committer:
     def _judge(self, pending: Pending, verdict: Verdict) -> None:
         engine, lane, job = self._engine, pending.lane, pending.job
         engine.metrics.count(COUNTERS[verdict])
+        if engine.traces:
+            engine.tracing.committed(lane, job)
         if verdict is Verdict.COMMITTED:
             self._apply(pending)
             engine.lanes.reopen(lane)
@@ -244,6 +246,8 @@ class Committer:
         engine.failpoints.reach("after-row")
         self.in_flight -= 1
         engine.now()
+        if engine.traces:
+            engine.tracing.committed(lane, job)
         if held:
             engine.metrics.count("rows_written_total")
             # Delivered while the lane is still closed would let an ask close it twice.

@@ -19,6 +19,7 @@ from mmo.node.committer import Committer
 from mmo.node.core_table import core_fields
 from mmo.node.edges import Edges, Passwords
 from mmo.node.engine import Engine
+from mmo.node.exposition import MEASURES, Snapshot, render
 from mmo.node.handlers import build_table
 from mmo.node.intake import Intake
 from mmo.node.lanes import Lanes
@@ -30,6 +31,7 @@ from mmo.node.raids import Raids
 from mmo.node.residents import Residents
 from mmo.node.resting import Resting
 from mmo.node.router import Router
+from mmo.node.scrape import Scrape
 from mmo.node.settings import NodeSettings
 from mmo.node.ticker import Ticker
 from mmo.node.timers import Timers
@@ -113,7 +115,16 @@ class Node:
             "stats": self._stats,
             "stop": self._stop,
             "fail": self._fail,
+            "trace": lambda question: engine.tracing.follow(
+                int(question["user"]), int(question["for_ms"])
+            ),
+            "metrics": lambda question: {"text": render(self.snapshot()).decode()},
         }
+        settings = engine.settings
+        self._scrape = Scrape(
+            settings.metrics_host, settings.metrics_port, self.snapshot, engine.log
+        )
+        self._ready_ms = 0
         self._admin = Admin(engine.settings.admin_socket, answers)
         self._intake: Intake | None = None
 
@@ -153,6 +164,9 @@ class Node:
             gc.set_threshold(YOUNG_OBJECTS_MAX, 20, 50)
         if settings.admin_socket:
             await self._admin.start()
+        if metrics_port := await self._scrape.start():
+            self.ports["metrics"] = metrics_port
+        self._ready_ms = timers.now_ms()
         self.is_ready = True
         engine.log.info(
             "node ready", incarnation=incarnation, ports=self.ports, generation=settings.generation
@@ -197,6 +211,7 @@ class Node:
             engine.log.error("core did not stop in time")
         # Before the number is free for the next process, which takes this path for its own.
         await self._admin.stop()
+        await self._scrape.stop()
         try:
             await engine.store.leave(engine.settings.number, self.lease.row.incarnation)
         except StoreError:
@@ -225,6 +240,7 @@ class Node:
             self._wake.cancel()
         self.engine.timers.on_earlier = None
         await self._admin.stop()
+        await self._scrape.stop()
         self.engine.core.finish_shutdown()
         self.engine.log.info("node ended", code=code)
         if self._ended is not None and not self._ended.done():
@@ -312,6 +328,32 @@ class Node:
             "busy": self._leaving.busy,
             "waiting_line": len(engine.edges.line),
         }
+
+    def snapshot(self) -> Snapshot:
+        """All figures now."""
+        engine, committer = self.engine, self.engine.committer
+        gauges: dict[str, float] = {
+            "generation": engine.env.node.generation,
+            "ready": self.is_ready,
+            "draining": engine.env.node.draining,
+            "store_away": committer.is_out,
+            "connections": engine.residents.connections,
+            "players": engine.residents.players,
+            "links": len(engine.peers.numbers),
+            "lanes": len(engine.lanes.users),
+            "rooms": sum(rooms.running for rooms in engine.rooms),
+            "waiting_line": len(engine.edges.line),
+            "commits_waiting": committer.waiting,
+            "commits_in_flight": committer.in_flight,
+            "uptime_seconds": (engine.timers.now_ms() - self._ready_ms) / 1_000,
+        }
+        samples = engine.metrics.samples
+        return Snapshot(
+            node=engine.settings.name, role=engine.role.name, gauges=gauges,
+            counts=dict(engine.metrics.counts), messages=dict(engine.metrics.messages),
+            measures={name: samples[name].distribution for name in MEASURES},
+            core=dict(engine.core.stats()), store=dict(engine.store.stats()),
+        )  # fmt: skip
 
     def _stats(self, question: dict[str, Any]) -> dict[str, Any]:
         stats: dict[str, Any] = {f"core_{k}": v for k, v in self.engine.core.stats().items()}

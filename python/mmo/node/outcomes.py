@@ -31,6 +31,7 @@ from mmo.contract import ToUsers as ToUsersSend
 from mmo.errors import StoreError
 from mmo.node.engine import Engine
 from mmo.node.lanes import Job, Lane, Source
+from mmo.node.tracing import code_of, name_of
 from mmo.state.grant import Grant
 from mmo.wire.codec import encode
 from mmo.wire.messages.raid import DatagramKey
@@ -52,6 +53,8 @@ class Outcomes:
         engine = self._engine
         if type(outcome) is Refuse:
             engine.refuse(job.source, job.seq, outcome.code, outcome.detail)
+            if engine.traces:
+                engine.tracing.ended(lane, job, code_of(outcome.code))
             self.spent(lane, job)
             return
         wrong = self._wrong(lane, job, outcome)
@@ -125,6 +128,9 @@ class Outcomes:
             engine.peers.ask(lane, job, ask)
         if outcome.claim_here:
             engine.residents.claim_here(lane, job)
+        elif engine.traces and not outcome.asks:
+            told = " ".join(name_of(opcode) for opcode, _ in encoded)
+            engine.tracing.ended(lane, job, told or "done")
 
     def _each(
         self, job: Job, answered: Sequence[Any], leave: Callable[[Any], None], parts: Sequence[Any]

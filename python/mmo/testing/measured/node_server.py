@@ -64,6 +64,8 @@ def node_settings() -> NodeSettings:
         sweep_ms=1_000,
         resume_grace_ms=0,
         resident_rest_ms=2_000,
+        metrics_host="",
+        metrics_port=-1,
         drain_ms=1_000,
         leave_ms=0,
         busy_ms=0,
