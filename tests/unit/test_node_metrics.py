@@ -38,7 +38,7 @@ def test_samples_are_counted_into_classes_with_their_weight() -> None:
     assert told.sum == pytest.approx(0.6 + 1.8 + 1e9)
 
 
-def test_a_scrape_tells_every_figure_in_base_units(world: Callable[..., World]) -> None:
+def test_a_scrape_tells_every_figure_in_whole_units(world: Callable[..., World]) -> None:
     game = world(CHANNEL, systems_package=GAME)
     player = game.player("Ann")
     assert player.asks(m.Echo("hi")) == m.Echoed("hi", 1)

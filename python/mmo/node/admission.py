@@ -117,6 +117,7 @@ class Admission:
         engine.lanes.reopen(lane)
         if claimed is None:
             engine.metrics.count("claims_refused_total")
+            engine.log.info("claim refused", typ=typ or "lobby", **engine.about(lane))
             if typ:
                 engine.refuse(source, seq, Code.TOKEN_REFUSED)
                 engine.close(source, CloseReason.TOKEN_INVALID)
@@ -153,6 +154,10 @@ class Admission:
         lane.end_grace()
         source.entered = True
         source.session_epoch = head.session_epoch
+        engine.log.info(
+            "player entered", typ=typ or "lobby", place=head.place_number, epoch=head.session_epoch,
+            resumed=resumed, **engine.about(lane),
+        )  # fmt: skip
         counter = player.operations.highest.get(head.session_epoch, 0) if player else 0
         entered = Entered(
             typ=typ, claims=claims, owned=player is not None, place_number=head.place_number,

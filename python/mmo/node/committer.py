@@ -192,7 +192,7 @@ class Committer:
             else:
                 self._retry_later(lane, job)
         else:
-            engine.log.error("commit broke a constraint", user=lane.user, opcode=job.route.opcode)
+            engine.log.error("commit broke a constraint", **engine.about(lane, job))
             engine.refuse(job.source, job.seq, Code.INTERNAL)
             engine.outcomes.spent(lane, job)
 
@@ -270,7 +270,9 @@ class Committer:
         if isinstance(fault, StoreUnavailable):
             self._away(pending, tried=True)
             return
-        engine.log.error("store corrupt", fault=str(fault), user=pending.lane.user)
+        engine.log.error(
+            "store corrupt", fault=str(fault), **engine.about(pending.lane, pending.job)
+        )
         engine.metrics.count("store_corrupt_total")
         pending.lane.stale = pending.lane.owns
         engine.lanes.reopen(pending.lane)

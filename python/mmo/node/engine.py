@@ -135,6 +135,19 @@ class Engine:
             if self.traces:
                 self._told(source, seq, code_of(int(code)))
 
+    def about(self, lane: Lane, job: Job | None = None) -> dict[str, Any]:
+        """Keys of a log line: connection, player, operation and generation, where they are
+        known."""
+        source = job.source if job is not None and job.source is not None else lane.source
+        keys: dict[str, Any] = {"conn": source.conn if source is not None else 0}
+        keys["user"] = lane.user or (source.user if source is not None else 0)
+        if job is not None:
+            keys["opcode"] = job.route.opcode
+            if job.operation is not None:
+                keys["op"] = f"{job.operation[0]}-{job.operation[1]}"
+        keys["generation"] = self.env.node.generation
+        return keys
+
     def close(self, source: Source, reason: int) -> None:
         """Close a connection after what was queued for it."""
         self.flush()

@@ -86,7 +86,7 @@ class Outcomes:
     def _shapeless(self, lane: Lane, job: Job, wrong: str) -> None:
         engine = self._engine
         engine.metrics.count("rules_raised_total")
-        engine.log.error("rule wrong", rule=job.route.name, opcode=job.route.opcode, fault=wrong)
+        engine.log.error("rule wrong", rule=job.route.name, fault=wrong, **engine.about(lane, job))
         engine.refuse(job.source, job.seq, Code.INTERNAL)
         self.spent(lane, job)
 
@@ -188,6 +188,10 @@ class Outcomes:
         source = self._source_of(send.user)
         if source is not None:
             self._engine.sent_away.add(source)
+            self._engine.log.info(
+                "player sent away", to=getattr(send.message, "number", 0), conn=source.conn,
+                user=send.user, generation=self._engine.env.node.generation,
+            )  # fmt: skip
             self._engine.reply(source, 0, send.message.opcode, encode(send.message))
 
     def _send_to_users(self, send: ToUsersSend) -> None:
