@@ -17,6 +17,7 @@ from mmo.state.bag import Bag, Item
 from mmo.state.channel_world import ChannelEntered, ChannelWorld, SeatTaken
 from mmo.state.growth import Growth
 from mmo.state.player import Head, OperationBook, Player
+from mmo.state.raid_room import RaidRooms
 from mmo.state.roll import day_key, roll
 from mmo.state.score import Score
 from mmo.state.servers import LoadTold, Servers, ServerSeen
@@ -65,6 +66,7 @@ class Game:
         self.sessions: Sessions = volatile.sessions(CONTENT, self.view)
         self.servers: Servers = volatile.servers(CONTENT, self.view)
         self.attempts: Attempts = volatile.attempts(CONTENT, self.view)
+        self.raids: RaidRooms = volatile.raids(CONTENT, self.view)
         self.now_ms = NOW_MS
         self.rng = random.Random(seed)
 

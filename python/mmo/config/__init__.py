@@ -241,6 +241,8 @@ class Node(_Section, frozen=True):
     resume_grace_ms: Milliseconds
     resident_rest_ms: Milliseconds
     drain_ms: Milliseconds
+    room_tick_ms_max: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+    player_edges_max: Count
     failpoints: bool
     clock_offset_ms: Annotated[int, msgspec.Meta(ge=-60_000, le=60_000)]
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]

@@ -13,6 +13,7 @@ import msgspec
 from mmo.content.faults import contradiction
 from mmo.content.items import CONSUMABLE, EQUIPMENT, KINDS, MATERIAL, ItemRow, item_master
 from mmo.content.passes import Passes, PassFile, build_passes
+from mmo.content.raids import RaidFile, Raids, build_raids
 from mmo.content.schema import (
     Account,
     Channels,
@@ -49,6 +50,7 @@ class Content(msgspec.Struct, frozen=True):
     shop: Shop
     passes: Passes
     enhance: EnhanceTable
+    raids: Raids
     channel_monsters: tuple[int, ...]  # kind by place; place n of the client is index n - 1
 
     def item(self, kind: int, code: int) -> ItemRow | None:
@@ -77,6 +79,7 @@ def load_content(directory: Path | str | None = None) -> Content:
     shop = _read(place / "shop.toml", ShopFile)
     enhance = _read(place / "enhance.toml", EnhanceTable)
     passes = _read(place / "passes.toml", PassFile)
+    raids = _read(place / "raids.toml", RaidFile)
     master = item_master(items)
     _check_levels(levels)
     _check_monsters(monsters, master)
@@ -100,6 +103,7 @@ def load_content(directory: Path | str | None = None) -> Content:
         shop=build_shop(shop, master),
         passes=build_passes(passes, master),
         enhance=enhance,
+        raids=build_raids(raids, master),
         channel_monsters=tuple(
             placed.kind for placed in channels.monster for _ in range(placed.count)
         ),

@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from mmo.node.edges import Edges
     from mmo.node.outcomes import Outcomes
     from mmo.node.peers import Peers
+    from mmo.node.raids import Raids
     from mmo.node.residents import Residents
     from mmo.node.resting import Resting
+    from mmo.node.rooms import Rooms
     from mmo.node.router import Router
 
 NOBODY = Sender(0, 0, 0)
@@ -47,6 +49,7 @@ class Engine:
     resting: "Resting"
     edges: "Edges"
     peers: "Peers"
+    raids: "Raids"
     table: Table
     core: "NetCore"
     lanes: Lanes
@@ -74,7 +77,9 @@ class Engine:
         self.sources: dict[int, Source] = {}
         self.outgoing: list[tuple[int, int, int, bytes]] = []
         self.states: dict[str, Any] = {}
+        self.rooms: list[Rooms] = []  # filled by the ticker
         self.on_crash: Callable[[BaseException], None] = _raise
+        self.datagram_port = 0  # as bound; 0: none
         self._tasks: set[asyncio.Task[None]] = set()
         self.spawned = 0  # tasks so far
         self._uids = 0

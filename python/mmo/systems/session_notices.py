@@ -130,7 +130,7 @@ def grant_waiting(message: GrantWaiting, *, sessions: Sessions, env: Env) -> Out
     return Outcome(sends=(ToNode(session.place, message),))
 
 
-@handles(Op.SERVER_LOAD, by="peer", peers=("channel",), needs=("servers",))
+@handles(Op.SERVER_LOAD, by="peer", peers=("channel", "raid"), needs=("servers",))
 def server_load(message: ServerLoad, *, servers: Servers, env: Env) -> Outcome:
     """Where a game server is and how full."""
     return load_told(message, env)

@@ -7,6 +7,7 @@ from mmo.content import Content
 from mmo.contract import NodeView
 from mmo.state.attempts import Attempts
 from mmo.state.channel_world import ChannelWorld
+from mmo.state.raid_room import RaidRooms
 from mmo.state.roll_days import RollDays
 from mmo.state.servers import Servers
 from mmo.state.sessions import Sessions
@@ -36,3 +37,8 @@ def attempts(content: Content, node: NodeView) -> Attempts:
 def roll_days(content: Content, node: NodeView) -> RollDays:
     """Nothing read yet."""
     return RollDays()
+
+
+def raids(content: Content, node: NodeView) -> RaidRooms:
+    """No raid yet."""
+    return RaidRooms()

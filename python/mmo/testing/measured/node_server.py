@@ -65,6 +65,8 @@ def node_settings() -> NodeSettings:
         resume_grace_ms=0,
         resident_rest_ms=2_000,
         drain_ms=1_000,
+        room_tick_ms_max=1_000,
+        player_edges_max=1,
         failpoints=False,
         seed=1,
         edges_running_max=1,

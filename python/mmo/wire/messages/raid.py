@@ -27,6 +27,7 @@ class ScoreRow(msgspec.Struct, array_like=True, frozen=True):
     name: str
     score: int
     best: bool  # his new personal best of the season
+    granted: bool = False  # a reward waits for him; his owner claims it
 
 
 @message(Op.RAID_ENTERED)
