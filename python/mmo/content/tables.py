@@ -14,6 +14,7 @@ from mmo.content.faults import contradiction
 from mmo.content.items import CONSUMABLE, EQUIPMENT, KINDS, MATERIAL, ItemRow, item_master
 from mmo.content.passes import Passes, PassFile, build_passes
 from mmo.content.raids import RaidFile, Raids, build_raids
+from mmo.content.ranking import Ranking, RankingFile, build_ranking
 from mmo.content.schema import (
     Account,
     Channels,
@@ -51,6 +52,7 @@ class Content(msgspec.Struct, frozen=True):
     passes: Passes
     enhance: EnhanceTable
     raids: Raids
+    ranking: Ranking
     channel_monsters: tuple[int, ...]  # kind by place; place n of the client is index n - 1
 
     def item(self, kind: int, code: int) -> ItemRow | None:
@@ -80,6 +82,7 @@ def load_content(directory: Path | str | None = None) -> Content:
     enhance = _read(place / "enhance.toml", EnhanceTable)
     passes = _read(place / "passes.toml", PassFile)
     raids = _read(place / "raids.toml", RaidFile)
+    ranking = _read(place / "ranking.toml", RankingFile)
     master = item_master(items)
     _check_levels(levels)
     _check_monsters(monsters, master)
@@ -104,6 +107,7 @@ def load_content(directory: Path | str | None = None) -> Content:
         passes=build_passes(passes, master),
         enhance=enhance,
         raids=build_raids(raids, master),
+        ranking=build_ranking(ranking),
         channel_monsters=tuple(
             placed.kind for placed in channels.monster for _ in range(placed.count)
         ),

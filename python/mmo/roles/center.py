@@ -7,8 +7,9 @@ ROLE = Role(
     name="center",
     systems=(
         *("presence", "session_notices", "growth", "grants", "items", "shop", "enhance"),
-        *("season_pass", "roll_keys", "health"),
+        *("season_pass", "roll_keys", "ranking", "health"),
     ),
+    edges=("ranking",),
     states={
         "sessions": volatile.sessions,
         "roll_days": volatile.roll_days,
