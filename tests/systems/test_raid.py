@@ -281,7 +281,7 @@ def test_tick_when_the_timer_is_ahead_of_the_clock_then_waits(game: RaidGame) ->
     game.tick(5)
     for _ in range(5):
         game.does(raid.tick_room(game.room, env=game.env()))
-    assert game.room.battle is not None and game.room.battle.tick <= 6
+    assert game.battle.tick <= 6
 
 
 def test_rooms_when_many_run_then_each_ends_by_its_own_clock(game: RaidGame) -> None:

@@ -199,7 +199,7 @@ def test_start_when_told_then_has_time_left_and_no_clock_of_the_server(game: Rai
     game.begin(ANN, BOB)
     start = game.told(ANN, RaidStart)[0]
     assert start.remaining_ms == KIND.time_limit_ms == 8_000 and start.tick_ms == TICK_MS
-    assert start.map == game.room.map and start.hp == game.room.battle.hp  # type: ignore[union-attr]
+    assert start.map == game.room.map and start.hp == game.battle.hp
     game.tick(20)
     game.part(BOB)
     assert game.enter(BOB).remaining_ms == 7_000
@@ -307,7 +307,7 @@ def fought(game: RaidGame, ticks: int = 50) -> RaidGame:
 
 def test_orphan_when_it_has_a_checkpoint_then_goes_on_where_it_stood(game: RaidGame) -> None:
     fought(game)
-    score = game.room.battle.score[0]  # type: ignore[union-attr]
+    score = game.battle.score[0]
     heir = taken_over(orphan(game), game.now_ms)
     assert heir.rows == [RaidTaken(RAID, RAID_SERVER, 7, 32, 8)]
     found = [message for role, message in heir.links if role == "center"]
@@ -322,9 +322,9 @@ def test_orphan_when_it_has_a_checkpoint_then_goes_on_where_it_stood(game: RaidG
     heir.ready(BOB)
     heir.tick()
     assert heir.room.fighting and not heir.rows_of(RaidStarted)  # it runs in the books already
-    before = heir.room.battle.tick  # type: ignore[union-attr]
+    before = heir.battle.tick
     heir.tick(2)
-    assert heir.room.battle.tick == before + 2  # type: ignore[union-attr]
+    assert heir.battle.tick == before + 2
     heir.tick(200)
     (settled,) = heir.rows_of(RaidSettled)
     assert settled.state == RaidState.FINISHED and settled.incarnation == 8
