@@ -350,6 +350,10 @@ class RankingView(msgspec.Struct, frozen=True):
 class Outside(Protocol):
     """What edges may ask. Every call has a deadline of its own and raises `StoreUnavailable`."""
 
+    def now_ms(self) -> int:
+        """The node's clock, unix time in milliseconds."""
+        ...
+
     async def credentials(self, name: str) -> Credentials | None:
         """The account of a name in NFC; None: there is none."""
         ...

@@ -42,6 +42,11 @@ class NodeOutside:
     def __init__(self, engine: Engine, passwords: Passwords | None) -> None:
         self._store = engine.store
         self._passwords = passwords
+        self._clock_ms = engine.clock_ms
+
+    def now_ms(self) -> int:
+        """The node's clock."""
+        return self._clock_ms()
 
     async def credentials(self, name: str) -> Credentials | None:
         """The account of a NFC name."""
