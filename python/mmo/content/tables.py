@@ -83,11 +83,10 @@ def load_content(directory: Path | str | None = None) -> Content:
     shop = _read(place / "shop.toml", ShopFile)
     enhance = _read(place / "enhance.toml", EnhanceTable)
     passes = _read(place / "passes.toml", PassFile)
-    raids = _read(place / "raids.toml", RaidFile)
     matching = _read(place / "matching.toml", MatchingFile)
     ranking = _read(place / "ranking.toml", RankingFile)
     master = item_master(items)
-    built_raids = build_raids(raids, master)
+    raids = build_raids(_read(place / "raids.toml", RaidFile), master)
     _check_levels(levels)
     _check_monsters(monsters, master)
     _check_channels(channels, monsters)
@@ -110,8 +109,8 @@ def load_content(directory: Path | str | None = None) -> Content:
         shop=build_shop(shop, master),
         passes=build_passes(passes, master),
         enhance=enhance,
-        raids=built_raids,
-        matching=build_matching(matching, built_raids.kinds),
+        raids=raids,
+        matching=build_matching(matching, raids.kinds),
         ranking=build_ranking(ranking),
         channel_monsters=tuple(
             placed.kind for placed in channels.monster for _ in range(placed.count)
