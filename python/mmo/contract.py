@@ -369,6 +369,15 @@ class RankingView(msgspec.Struct, frozen=True):
 class Outside(Protocol):
     """What edges may ask. Every call has a deadline of its own and raises `StoreUnavailable`."""
 
+    def now_ms(self) -> int:
+        """The node's clock, unix time in milliseconds."""
+        ...
+
+    @property
+    def content(self) -> Any:
+        """The tables of the running generation, as in `Env.content`."""
+        ...
+
     async def credentials(self, name: str) -> Credentials | None:
         """The account of a name in NFC; None: there is none."""
         ...

@@ -320,11 +320,38 @@ def lobby(me: Hero) -> Walk[Welcome]:
 
 
 def log_out(me: Hero) -> Walk[None]:
-    """End the session everywhere."""
-    yield from ask(me, CENTER, Logout())
+    """End the session everywhere. When the connection dies before the answer, the session token
+    tells whether it happened: a session that is over is the answer."""
+    retry = Retry(me, "logging out")
+    while True:
+        try:
+            yield from ask(me, CENTER, Logout())
+            break
+        except Lost as lost:
+            me.meter.loss(str(lost))
+            if lost.reason not in BLAMELESS:
+                raise
+            if not (yield from _held_still(me, retry)):
+                break
     yield Drop(CENTER)
     yield Drop(GAME)
     me.session_token, me.game, me.center = "", None, None
+
+
+def _held_still(me: Hero, retry: Retry) -> Walk[bool]:
+    """Whether a center takes the session token; False when the session is over."""
+    while me.session_token and me.center is not None:
+        try:
+            yield from show(me, CENTER, me.center, me.session_token)
+            return True
+        except Displaced:
+            return False
+        except Lost as lost:
+            if lost.reason not in BLAMELESS:
+                raise
+            me.try_another_center()
+            yield from retry.again(str(lost))
+    return False
 
 
 def stay_known(me: Hero) -> Walk[None]:

@@ -359,6 +359,9 @@ class Node:
         stats: dict[str, Any] = {f"core_{k}": v for k, v in self.engine.core.stats().items()}
         stats.update({f"store_{k}": v for k, v in self.engine.store.stats().items()})
         stats.update(self.engine.metrics.report())
+        for name, state in self.engine.states.items():
+            gauges: Mapping[str, int] = state.gauges() if hasattr(state, "gauges") else {}
+            stats.update({f"state_{name}_{gauge}": value for gauge, value in gauges.items()})
         return stats
 
     def _stop(self, question: dict[str, Any]) -> dict[str, Any]:

@@ -7,12 +7,15 @@ ROLE = Role(
     name="center",
     systems=(
         *("presence", "session_notices", "leaving_center"),
-        *("growth", "grants", "items", "shop", "enhance", "season_pass", "roll_keys", "health"),
+        *("growth", "grants", "items", "shop", "enhance", "season_pass", "roll_keys", "ranking"),
+        *("health", "raid_entry", "raid_tokens", "raid_tickets"),
     ),
+    edges=("raid_card", "ranking"),
     states={
         "sessions": volatile.sessions,
         "roll_days": volatile.roll_days,
         "servers": volatile.servers,
+        "tickets": volatile.tickets,
     },
     dials=("center",),
     owns_players=True,
