@@ -129,9 +129,7 @@ def test_a_connection_lost_at_any_message_is_survived_with_nothing_missing() -> 
         realm = Realm()
         realm.lose_at = {number}
         meter = walk(realm)
-        # The scripted refusals are not repeated after a loss; their own connection is the test.
-        unscripted = [text for text in meter.findings if "ended early" not in text]
-        assert unscripted == [], f"lost at message {number}"
+        assert meter.findings == [], f"lost at message {number}"
 
 
 def test_a_lost_hunt_resumes_by_session_token_without_a_new_login() -> None:
