@@ -187,7 +187,10 @@ def _member_row(seat: int, seated: Seated) -> RaidMember:
 @handles(Op.RAID_RELEASE, by="peer", peers=("matching",), needs=("raids",))
 def release(message: RaidRelease, *, raids: RaidRooms, env: Env) -> Outcome:
     """The reservation is given up: the next tick of the room settles it as aborted. A battle that
-    runs already is not ended by it."""
+    runs already is not ended by it. A raid that is not here was never opened or is over: said, so
+    that its team need not wait for that."""
+    if message.raid not in raids.rooms:
+        return Outcome(replies=(_reserved(message.raid, env, False),))
     return Outcome(effects=(GiveUp(message.raid, EndReason.GIVEN_UP),))
 
 

@@ -67,7 +67,7 @@ class TicketCancel(msgspec.Struct, array_like=True, frozen=True):
 
 @message(Op.TICKET_CANCELLED)
 class TicketCancelled(msgspec.Struct, array_like=True, frozen=True):
-    """`left`: it waited and is gone. False: it is in a team already, or never waited."""
+    """`left`: it waits no more. False: its team is formed and the seat is on its way."""
 
     request: int
     ticket: int
@@ -77,7 +77,8 @@ class TicketCancelled(msgspec.Struct, array_like=True, frozen=True):
 @message(Op.TICKETS_HELD)
 class TicketsHeld(msgspec.Struct, array_like=True, frozen=True):
     """Matching to one center, from time to time: what it holds of that center. A center whose own
-    count or sum differs twice in a row sends all of its tickets again."""
+    count or sum differs the same way twice in a row, or for long, sends all of its tickets again;
+    so it does when the incarnation is a new one."""
 
     number: int  # of the matching server
     incarnation: int

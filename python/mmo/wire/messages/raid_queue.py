@@ -40,7 +40,7 @@ class RaidQueueCarded(msgspec.Struct, array_like=True, frozen=True):
     name: str
     session_epoch: int
     level: int
-    worn: list[tuple[int, int]]  # (item code, enhancement) of the worn equipment
+    worn: list[tuple[int, int, int]]  # (item code, enhancement, expires_ms) of worn equipment
     raid: int  # an unsettled raid that he is a member of, 0 none
     entries: int  # raids entered today
 
@@ -103,14 +103,12 @@ class RaidRejoin(msgspec.Struct, array_like=True, frozen=True):
 
 @message(Op.RAID_REJOIN_CARDED)
 class RaidRejoinCarded(msgspec.Struct, array_like=True, frozen=True):
-    """Internal: the edge read where the sender's unsettled raid runs; `raid` 0: there is none."""
+    """Internal: the edge read which unsettled raid the sender is a member of; `raid` 0: none."""
 
     raid: int
     kind: int
     seat: int
-    number: int
-    host: str
-    port: int
+    number: int  # server that runs it
 
 
 @message(Op.RAID_FREED)
