@@ -28,6 +28,9 @@ from mmo.proof.verdict import Trial
 
 KINDS = ("raid", "matching", "center")
 FAULT_EVERY_S = 5.0
+GAUGES = ("state_matching_", "state_tickets_", "state_raids_")
+"""What a node tells of the raids it holds."""
+
 SETTLED_S = 30.0
 """When a raid of a dead server must be settled at the latest, after the last blow: its lease (6 s),
 the look for orphans, the time its members have to come back, and the battle itself."""
@@ -209,19 +212,21 @@ async def _ranking_agrees(trial: Trial, books: RaidBooks) -> None:
 
 async def nothing_waits(arena: Arena, trial: Trial, within_s: float = 40.0) -> None:
     """No matching server keeps a ticket or a team, no center a ticket, no raid server a room."""
-    began = time.monotonic()
+    began, seen = time.monotonic(), 0
     while True:
         held: dict[str, int] = {}
         for node in arena.file().nodes:
             if node.role in ("matching", "center", "raid"):
                 stats = await arena.stats(node.name)
+                seen += sum(name.startswith(GAUGES) for name in stats)
                 held |= {
                     f"{node.name}: {name}": int(value)
                     for name, value in stats.items()
-                    if name.startswith("state_raid") and value
+                    if name.startswith(GAUGES) and value
                 }
         if not held or time.monotonic() - began > within_s:
             break
         await asyncio.sleep(0.5)
+    trial.expect(seen > 0, "no server tells what it holds")
     trial.expect(not held, f"still held {within_s:.0f} s after the last bot: {held}")
     trial.tried("no ticket, no team, no room is left on any server")
