@@ -354,6 +354,11 @@ class Outside(Protocol):
         """The node's clock, unix time in milliseconds."""
         ...
 
+    @property
+    def content(self) -> Any:
+        """The tables of the running generation, as in `Env.content`."""
+        ...
+
     async def credentials(self, name: str) -> Credentials | None:
         """The account of a name in NFC; None: there is none."""
         ...

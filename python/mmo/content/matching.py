@@ -31,6 +31,7 @@ class MatchingFile(Table, frozen=True):
     group_level_min: Annotated[tuple[Natural, ...], msgspec.Meta(min_length=1, max_length=1000)]
     tickets_max: Positive
     teams_per_tick_max: Small
+    asked_max: Small
     search_steps_max: Annotated[int, msgspec.Meta(ge=10, le=1_000_000)]
     reserve_ms: Milliseconds
     release_ms: Milliseconds

@@ -7,10 +7,10 @@ ROLE = Role(
     name="center",
     systems=(
         *("presence", "session_notices", "growth", "grants", "items", "shop", "enhance"),
-        *("season_pass", "roll_keys", "health"),
+        *("season_pass", "roll_keys", "ranking", "health"),
         *("raid_entry", "raid_tokens", "raid_tickets"),
     ),
-    edges=("raid_card",),
+    edges=("raid_card", "ranking"),
     states={
         "sessions": volatile.sessions,
         "roll_days": volatile.roll_days,

@@ -7,8 +7,9 @@ ROLE = Role(
     name="channel",
     systems=(
         *("seats", "channels", "hunt", "growth", "grants", "items", "shop", "enhance"),
-        *("season_pass", "roll_keys", "health"),
+        *("season_pass", "roll_keys", "ranking", "health"),
     ),
+    edges=("ranking",),
     states={"world": volatile.world, "roll_days": volatile.roll_days},
     dials=("center",),
     owns_players=True,

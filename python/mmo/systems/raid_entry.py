@@ -2,7 +2,7 @@
 
 Owns the checks before a ticket is made, from the card that the edge read in the store; the books
 judge again when the room is opened. Tickets wait at the matching server; who has none of him is
-told so. What ends a ticket otherwise is `raid_seats` and `raid_tickets`.
+told so. What ends a ticket otherwise is `raid_tokens` and `raid_tickets`.
 """
 
 from mmo.content import Content
