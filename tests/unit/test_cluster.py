@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from mmo.cluster.control import NotRunning, ask, ask_async, serve
@@ -23,6 +24,7 @@ from mmo.config.load import load_config
 from mmo.errors import ConfigError, OperatorError
 
 CONFIG = load_config(environment={}).config
+LIMITS = msgspec.structs.replace(CONFIG.node, drain_ms=100, leave_ms=0, busy_ms=0)
 SLEEPER = [sys.executable, "-c", "import signal; signal.pause()"]
 
 
@@ -300,7 +302,7 @@ async def test_a_node_that_no_longer_answers_is_ended_and_started_again(tmp_path
             await node.look(settings)
             await asyncio.sleep(0)
     assert node.child.pid != first
-    await node.stop(100)
+    await node.stop(LIMITS, move=False)
 
 
 async def test_a_node_that_is_configured_wrongly_is_not_tried_again(tmp_path: Path) -> None:
@@ -327,14 +329,14 @@ async def test_a_node_that_is_killed_on_request_is_always_restarted(tmp_path: Pa
                 await node.look(settings)
                 await asyncio.sleep(0)
     assert node.state == "starting"
-    await node.stop(100)
+    await node.stop(LIMITS, move=False)
 
 
 async def test_a_stopped_node_stays_stopped(tmp_path: Path) -> None:
     node = node_that(tmp_path, "import signal; signal.pause()")
     node.spawn()
     assert node.child is not None
-    result = await node.stop(100)
+    result = await node.stop(LIMITS, move=False)
     assert result["name"] == "a" and not is_alive(node.child.identity)
     await node.look(CONFIG.supervisor)
     assert node.state == "stopped"

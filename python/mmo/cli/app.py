@@ -13,7 +13,10 @@ import typer
 
 MODULES = (
     "lifecycle",
+    "rolling",
     "status",
+    "metrics",
+    "trace",
     "logs",
     "doctor",
     "explain",
