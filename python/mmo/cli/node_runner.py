@@ -134,6 +134,8 @@ class NodeRunner:
 
         door = PaymentServer(self.home, self.config, self.ports, self._secrets, node.engine)
         door.start()
+        # What it answered is written before the node ends, and its port is free for a successor.
+        node.doors.append(door.stop)
         try:
             return await node.run()
         finally:

@@ -9,7 +9,7 @@ import asyncio
 import gc
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mmo.contract import Role
@@ -102,6 +102,7 @@ class Node:
         self.lease = Lease(engine)
         self._leaving = Leaving(engine)
         self.ports: dict[str, int] = {}
+        self.doors: list[Callable[[], Awaitable[None]]] = []  # closed before the end of a drain
         self.is_ready = False
         self._make_core = make_core
         self._roles = roles
@@ -196,6 +197,8 @@ class Node:
         await self._leaving.go(settings.leave_ms, settings.busy_ms, move=move)
         if self._fencing:
             return  # the right to serve was lost meanwhile
+        for close in self.doors:
+            await close()
         self._flushing = True
         until_ms = engine.timers.now_ms() + grace_ms
         engine.residents.drain()
