@@ -52,7 +52,9 @@ def tour(me: Hero, seconds: float) -> Walk[None]:
     yield from register(me)
     yield from register_again(me)
     yield from arrive(me)
-    yield from hold_on(me, lambda: refused(me, CENTER, Move(-1), Code.SERVER_UNKNOWN), to_lobby=True)
+    yield from hold_on(
+        me, lambda: refused(me, CENTER, Move(-1), Code.SERVER_UNKNOWN), to_lobby=True
+    )
     yield from hold_on(me, lambda: _two_servers(me), to_lobby=True)
     yield from settle(me)
     first_server = me.game_number

@@ -2,8 +2,8 @@
 
 Owns the script: who comes, strikes, parts, returns and leaves, all drawn from the seed of the raid,
 and the room's own rules driven tick by tick without a node. `play` writes what a store would keep;
-`replay` reads it and fights every raid again. Run as `python -m mmo.testing.measured.raid_series` by the proof
-of the replay, each half in a process of its own.
+`replay` reads it and fights every raid again. Run as `python -m` by the proof of the replay, each
+half in a process of its own.
 """
 
 import hashlib
