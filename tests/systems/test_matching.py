@@ -166,7 +166,7 @@ def test_ticket_when_cancelled_then_he_is_out_of_the_queue_and_not_matched() -> 
     assert game.kinds_told(1)[-1] == "RaidCancelOk"
     queue(game, 2)
     game.advance(1_000)
-    assert not teams(game) and game.games[MATCHING].matching.gauges()["tickets"] == 1
+    assert not teams(game) and game.games[MATCHING].matching.gauges()["waiting"] == 1
     queue(game, 1)
     game.advance(200)
     assert teams(game) == [[2, 1]]

@@ -364,7 +364,7 @@ def test_queue_when_his_session_ends_then_he_leaves_it_and_matching_is_told(how:
     left = game.apply(done(calls(game, raid_tickets.left, RaidQueueLeft(USER), *ALL)))
     (notice,) = left.sends
     assert (notice.number, notice.message) == (MATCHING, TicketCancel(0, USER, put.row.ticket))
-    assert game.tickets.gauges() == {"held": 0, "seats": 0}
+    assert game.tickets.gauges() == {"waiting": 0, "seats": 0}
     assert not game.tickets.places and not game.tickets.ticket_sum
 
 

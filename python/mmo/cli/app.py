@@ -13,7 +13,10 @@ import typer
 
 MODULES = (
     "lifecycle",
+    "rolling",
     "status",
+    "metrics",
+    "trace",
     "logs",
     "doctor",
     "explain",
@@ -27,6 +30,7 @@ MODULES = (
     "audit",
     "odds",
     "restore",
+    "replay",
     "bench",
     "prove",
 )

@@ -18,6 +18,8 @@ from mmo.proof import (
     bench_mixed,
     bench_network,
     bench_pool,
+    bench_raid,
+    bench_restart,
     bench_start,
 )
 from mmo.proof.bench_result import BenchResult
@@ -41,7 +43,9 @@ def benches() -> dict[str, Bench]:
         "shop": bench_catalogue.shop,
         "pool": bench_pool.pool,
         "mixed": bench_mixed.mixed,
+        "raid": bench_raid.raid,
         "start": bench_start.start,
+        "restart": bench_restart.restart,
         "instructions": bench_instructions.instructions,
     }
 

@@ -72,8 +72,8 @@ class CenterTickets:
         self.rounds = 0
 
     def gauges(self) -> dict[str, int]:
-        """What is held: nothing of it when nobody waits and nobody is in a raid."""
-        return {"held": len(self.of_user), "seats": len(self.seats)}
+        """Sizes that an operator watches: players who wait, and those with a seat in a raid."""
+        return {"waiting": len(self.of_user), "seats": len(self.seats)}
 
     @property
     def confirmed(self) -> int:

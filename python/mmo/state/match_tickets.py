@@ -188,8 +188,8 @@ class MatchTickets:
         self.waited: dict[tuple[int, int], Waited] = {}  # by kind and group
 
     def gauges(self) -> dict[str, int]:
-        """What is held: nothing of it when nobody waits."""
-        return {"tickets": len(self.tickets), "teams": len(self.forming)}
+        """Sizes that an operator watches: players who wait, teams whose seats are asked for."""
+        return {"waiting": len(self.tickets), "forming": len(self.forming)}
 
     def put(self, ticket: Ticket) -> None:
         """Let a player wait who is in no team; an older ticket of his is replaced."""
