@@ -27,6 +27,7 @@ MODULES = (
     "audit",
     "odds",
     "restore",
+    "rebuild",
     "bench",
     "prove",
 )
