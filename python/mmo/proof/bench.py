@@ -18,6 +18,7 @@ from mmo.proof import (
     bench_mixed,
     bench_network,
     bench_pool,
+    bench_ranking,
     bench_start,
 )
 from mmo.proof.bench_result import BenchResult
@@ -40,6 +41,7 @@ def benches() -> dict[str, Bench]:
         "catalogue": bench_catalogue.catalogue,
         "shop": bench_catalogue.shop,
         "pool": bench_pool.pool,
+        "ranking": bench_ranking.ranking,
         "mixed": bench_mixed.mixed,
         "start": bench_start.start,
         "instructions": bench_instructions.instructions,
