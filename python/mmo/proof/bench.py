@@ -19,6 +19,7 @@ from mmo.proof import (
     bench_network,
     bench_pool,
     bench_raid,
+    bench_ranking,
     bench_restart,
     bench_start,
 )
@@ -42,6 +43,7 @@ def benches() -> dict[str, Bench]:
         "catalogue": bench_catalogue.catalogue,
         "shop": bench_catalogue.shop,
         "pool": bench_pool.pool,
+        "ranking": bench_ranking.ranking,
         "mixed": bench_mixed.mixed,
         "raid": bench_raid.raid,
         "start": bench_start.start,
