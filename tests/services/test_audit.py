@@ -26,7 +26,7 @@ pytestmark = pytest.mark.services
 BUNDLE = msgspec.msgpack.encode(Bundle(gold=7)).hex()
 REFUND = msgspec.msgpack.encode(Bundle(cash=-50)).hex()
 CASH = msgspec.msgpack.encode(Bundle(cash=50)).hex()
-SCORE = msgspec.msgpack.encode(Bundle(score=40)).hex()
+SCORE, LOWER = (msgspec.msgpack.encode(Bundle(score=score)).hex() for score in (40, 30))
 SECRET, DAY = b"the roll secret of these books, 32 bytes", 20260101
 ITEM = "user_id, uid, kind, slot, code, count"
 KEYLESS = (
@@ -120,7 +120,7 @@ RAIDS = (
     "INSERT INTO ranking (season, user_id, score, raid, since_ms) VALUES (1, 1, 40, 70, 1)",
     "INSERT INTO ranking_dirty VALUES (1, 1, 40, 1)",
     "INSERT INTO reward_grant (user_id, source_kind, source_id, bundle, created_ms)"
-    f" VALUES (1, 4, 70, UNHEX('{SCORE}'), 1), (1, 4, 71, UNHEX('{SCORE}'), 1)",
+    f" VALUES (1, 4, 70, UNHEX('{SCORE}'), 1), (1, 4, 71, UNHEX('{LOWER}'), 1)",
 )
 """Of user 1: two finished raids and an aborted one; user 2 scored nothing and is in a raid."""
 
@@ -133,6 +133,9 @@ PLANTED = {
     "raid-grant": "UPDATE reward_grant SET source_id = 72 WHERE source_id = 71",
     "raid-busy": "INSERT INTO raid_busy VALUES (1, 71)",
     "raid-entry": "UPDATE raid_member SET day = 20260101 WHERE raid = 72",
+    "raid-seats": "UPDATE raid_member SET seat = 1 WHERE raid = 71",
+    "raid-scored": "UPDATE raid_member SET score = NULL WHERE raid = 70 AND user_id = 2",
+    "raid-score": "UPDATE raid_member SET score = 41 WHERE raid = 70 AND user_id = 1",
     "raid-result": "DELETE FROM raid_member WHERE raid = 72",
     "raid-inputs": "UPDATE raid SET replay = 'forged' WHERE raid = 70",
     "attempt": "DELETE FROM enhance_log WHERE attempt = 2",
