@@ -47,6 +47,7 @@ from mmo.state.raid_room import (
 )
 from mmo.systems.raid_battle import RULES, Struck, advance, begin, bundle_of
 from mmo.systems.raid_stream import record_of
+from mmo.wire.messages.link import GrantWaiting
 from mmo.wire.messages.raid import (
     RaidAct,
     RaidActOk,
@@ -285,12 +286,14 @@ def _aborted(room: Room, reason: EndReason, env: Env) -> Outcome:
 
 
 def _settled(room: Room, row: RaidSettled, ended: RaidEnded, sends: list[Send]) -> Outcome:
-    """Settle, then tell members, centers and matching, and free the room."""
+    """Settle, then tell members, centers (whose owners claim the rewards now) and matching, and
+    free the room."""
     over = RaidOver(room.raid, list(room.users), row.state == RaidState.FINISHED)
     here = room.here()
     if here:
         sends.append(ToUsers(here, ended))
     sends += [ToRole("center", over), ToRole("matching", over)]
+    sends += [ToRole("center", GrantWaiting(one.user)) for one in row.scores if one.bundle]
     return Outcome(
         row=row,
         row_refused=_lost(room),
