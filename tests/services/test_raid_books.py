@@ -53,6 +53,7 @@ PLANTED = {
 def battle() -> RaidGame:
     """One finished raid with blows of both, one aborted, one that waits."""
     game = RaidGame(seed=9)
+    game.now_ms = next(iter(load_content().ranking.seasons.values())).begins_ms
     game.begin(1, 2)
     for _ in range(400):
         for user in (1, 2):
