@@ -108,7 +108,7 @@ def _print(report: "Report") -> None:
     print(
         f"\n{report.players} players, {report.ledger_lines} ledger lines, {items['live']} items of"
         f" {items['codes']} codes, {items['log_lines']} log lines, {items['grants']} grants,"
-        f" {items['rolls']} rolls recomputed"
+        f" {items['rolls']} rolls recomputed, {items['raid_results']} results of raids"
     )
     for finding in report.findings:
         print(f"  {finding.check}: user {finding.user}: {finding.text}")

@@ -19,6 +19,7 @@ from mmo.proof import (
     bench_network,
     bench_pool,
     bench_ranking,
+    bench_restart,
     bench_start,
 )
 from mmo.proof.bench_result import BenchResult
@@ -44,6 +45,7 @@ def benches() -> dict[str, Bench]:
         "ranking": bench_ranking.ranking,
         "mixed": bench_mixed.mixed,
         "start": bench_start.start,
+        "restart": bench_restart.restart,
         "instructions": bench_instructions.instructions,
     }
 

@@ -111,6 +111,13 @@ PROOFS = (
         "[supervisor]\ncrashes_max = 1000\n",
     ),
     Proof(
+        "rolling",
+        "every process is replaced, one after the other, again and again while bots walk every "
+        "journey: no error, nobody logs in again, nothing is lost, the books balance",
+        "mmo.proof.rolling",
+        "rolling",
+    ),
+    Proof(
         "duplicate-storm",
         "each request is sent 1 to 20 times across cuts, servers and crashes: one effect, "
         "identical bytes; after a purge the same numbers are refused, never executed",

@@ -6,8 +6,9 @@ from mmo.systems import volatile
 ROLE = Role(
     name="channel",
     systems=(
-        *("seats", "channels", "hunt", "growth", "grants", "items", "shop", "enhance"),
-        *("season_pass", "roll_keys", "ranking", "health"),
+        *("seats", "leaving_channel", "channels", "hunt"),
+        *("growth", "grants", "items", "shop", "enhance", "season_pass", "roll_keys", "ranking"),
+        "health",
     ),
     edges=("ranking",),
     states={"world": volatile.world, "roll_days": volatile.roll_days},

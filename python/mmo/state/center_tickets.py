@@ -60,6 +60,10 @@ class CenterTickets:
         self.telling: dict[int, Telling] = {}  # by matching server
         self.rounds = 0
 
+    def gauges(self) -> dict[str, int]:
+        """Sizes that an operator watches: players who wait, and those with a seat in a raid."""
+        return {"waiting": len(self.of_user), "seats": len(self.seats)}
+
     @property
     def confirmed(self) -> int:
         """Number of tickets that the matching server has."""

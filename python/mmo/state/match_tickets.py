@@ -187,6 +187,10 @@ class MatchTickets:
         self.ended: dict[int, Ended] = {}  # by ticket, oldest first
         self.waited: dict[tuple[int, int], Waited] = {}  # by kind and group
 
+    def gauges(self) -> dict[str, int]:
+        """Sizes that an operator watches: players who wait, teams whose seats are asked for."""
+        return {"waiting": len(self.tickets), "forming": len(self.forming)}
+
     def put(self, ticket: Ticket) -> None:
         """Let a player wait who is in no team; an older ticket of his is replaced."""
         assert ticket.user not in self.team_of, f"user {ticket.user} is in a team"
