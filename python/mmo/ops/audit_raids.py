@@ -70,13 +70,13 @@ BEST = Statement(f"""
     FROM (
         SELECT season, user_id FROM ranking
         UNION SELECT r.season, m.user_id FROM raid r JOIN raid_member m ON m.raid = r.raid
-        WHERE r.state = {_FINISHED} AND m.score > 0
+        WHERE r.state = {_FINISHED} AND r.season > 0 AND m.score > 0
     ) k
     LEFT JOIN ranking b ON b.season = k.season AND b.user_id = k.user_id
     LEFT JOIN (
         SELECT r.season, m.user_id, MAX(m.score) AS score
         FROM raid r JOIN raid_member m ON m.raid = r.raid
-        WHERE r.state = {_FINISHED} GROUP BY r.season, m.user_id
+        WHERE r.state = {_FINISHED} AND r.season > 0 GROUP BY r.season, m.user_id
     ) s ON s.season = k.season AND s.user_id = k.user_id
     WHERE COALESCE(b.score, 0) <> COALESCE(s.score, 0)
     LIMIT {ROWS_MAX + 1}
