@@ -427,5 +427,5 @@ async def test_rebuild_by_command_fills_and_compares(
     assert [(row["season"], row["scores"]) for row in filled] == [(season, 3)]
     every, findings = await _filled(store_settings(), 0)
     assert season in {row["season"] for row in every} and findings == []
-    with pytest.raises(OperatorError, match="E0730"):
+    with pytest.raises(OperatorError, match="E0726"):
         await _filled(store_settings(redis_nodes=()), season)

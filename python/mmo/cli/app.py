@@ -30,8 +30,8 @@ MODULES = (
     "audit",
     "odds",
     "restore",
-    "rebuild",
     "replay",
+    "rebuild",
     "bench",
     "prove",
 )

@@ -59,7 +59,7 @@ def rebuild(
 async def _filled(
     settings: "StoreSettings", season: int
 ) -> tuple[list[dict[str, int]], list[dict[str, Any]]]:
-    """(boards with their scores and times, what is wrong with them). Raises `OperatorError` E0730,
+    """(boards with their scores and times, what is wrong with them). Raises `OperatorError` E0726,
     `StoreUnavailable`."""
     import msgspec
 
@@ -82,7 +82,7 @@ async def _filled(
                 scores = await relay.rebuild(number)
                 if scores is None:
                     raise OperatorError(
-                        "E0730",
+                        "E0726",
                         f"the board of season {number} was not filled: Redis does not answer, or a"
                         " server fills it right now",
                         "mmo-cluster status; then ask again",
