@@ -46,6 +46,8 @@ PLANTED = {
     "raid-grant": f"UPDATE reward_grant SET source_id = {ABORTED} WHERE user_id = 1",
     "raid-best": "UPDATE ranking SET score = score + 1 WHERE user_id = 1",
     "raid-score": f"UPDATE raid_member SET score = score + 1 WHERE raid = {RAID} AND user_id = 2",
+    "ranking-raid": f"UPDATE ranking SET raid = {ABORTED} WHERE user_id = 1",
+    "ranking-mark": "UPDATE ranking_dirty SET score = score + 1 WHERE user_id = 2",
     "score-best": "UPDATE player_head SET score_best = 9 WHERE user_id = 4",
 }
 MORE = {
@@ -54,6 +56,11 @@ MORE = {
         f"UPDATE raid_member SET day = 20260101 WHERE raid = {ABORTED}",
     ),
     "a reward lost": ("raid-score", "DELETE FROM reward_grant WHERE user_id = 1"),
+    "a rank of a raid without that score": (
+        "ranking-raid",
+        "UPDATE ranking SET score = score + 1 WHERE user_id = 2",
+    ),
+    "a mark of nobody": ("ranking-mark", "INSERT INTO ranking_dirty VALUES (9, 4, 1, 1)"),
     "a result that the ranking never saw": ("raid-best", "DELETE FROM ranking WHERE user_id = 2"),
 }
 
