@@ -27,6 +27,7 @@ pytestmark = pytest.mark.services
 
 ABORTED = RAID + 1
 OPEN = RAID + 2
+IN_SEASON_MS = 1_790_000_000_000  # September 2026
 TABLES = (
     *("ranking_dirty", "ranking", "raid_busy", "raid_member", "raid", "reward_grant"),
     *("player_head", "account"),
@@ -53,7 +54,7 @@ PLANTED = {
 def battle() -> RaidGame:
     """One finished raid with blows of both, one aborted, one that waits."""
     game = RaidGame(seed=9)
-    game.now_ms = next(iter(load_content().ranking.seasons.values())).begins_ms
+    game.now_ms = IN_SEASON_MS
     game.begin(1, 2)
     for _ in range(400):
         for user in (1, 2):
