@@ -287,6 +287,17 @@ def test_tick_when_the_timer_is_ahead_of_the_clock_then_waits(game: RaidGame) ->
     assert game.battle.tick <= 6
 
 
+@pytest.mark.parametrize("jump_ms", [-60_000, 60_000])
+def test_tick_when_the_clock_jumps_then_the_battle_keeps_its_pace(
+    game: RaidGame, jump_ms: int
+) -> None:
+    game.begin(ANN, BOB)
+    game.tick(10)
+    game.now_ms += jump_ms
+    game.tick(10)
+    assert game.battle.tick == 20
+
+
 def test_rooms_when_many_run_then_each_ends_by_its_own_clock(game: RaidGame) -> None:
     for index in range(5):
         first, second = 10 + 2 * index, 11 + 2 * index
