@@ -73,6 +73,7 @@ ROW_STATEMENTS: dict[str, tuple[Statement, tuple[object, ...]]] = {
     "day of a raid": (raid_sql.DAY_OF_RAID, (1,)),
     "page": (ranking.PAGE, (1, 3, 0)),
     "page of users": (ranking.OF_USERS, ("[1,2]", 1)),
+    "scores of users": (ranking.SCORES_OF, ("[1,2]", 1)),
     "size": (ranking.SIZE, (1,)),
     "own score": (ranking.SCORE_OF, (1, 1)),
     "own rank": (ranking.BETTER, (1, -1, 1, -1, 1)),

@@ -11,8 +11,11 @@ from tests.conftest import forget_all
 from tests.contract.raid_books import members, opening, result
 from tests.contract.stores import Cluster
 
+from mmo.cli.rebuild import _filled
 from mmo.cluster.redis_servers import ManagedRedis
 from mmo.contract import RankingView
+from mmo.errors import OperatorError
+from mmo.ops.audit_board import board_of
 from mmo.state.raid import RaidMember
 from mmo.store import StoreSettings, ranking
 from mmo.store.board import keys_of, member_of
@@ -24,6 +27,7 @@ pytestmark = pytest.mark.services
 DEADLINE_S = 30.0
 MARKS = Statement("SELECT user_id, score FROM ranking_dirty WHERE season = %s ORDER BY user_id")
 AGE_MARKS = Statement("UPDATE ranking_dirty SET since_ms = since_ms - 60000 WHERE season = %s")
+FORGET_MARKS = Statement("DELETE FROM ranking_dirty")
 OTHER_MARKS = Statement("DELETE FROM ranking_dirty WHERE season <> %s")
 _seasons = itertools.count(500)
 SettingsOf = Callable[..., StoreSettings]
@@ -154,7 +158,7 @@ async def test_a_late_put_never_lowers_a_score(
     seated = await members(cluster, store, 1)
     await played(store, seated, season, 50)
     await whole(store, season)
-    board, user = store.ranking._board, seated[0].user
+    board, user = store.ranking.board, seated[0].user
     for late in (49, 1, 50):
         assert await board.put(season, [(user, late)])
         assert await board.scores(season, [user, user + 10**6]) == [50, 0]
@@ -175,7 +179,7 @@ async def test_the_ranking_is_loaded_at_the_start_of_a_server(
     login = await DurableStore.open(store_settings())
 
     async def loaded() -> bool:  # by its own start: nobody tells it to look
-        await login.ranking._board.state(season)
+        await login.ranking.board.state(season)
         return season in login.ranking._epochs
 
     await until(loaded)
@@ -197,7 +201,7 @@ async def test_a_wiped_redis_is_noticed_and_filled_while_mysql_answers(
     assert [row.score for row in view.rows] == [9, 3, 1]
 
     async def filled() -> bool:  # the missed put and read woke the relay
-        state = await store.ranking._board.state(season)
+        state = await store.ranking.board.state(season)
         return state != (0, 0) and season in store.ranking._epochs
 
     await until(filled)
@@ -214,8 +218,8 @@ async def test_a_board_of_the_wrong_size_is_filled_again(
     expected = await in_mysql(store, season, user)
     for wrong in (("ZREM", board, member_of(user)), ("ZADD", board, -99, member_of(10**9))):
         await asked(store, *wrong)
-        while await store.ranking.repair_once(-60_000):
-            pass  # no mark is left that would explain a difference
+        async with store.pool.take() as connection:  # no mark is left to explain a difference
+            await connection.execute(FORGET_MARKS)
         assert await store.ranking.check() == 0
         assert await store.ranking.check(sizes=True) >= 1
         assert await in_redis(store, season, user) == expected
@@ -259,7 +263,7 @@ async def test_scores_that_come_while_a_board_is_filled_are_on_it(
     await asyncio.gather(fills(), plays())
     await whole(store, season)
     users = [member.user for seated in groups for member in seated]
-    assert await store.ranking._board.scores(season, users) == [11] * 16
+    assert await store.ranking.board.scores(season, users) == [11] * 16
 
 
 async def test_of_two_who_fill_a_board_one_does(
@@ -273,7 +277,7 @@ async def test_of_two_who_fill_a_board_one_does(
     async with store.pool.take() as connection:
         assert await ranking.lock_board(connection, season)
         assert await other.ranking.rebuild(season) is None
-        assert await store.ranking._board.state(season) != (0, 0)
+        assert await store.ranking.board.state(season) != (0, 0)
         await ranking.free_board(connection, season)
     assert await other.ranking.rebuild(season) == 2
     assert await in_redis(other, season, seated[0].user) == await in_mysql(
@@ -291,10 +295,10 @@ async def test_many_scores_are_filled_in_chunks(store: DurableStore, season: int
             season,
         )
     assert await store.ranking.rebuild(season) == 9_001
-    state = await store.ranking._board.state(season)
+    state = await store.ranking.board.state(season)
     assert state is not None and state[1] == 9_001
     users = list(range(1, 9_002, 300))
-    held = await store.ranking._board.scores(season, users)
+    held = await store.ranking.board.scores(season, users)
     assert held == [1 + user * 7919 % 5000 for user in users]
 
 
@@ -318,7 +322,7 @@ async def test_what_a_put_missed_is_repaired_and_its_mark_goes_once_it_is_seen(
         await connection.execute(AGE_MARKS, season)
     await store.ranking.repair_once(10_000)
     assert await marks_of(store, season) == [(users[1], 5)]
-    assert await store.ranking._board.scores(season, users) == [5, 5]
+    assert await store.ranking.board.scores(season, users) == [5, 5]
     await store.ranking.repair_once(10_000)  # it counts as made when it was put
     assert await marks_of(store, season) == [(users[1], 5)]
     async with store.pool.take() as connection:
@@ -348,8 +352,8 @@ async def test_marks_stay_while_the_board_is_not_whole(
     seated = await members(cluster, store, 1)
     await played(store, seated, season, 5)
     await whole(store, season)
-    assert await store.ranking._board.begin(season)
-    assert await store.ranking._board.scores(season, [seated[0].user]) is None
+    assert await store.ranking.board.begin(season)
+    assert await store.ranking.board.scores(season, [seated[0].user]) is None
     assert await store.ranking.repair_once(-60_000) == 0
     assert len(await marks_of(store, season)) == 1
 
@@ -369,3 +373,59 @@ async def test_without_any_redis_the_ranking_is_asked_of_mysql(
     assert (await store.ranking_of(season, user, [user])).rows[0].rank == 2
     assert store.stats()["ranking_read_mysql"] == 2
     await store.close()
+
+
+# -- the operator ----------------------------------------------------------------------------------
+
+
+async def wrong_places(store: DurableStore, season: int) -> list[tuple[int, str]]:
+    """What the comparison of a board finds."""
+    async with store.pool.take() as connection:
+        epoch = (await ranking.boards(connection)).get(season, 0)
+        found = await board_of(connection, store.ranking.board, season, epoch)
+    return [(finding.user, finding.text) for finding in found]
+
+
+async def test_a_board_that_differs_is_told_by_user(
+    cluster: Cluster, store: DurableStore, season: int
+) -> None:
+    seated = await members(cluster, store, 4)
+    users = [member.user for member in seated]
+    await played(store, seated, season, 4, 3, 2, 1)
+    await whole(store, season)
+    assert await wrong_places(store, season) == []
+    board, mark, _ = keys_of(season)
+    await asked(store, "ZADD", board, -9, member_of(users[0]))  # ahead of the books
+    await asked(store, "ZADD", board, 0, member_of(users[1]))  # behind, and marked for repair
+    assert await wrong_places(store, season) == [
+        (users[0], f"season {season}: the board says 9, the ranking 4")
+    ]
+    async with store.pool.take() as connection:
+        await connection.execute(FORGET_MARKS)
+    assert [user for user, _ in await wrong_places(store, season)] == users[:2]
+    await asked(store, "ZADD", board, -1, member_of(10**9))
+    assert (0, f"season {season}: the board has 5 places, the ranking 4") in await wrong_places(
+        store, season
+    )
+    await asked(store, "DEL", mark)
+    assert await wrong_places(store, season) == [(0, f"season {season}: the board is not whole")]
+
+
+async def test_rebuild_by_command_fills_and_compares(
+    cluster: Cluster,
+    store: DurableStore,
+    store_settings: SettingsOf,
+    season: int,
+    redis_servers: ManagedRedis,
+) -> None:
+    seated = await members(cluster, store, 3)
+    await played(store, seated, season, 3, 2, 1)
+    await whole(store, season)
+    await asked(store, "ZADD", keys_of(season)[0], -99, member_of(10**9))
+    filled, findings = await _filled(store_settings(), season)
+    assert findings == []
+    assert [(row["season"], row["scores"]) for row in filled] == [(season, 3)]
+    every, findings = await _filled(store_settings(), 0)
+    assert season in {row["season"] for row in every} and findings == []
+    with pytest.raises(OperatorError, match="E0726"):
+        await _filled(store_settings(redis_nodes=()), season)

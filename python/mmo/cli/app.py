@@ -31,6 +31,7 @@ MODULES = (
     "odds",
     "restore",
     "replay",
+    "rebuild",
     "bench",
     "prove",
 )

@@ -47,7 +47,7 @@ def replay(
             "E0214", f"the books cannot be read: {error}", "mmo-cluster status; mmo-cluster doctor"
         ) from error
     if raid and not found:
-        raise OperatorError("E0722", f"there is no raid {raid}", "mmo-cluster replay --all")
+        raise OperatorError("E0727", f"there is no raid {raid}", "mmo-cluster replay --all")
     wrong = [one for one in found if not one.holds]
     if json:
         plain = {"replayed": count, "wrong": msgspec.to_builtins(wrong)}

@@ -12,7 +12,7 @@ import msgspec
 
 from mmo.content import Content
 from mmo.ops import audit_economy as economy
-from mmo.ops import audit_raids
+from mmo.ops import audit_raids, audit_ranking
 from mmo.ops.audit_checks import CHECKS, ROWS_MAX, Check, Known
 from mmo.state.grant import Bundle
 from mmo.state.wallet import Account, Currency
@@ -124,7 +124,7 @@ async def audit(pool: MysqlPool, known: Known, roll_secret: bytes = b"") -> Repo
         await connection.execute(_ISOLATION)
         await connection.execute(_SNAPSHOT)
         findings: list[Finding] = []
-        for check in (*CHECKS, *economy.CHECKS, *audit_raids.CHECKS):
+        for check in (*CHECKS, *economy.CHECKS, *audit_raids.CHECKS, *audit_ranking.CHECKS):
             findings += await _asked(connection, check, known)
         findings += await _grants(connection)
         keys, wrong_keys = await economy.keys_of(connection, roll_secret)

@@ -149,6 +149,13 @@ PROOFS = (
         "raid_disconnects",
     ),
     Proof(
+        "replay",
+        "raids played from seeds by scripted members, and those of players on the cluster, repeat "
+        "bit for bit in a fresh process; a score changed by direct SQL is named",
+        "mmo.proof.raid_replays",
+        "replays",
+    ),
+    Proof(
         "odds",
         "rolls are uniform at every level under any key, a drift of half a point is found, clean "
         "runs raise no alarm, and every receipt recomputes",

@@ -65,6 +65,11 @@ SIZE = Statement("SELECT COUNT(*) FROM ranking FORCE INDEX (board) WHERE season 
 SCORE_OF = Statement("""
     SELECT score FROM ranking FORCE INDEX (PRIMARY) WHERE season = %s AND user_id = %s
 """)
+SCORES_OF = Statement("""
+    SELECT r.user_id, r.score
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (user_id BIGINT PATH '$')) g
+    STRAIGHT_JOIN ranking r FORCE INDEX (PRIMARY) ON r.season = %s AND r.user_id = g.user_id
+""")
 BETTER = Statement("""
     SELECT (SELECT COUNT(*) FROM ranking r FORCE INDEX (board)
             WHERE r.season = %s AND r.board_order < %s)
@@ -200,6 +205,12 @@ async def names(connection: Connection, users: Sequence[int]) -> dict[int, str]:
     """Account names by user; who does not exist is left out."""
     row = await connection.row(NAMES, _json(sorted(set(users))))
     return dict(msgspec.json.decode(row[0])) if row and row[0] else {}
+
+
+async def scores_of(connection: Connection, season: int, users: Sequence[int]) -> dict[int, int]:
+    """Scores of a season by user; who has none is left out."""
+    rows = await connection.rows(SCORES_OF, _json(sorted(set(users))), season)
+    return {row[0]: row[1] for row in rows}
 
 
 async def boards(connection: Connection) -> dict[int, int]:

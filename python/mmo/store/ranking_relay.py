@@ -47,7 +47,7 @@ class RankingRelay:
         self._settings = settings
         self._pool = pool
         self._cache = cache
-        self._board = Board(cache)
+        self.board = Board(cache)
         self._epochs: dict[int, int] = {}  # of boards that are whole, as MySQL names them
         self._names: OrderedDict[int, str] = OrderedDict()
         self._lags_ms: deque[float] = deque(maxlen=LAGS_KEPT)
@@ -83,7 +83,7 @@ class RankingRelay:
         if self._task is None or not scores or not row.season or row.state != RaidState.FINISHED:
             return
         begun_s = time.monotonic()
-        if await self._board.put(row.season, scores):
+        if await self.board.put(row.season, scores):
             self._lags_ms.append((time.monotonic() - begun_s) * 1_000)
             self.counts["puts"] += len(scores)
         else:
@@ -96,7 +96,7 @@ class RankingRelay:
         """See `Store.ranking_page`."""
         return await self._answer(
             season,
-            lambda epoch: self._board.page(season, epoch, user, start, count),
+            lambda epoch: self.board.page(season, epoch, user, start, count),
             lambda connection: ranking.page(connection, season, user, start, count),
         )
 
@@ -104,7 +104,7 @@ class RankingRelay:
         """See `Store.ranking_around`."""
         return await self._answer(
             season,
-            lambda epoch: self._board.around(season, epoch, user, around),
+            lambda epoch: self.board.around(season, epoch, user, around),
             lambda connection: ranking.around(connection, season, user, around),
         )
 
@@ -113,7 +113,7 @@ class RankingRelay:
         asked = sorted(set(users))
         return await self._answer(
             season,
-            lambda epoch: self._board.of_users(season, epoch, user, asked),
+            lambda epoch: self.board.of_users(season, epoch, user, asked),
             lambda connection: ranking.of_users(connection, season, user, asked),
         )
 
@@ -161,7 +161,7 @@ class RankingRelay:
             named = await ranking.boards(connection)
         filled = 0
         for season, epoch in named.items():
-            state = await self._board.state(season)
+            state = await self.board.state(season)
             if state is None:
                 self._epochs.pop(season, None)
                 continue
@@ -203,24 +203,24 @@ class RankingRelay:
 
     async def _fill(self, connection: Connection, season: int) -> int | None:
         await ranking.name_board(connection, season, 0)
-        if not await self._board.begin(season):
+        if not await self.board.begin(season):
             return None
         filled, after = 0, 0
         while True:
             count, last, rows = await ranking.chunk(connection, season, after)
             if not count:
                 break
-            if not await self._board.fill(season, rows):
+            if not await self.board.fill(season, rows):
                 return None
             filled, after = filled + count, last
         if not await ranking.holds_board(connection, season):
             return None
         epoch = secrets.randbits(EPOCH_BITS) | 1
-        if not await self._board.end(season, epoch):
+        if not await self.board.end(season, epoch):
             return None
         marked = await ranking.marked(connection, season)
         for first in range(0, len(marked), ranking.CHUNK_SCORES):
-            if not await self._board.put(season, marked[first : first + ranking.CHUNK_SCORES]):
+            if not await self.board.put(season, marked[first : first + ranking.CHUNK_SCORES]):
                 return None
         await ranking.name_board(connection, season, epoch)
         self._epochs[season] = epoch
@@ -234,13 +234,13 @@ class RankingRelay:
         gone = 0
         for season in sorted({season for season, _, _ in marks}):
             of_season = [(user, score) for of, user, score in marks if of == season]
-            held = await self._board.scores(season, [user for user, _ in of_season])
+            held = await self.board.scores(season, [user for user, _ in of_season])
             if held is None:
                 continue
             self.counts["marks_checked"] += len(held)
             pairs = list(zip(of_season, held, strict=True))
             behind = [mark for mark, now in pairs if now < mark[1]]
-            if behind and await self._board.put(season, behind):
+            if behind and await self.board.put(season, behind):
                 self.counts["repaired"] += len(behind)
             done = [mark for mark, now in pairs if now >= mark[1]]
             if done:
