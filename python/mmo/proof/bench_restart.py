@@ -1,9 +1,9 @@
 """What a player waits for when every process is replaced under him.
 
-Owns a cluster of its own and players who measure themselves, hunters in channels and others who wait
-in the lobby: the longest time between asking and the final answer, coming back included, of each
-player for each node that is replaced. The limit is the same figure over times in which nothing is
-replaced. Called through `mmo.proof.bench`.
+Owns a cluster of its own and players who measure themselves, hunters in channels and others who
+wait in the lobby: the longest time between asking and the final answer, coming back included, of
+each player for each node that is replaced. The limit is the same figure over times in which nothing
+is replaced. Called through `mmo.proof.bench`.
 """
 
 import asyncio
