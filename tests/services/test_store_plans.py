@@ -78,6 +78,7 @@ ROW_STATEMENTS: dict[str, tuple[Statement, tuple[object, ...]]] = {
     "own score": (ranking.SCORE_OF, (1, 1)),
     "own rank": (ranking.BETTER, (1, -1, 1, -1, 1)),
     "boards": (ranking.BOARDS, ()),
+    "epoch of a board": (ranking.EPOCH, (1,)),
     "chunk of a board": (ranking.CHUNK, (1, 0, 100)),
     "marks of a season": (ranking.MARKS_OF_SEASON, (1,)),
     "number of marks": (ranking.MARKS, (1,)),
@@ -113,7 +114,7 @@ FOUR_ROWS = (
 REAL_TABLES = {
     *("a", "h", "i", "r", "c", "p", "l", "account", "player_head", "event_log", "node_lease"),
     *("payment_order", "raid", "raid_member", "raid_busy", "ranking", "ranking_dirty"),
-    *("b", "d", "k", "m", "t"),
+    *("ranking_board", "b", "d", "k", "m", "t"),
 }
 BY_INDEX = {"eq_ref", "ref", "range", "const", "system"}
 
