@@ -1,4 +1,4 @@
-"""A realm of one login server, one center and two channel servers, without sockets or time.
+"""A realm of one login server, two centers and two channel servers, without sockets or time.
 
 Answers the steps of a walk by the rules of the game, small; with knobs that make it lie, so that
 the tests show that a client notices. Only for tests of the client.
@@ -14,7 +14,8 @@ from mmo.client.steps import Dial, Lost, Pause, Receive, Send, Walk
 from mmo.wire.messages import account, hunt, presence, session
 from mmo.wire.opcode import Code
 
-LOGIN_PORT, CENTER_PORT, GAME_PORTS = 1, 2, {11: 11, 12: 12}
+LOGIN_PORT, CENTER_PORT, OTHER_CENTER_PORT, GAME_PORTS = 1, 2, 3, {11: 11, 12: 12}
+CENTERS = (CENTER_PORT, OTHER_CENTER_PORT)
 
 
 class Player:
@@ -48,6 +49,7 @@ class Realm:
         self.retry_at: set[int] = set()
         self.wrong_place_at: set[int] = set()
         self.mute_at: set[int] = set()
+        self.dead_ports: set[int] = set()  # nobody listens there any more
         self.answer_twice_at: set[int] = set()
         self.forget_gold_at_login = 0
         self.forget_rewards = False
@@ -87,11 +89,15 @@ class Realm:
             self.now += step.wait_ms / 1000
             return None
         if isinstance(step, Dial):
+            if step.port in self.dead_ports:
+                raise Lost(step.lane, 0, "refused")
             self.lanes[step.lane] = step.port
             self.waiting[step.lane] = []
             return None
         if isinstance(step, Send | Receive) and step.lane not in self.lanes:
             raise Lost(step.lane, 0, "not connected")
+        if self.lanes.get(getattr(step, "lane", "")) in self.dead_ports:
+            raise Lost(step.lane)
         if isinstance(step, Send):
             return self._send(step)
         if isinstance(step, Receive):
@@ -157,9 +163,10 @@ class Realm:
         kind, epoch = token.text.split()
         if int(epoch) != self.player.epoch:
             return [session.Refused(int(Code.TOKEN_REFUSED))]
-        if port == CENTER_PORT and kind == "session" and self.player.place not in (0, port):
-            return [presence.SessionOk(7, self.player.epoch, self.player.place, token.text)]
-        if port != CENTER_PORT and kind == "session" and self.player.place != port:
+        if port in CENTERS and kind == "session" and self.player.place not in (0, port):
+            others = self._others(port)
+            return [presence.SessionOk(7, self.player.epoch, self.player.place, token.text, others)]
+        if port not in CENTERS and kind == "session" and self.player.place != port:
             return [session.Refused(int(Code.TOKEN_REFUSED))]
         self.player.place = port
         self.channel = 0
@@ -171,7 +178,11 @@ class Realm:
         return presence.Welcome(
             7, "용사one", player.epoch, 0, port, player.level, player.exp, player.gold, 0, 0, 0,
             last, list(player.items.values()), [], [], f"session {player.epoch}",
+            centers=self._others(port),
         )  # fmt: skip
+
+    def _others(self, port: int) -> list[tuple[str, int]]:
+        return [("realm", center) for center in CENTERS if center not in {port, *self.dead_ports}]
 
     def _serverlistask(self, port: int, _: Any) -> list[Any]:
         rows = [

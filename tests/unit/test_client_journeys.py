@@ -4,11 +4,15 @@ import json
 from typing import Any
 
 import msgspec
-from tests.unit.client_realm import Realm
+import pytest
+from tests.unit.client_realm import CENTER_PORT, Realm
 
+from mmo.client.hunting import settle
 from mmo.client.journeys import JOURNEYS, walk_guarded
 from mmo.client.meter import Meter
 from mmo.client.protocol import Token
+from mmo.client.session import arrive, come_back, log_out, register, stay_known
+from mmo.client.steps import Lost, Walk
 from mmo.wire.messages.account import Login
 from mmo.wire.messages.hunt import Hit
 from mmo.wire.messages.presence import Logout
@@ -30,6 +34,31 @@ def test_the_tour_ends_without_an_error_above_its_floor() -> None:
     assert isinstance(realm.sent[-1], Logout)
     assert sum(isinstance(message, Login) for message in realm.sent) == 3
     assert meter.refusals >= 6
+
+
+@pytest.mark.parametrize("in_channel", [True, False])
+def test_a_center_that_is_gone_for_good_costs_no_new_login(in_channel: bool) -> None:
+    """The session goes on at the other center, which the first one named."""
+    realm = Realm()
+    me = realm.hero()
+
+    def life() -> Walk[None]:
+        yield from register(me)
+        yield from arrive(me)
+        if in_channel:
+            yield from settle(me)
+        realm.dead_ports = {CENTER_PORT}
+        try:
+            yield from stay_known(me)
+        except Lost as lost:
+            yield from come_back(me, lost, to_lobby=not in_channel)
+        yield from stay_known(me)
+        yield from log_out(me)
+
+    realm.walk(life())
+    assert me.meter.findings == []
+    assert sum(isinstance(message, Login) for message in realm.sent) == 1
+    assert isinstance(realm.sent[-1], Logout)
 
 
 def test_the_same_seed_walks_the_same_way() -> None:
@@ -156,6 +185,11 @@ def test_percentiles_are_samples_and_the_summary_has_the_promised_form() -> None
         meter.action("Hit", float(took))
     summary = meter.summary("tour", 3)
     assert (summary.p50_ms, summary.p99_ms, summary.p999_ms) == (500, 990, 999)
+    meter.action("Login", 5_000.0)
+    assert (meter.count("Hit"), meter.count("Login"), meter.count("Buy")) == (1_000, 1, 0)
+    assert meter.percentile_ms(0.99, {"Hit"}) == 990
+    assert meter.percentile_ms(0.5, {"Login", "Buy"}) == 5_000
+    assert meter.percentile_ms(0.5, {"Buy"}) == 0
     fields = list(json.loads(msgspec.json.encode(summary)))
     assert fields == [
         "journey", "players", "actions", "errors", "refusals", "p50_ms", "p99_ms", "p999_ms",

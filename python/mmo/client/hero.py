@@ -13,7 +13,7 @@ import msgspec
 
 from mmo.client.meter import Meter
 from mmo.wire.messages.hunt import GrantReward, KillReward, MonsterRow
-from mmo.wire.messages.presence import ItemView, Welcome
+from mmo.wire.messages.presence import ItemView, RenewOk, SessionOk, Welcome
 
 Address = tuple[str, int]
 
@@ -140,6 +140,7 @@ class Hero:
         self.operation_counter = 0
         self.ticket = ""
         self.center: Address | None = None
+        self.centers: list[Address] = []  # others, where his session token holds too
         self.login_token = ""
         self.session_token = ""
         self.game: Address | None = None  # the channel server that owns him, when one does
@@ -183,8 +184,18 @@ class Hero:
             self.operation_counter = 0
         self.operation_counter = max(self.operation_counter, told.operation_counter)
         if told.session_token:
-            self.session_token = told.session_token
-            self.renewed_at = self.clock()
+            self.hold(told)
+
+    def hold(self, told: Welcome | SessionOk | RenewOk) -> None:
+        """A center told a fresh session token, and which other centers there are."""
+        self.session_token, self.renewed_at = told.session_token, self.clock()
+        self.centers = list(told.centers)
+
+    def next_center(self) -> None:
+        """The center does not answer: try the next one, and this one after the others."""
+        if self.center is not None and self.centers:
+            self.centers.append(self.center)
+            self.center = self.centers.pop(0)
 
     def loosen(self) -> None:
         """The connection ended: what was on its way may have happened or not."""

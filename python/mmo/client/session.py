@@ -208,7 +208,7 @@ def log_in(
         if isinstance(reply, LoginOk):
             me.ticket = ""
             me.user, me.login_token = reply.user, reply.token
-            me.center, me.session_token = (reply.host, reply.port), ""
+            me.center, me.session_token, me.centers = (reply.host, reply.port), "", []
             me.game, me.game_number, me.channel = None, 0, 0
         return reply  # type: ignore[no-any-return]
 
@@ -230,7 +230,7 @@ def show(me: Hero, lane: str, address: Address, token: str) -> Walk[Any]:
     if isinstance(reply, Welcome):
         me.meet(reply)
     elif isinstance(reply, SessionOk):
-        me.session_token, me.renewed_at = reply.session_token, me.clock()
+        me.hold(reply)
     return reply
 
 
@@ -307,7 +307,7 @@ def log_out(me: Hero) -> Walk[None]:
     yield from ask(me, CENTER, Logout())
     yield Drop(CENTER)
     yield Drop(GAME)
-    me.session_token, me.game, me.center = "", None, None
+    me.session_token, me.game, me.center, me.centers = "", None, None, []
 
 
 def stay_known(me: Hero) -> Walk[None]:
@@ -315,7 +315,7 @@ def stay_known(me: Hero) -> Walk[None]:
     if me.clock() - me.renewed_at > RENEW_AFTER_S:
         reply = yield from ask(me, CENTER, Renew())
         assert isinstance(reply, RenewOk)
-        me.session_token, me.renewed_at = reply.session_token, me.clock()
+        me.hold(reply)
     else:
         yield from ask(me, CENTER, Ping())
 
@@ -350,7 +350,11 @@ def _resume(me: Hero, to_lobby: bool) -> Walk[None]:
         if not to_lobby:
             yield from move_somewhere(me)
         return
-    held = yield from show(me, CENTER, me.center, me.session_token)
+    try:
+        held = yield from show(me, CENTER, me.center, me.session_token)
+    except Lost:
+        me.next_center()
+        raise
     place = held.place_number if isinstance(held, SessionOk) else 0
     me.channel = 0
     if me.game is not None and place == me.game_number:

@@ -30,6 +30,7 @@ from mmo.systems.tokens import LOGIN, MOVE, new_jti, player_claims, session_toke
 from mmo.systems.welcome import arrival_tells, welcome
 from mmo.wire.messages.link import PlayerMoved, SeatHeld, SeatHold, SessionEnded, SessionSeen
 from mmo.wire.messages.presence import (
+    CenterAddress,
     Lobby,
     Logout,
     LogoutOk,
@@ -45,11 +46,13 @@ from mmo.wire.messages.presence import (
 from mmo.wire.messages.session import Disconnected, Entered
 from mmo.wire.opcode import CloseReason, Code, Op
 
+CENTERS_TOLD_MAX = 8
+
 
 @handles(
     Op.ENTER,
     by="node",
-    needs=("head", "growth", "wallet", "bag", "score", "pass_progress", "sessions"),
+    needs=("head", "growth", "wallet", "bag", "score", "pass_progress", "sessions", "servers"),
 )
 def enter(
     message: Entered,
@@ -61,13 +64,14 @@ def enter(
     score: Score,
     pass_progress: PassParts,
     sessions: Sessions,
+    servers: Servers,
     env: Env,
 ) -> Outcome:
     """WELCOME for a player who is owned here now; SESSION_OK when another server goes on owning him
     (the client came back to a center, or to another one, while it plays in a channel)."""
     here = env.node.number
     if head is None:
-        return _session_only(message, env)
+        return _session_only(message, servers, env)
     user, epoch = head.user, head.session_epoch
     before = sessions.get(user)
     previous = message.previous_number or (before.place if before is not None else 0)
@@ -92,6 +96,7 @@ def enter(
                 operation_counter=message.operation_counter,
                 session_token=session_token(env, user, head.name, epoch),
                 env=env,
+                centers=other_centers(servers, env),
             ),
         ),
         effects=(SessionHeld(Session(user, head.name, epoch, env.sender.conn, here)),),
@@ -100,7 +105,7 @@ def enter(
     )
 
 
-def _session_only(message: Entered, env: Env) -> Outcome:
+def _session_only(message: Entered, servers: Servers, env: Env) -> Outcome:
     """The session is valid and its player is owned elsewhere: hold the session, touch nothing
     else."""
     user, claims = env.sender.user, message.claims
@@ -112,11 +117,23 @@ def _session_only(message: Entered, env: Env) -> Outcome:
                 claims.epoch,
                 message.place_number,
                 session_token(env, user, claims.name, claims.epoch),
+                other_centers(servers, env),
             ),
         ),
         effects=(SessionHeld(session),),
         sends=(ToRole("center", SessionSeen(user, claims.epoch, env.node.number)),),
     )
+
+
+def other_centers(servers: Servers, env: Env) -> list[CenterAddress]:
+    """Where a client goes on with its session token when this center is gone for good."""
+    content: Content = env.content
+    fresh_ms = env.now_ms - content.channels.load_fresh_ms
+    return [
+        (center.host, center.port)
+        for center in servers.of_role("center")
+        if center.number != env.node.number and center.open and center.seen_ms >= fresh_ms
+    ][:CENTERS_TOLD_MAX]
 
 
 @handles(Op.SERVER_LIST, needs=("servers",), rate="list")
@@ -222,14 +239,14 @@ def logout(message: Logout, *, sessions: Sessions, env: Env) -> Outcome | Refuse
     )
 
 
-@handles(Op.RENEW, needs=("sessions",))
-def renew(message: Renew, *, sessions: Sessions, env: Env) -> Outcome | Refuse:
+@handles(Op.RENEW, needs=("sessions", "servers"))
+def renew(message: Renew, *, sessions: Sessions, servers: Servers, env: Env) -> Outcome | Refuse:
     """A fresh session token for a session that is held here."""
     session = sessions.get(env.sender.user)
     if session is None:
         return Refuse(Code.NOT_ENTERED)
     token = session_token(env, session.user, session.name, session.session_epoch)
-    return Outcome(replies=(RenewOk(token),))
+    return Outcome(replies=(RenewOk(token, other_centers(servers, env)),))
 
 
 @handles(Op.CLOSED, by="node", needs=("sessions",))

@@ -130,9 +130,9 @@ def grant_waiting(message: GrantWaiting, *, sessions: Sessions, env: Env) -> Out
     return Outcome(sends=(ToNode(session.place, message),))
 
 
-@handles(Op.SERVER_LOAD, by="peer", peers=("channel",), needs=("servers",))
+@handles(Op.SERVER_LOAD, by="peer", peers=("channel", "center"), needs=("servers",))
 def server_load(message: ServerLoad, *, servers: Servers, env: Env) -> Outcome:
-    """Where a game server is and how full."""
+    """Where a game server or another center is and how full."""
     return load_told(message, env)
 
 
@@ -152,8 +152,8 @@ def health_told(message: NodeHealthOk, *, servers: Servers, env: Env) -> Outcome
 
 @ticks(every_ms=250, of="sessions")
 def tell_load(sessions: Sessions, *, env: Env) -> Outcome:
-    """Tell the login servers where this center is and how many it holds, and show as online again
-    who never finished his move."""
+    """Tell the login servers and the other centers where this center is and how many it holds, and
+    show as online again who never finished his move."""
     node = env.node
     over = [user for user, over_ms in sessions.moving.items() if over_ms <= env.now_ms]
     load = ServerLoad(
@@ -170,6 +170,7 @@ def tell_load(sessions: Sessions, *, env: Env) -> Outcome:
         effects=[MoveOver(user) for user in over],
         sends=[
             ToRole("login", load),
+            ToRole("center", load),
             *(Presence(user, "online", node.number) for user in over),
         ],
     )

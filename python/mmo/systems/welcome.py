@@ -11,7 +11,7 @@ from mmo.systems.inventory import bag_views, expired
 from mmo.systems.missions import PassParts
 from mmo.systems.season_pass import fitting, pass_views
 from mmo.wire.messages.inventory import ItemsExpire
-from mmo.wire.messages.presence import Welcome
+from mmo.wire.messages.presence import CenterAddress, Welcome
 
 
 def welcome(
@@ -25,6 +25,7 @@ def welcome(
     operation_counter: int,
     session_token: str,
     env: Env,
+    centers: list[CenterAddress] | None = None,
 ) -> Welcome:
     """WELCOME with level, experience, currencies, best score, the three inventories and the running
     season passes."""
@@ -50,6 +51,7 @@ def welcome(
         now_ms=env.now_ms,
         passes=passes,
         passes_more=more,
+        centers=centers or [],
     )
 
 

@@ -22,6 +22,10 @@ class ItemView(msgspec.Struct, array_like=True, frozen=True):
     expires_ms: int = 0  # rented until then, unix time; 0: for ever
 
 
+CenterAddress = tuple[str, int]
+"""Host and port of a center's client port."""
+
+
 @message(Op.WELCOME)
 class Welcome(msgspec.Struct, array_like=True, frozen=True):
     """Everything the server knows of the player, after a token was claimed here."""
@@ -45,6 +49,7 @@ class Welcome(msgspec.Struct, array_like=True, frozen=True):
     now_ms: int = 0
     passes: list[PassView] = []
     passes_more: list[int] = []  # running passes that did not fit: ask with PASS_STATE
+    centers: list[CenterAddress] = []  # at a center: the others, where the session token holds too
 
 
 @message(Op.SESSION_OK)
@@ -55,6 +60,7 @@ class SessionOk(msgspec.Struct, array_like=True, frozen=True):
     session_epoch: int
     place_number: int
     session_token: str
+    centers: list[CenterAddress] = []  # as in WELCOME
 
 
 @message(Op.SERVER_LIST)
@@ -120,6 +126,7 @@ class Renew(msgspec.Struct, array_like=True, frozen=True):
 @message(Op.RENEW_OK)
 class RenewOk(msgspec.Struct, array_like=True, frozen=True):
     session_token: str
+    centers: list[CenterAddress] = []  # as in WELCOME
 
 
 @message(Op.PLACE_SEEN)
