@@ -89,7 +89,6 @@ GROUP_STATEMENTS: dict[str, tuple[Statement, str]] = {
     "move passes": (economy.MOVE_PASSES, '[[1,1,1,1,0,"[]"],[2,1,1,1,0,"[]"]]'),
     "claim grants": (sql.CLAIM_GRANTS, "[[1,1,1,1],[2,1,1,1]]"),
     "read seats": (sql.READ_SEATS, "[1,2]"),
-    "read grants": (sql.READ_GRANTS, "[1,2]"),
     "add grants": (sql.ADD_GRANTS, '[[1,1,1,""]]'),
     "head versions": (sampler.HEAD_VERSIONS, "[1,2]"),
     "renew marks": (relay.RENEW_MARKS, "[1,2]"),
@@ -97,6 +96,7 @@ GROUP_STATEMENTS: dict[str, tuple[Statement, str]] = {
 }
 ROW_STATEMENTS: dict[str, tuple[Statement, tuple[object, ...]]] = {
     "find operation": (sql.FIND_OPERATION, (1, 1, 1)),
+    "read grants": (sql.READ_GRANTS, ("[1,2]", 32)),
     "head": (sql.READ_HEAD, (1,)),
     "head and owned": (sql.READ_HEAD_AND_OWNED, (1,)),
     "latest operations": (sql.LATEST_OPERATIONS, (1,)),
@@ -131,7 +131,7 @@ FOUR_ROWS = (
     "INSERT INTO node_lease SELECT seq, 'r', seq, 1, 'h', 1, 'h', 1, 1 FROM seq_1_to_4",
 )
 REAL_TABLES = {
-    *("a", "h", "i", "r", "c", "p", "l", "account", "player_head", "event_log", "node_lease"),
+    *("a", "h", "i", "k", "r", "c", "p", "l", "account", "player_head", "event_log", "node_lease"),
     "payment_order",
 }
 BY_INDEX = {"eq_ref", "ref", "range", "const", "system"}

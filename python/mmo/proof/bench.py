@@ -15,6 +15,7 @@ from mmo.proof import (
     bench_economy,
     bench_instructions,
     bench_login,
+    bench_mirror,
     bench_mixed,
     bench_network,
     bench_pool,
@@ -41,6 +42,7 @@ def benches() -> dict[str, Bench]:
         "shop": bench_catalogue.shop,
         "pool": bench_pool.pool,
         "mixed": bench_mixed.mixed,
+        "mirror": bench_mirror.mirror,
         "start": bench_start.start,
         "instructions": bench_instructions.instructions,
     }
