@@ -35,6 +35,10 @@ REST_SHARE = 3
 """A round of puts is followed by a rest of this many times its length: under load commits go before
 repeats, and what is not put in time is joined with the next commit or left to repair."""
 
+REST_S_MAX = 0.02
+"""A round that took long because Redis was slow once must not hold back the next for three times as
+long: what is decided shows within 50 ms."""
+
 LAGS_KEPT = 1_024
 """Puts over which the lag of the cache is told: from the return of a commit to its snapshot."""
 
@@ -213,7 +217,7 @@ class Relay:
             begun_s = loop.time()
             await self._publish()
             await self.put_waiting()
-            rest_s = max(every_s, REST_SHARE * (loop.time() - begun_s))
+            rest_s = rest_after(loop.time() - begun_s, every_s)
             if not self._cache.healthy:
                 await asyncio.sleep(self._settings.repair_every_ms / 1_000)
             if not self._waiting and not self._to_publish:
@@ -247,3 +251,8 @@ class Relay:
             "lag_max_ms": lags[-1],
         }  # fmt: skip
         return {f"relay_{name}": value for name, value in (gauges | self.counts).items()}
+
+
+def rest_after(took_s: float, every_s: float) -> float:
+    """How long the puts rest after a round that took so long; at least their rhythm."""
+    return max(every_s, min(REST_SHARE * took_s, REST_S_MAX))
