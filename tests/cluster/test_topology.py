@@ -112,7 +112,7 @@ async def test_a_player_whose_center_is_gone_goes_on_at_another_without_a_login(
         await shell.walk(register(me))
         told = await shell.walk(arrive(me))
         await shell.walk(settle(me))
-        assert me.center is not None and len(told.centers) == 1
+        assert me.center is not None and len(told.centers) == 2
         first = names[me.center]
         await arena.command("stop", first)
         lost = Lost(CENTER, await shell.lanes[CENTER].ended(10.0))

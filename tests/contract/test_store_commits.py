@@ -20,6 +20,7 @@ from mmo.state.change import Change
 from mmo.state.grant import Grant, GrantClaimed
 from mmo.state.growth import ExpGained
 from mmo.state.place import SessionOpened
+from mmo.state.score import ScoreRaised
 from mmo.state.wallet import COINS_MAX, Account, CoinsMoved, Currency
 from mmo.store import Store, Verdict
 
@@ -235,6 +236,16 @@ async def test_grants_of_one_player_never_hide_those_of_another(
     found = (await store.sweep([hoarder.user, other.user])).grants
     assert [grant.bundle for grant in found if grant.user == other.user] == [b"y"]
     assert len([grant for grant in found if grant.user == hoarder.user]) == 32
+
+
+async def test_a_best_score_is_kept_with_its_commit(cluster: Cluster, store: Store) -> None:
+    player = await cluster.playing(store)
+    assert await store.commit([commit_of(player, ScoreRaised(41))]) == [Verdict.COMMITTED]
+    again = await loaded(store, player.user)
+    assert again.score.best == 41
+    lower = commit_of(again, ScoreRaised(17))
+    assert await store.commit([lower]) == [Verdict.COMMITTED]
+    assert (await loaded(store, player.user)).score.best == 41
 
 
 async def test_the_sweep_sees_places_and_a_bounded_number_of_grants(

@@ -50,29 +50,10 @@ def entering(game: Game, resident: Player | None, user: int = 1, **fields: Any) 
         name: None if resident is None else getattr(resident, name) for name in PARTS
     }
     message = Entered("login+jwt", claims(user), resident is not None, **fields)
-    states: dict[str, Any] = {"sessions": game.sessions, "servers": game.servers}
-    outcome = presence.enter(message, **held, **states, env=game.env(user))
+    outcome = presence.enter(
+        message, **held, sessions=game.sessions, servers=game.servers, env=game.env(user)
+    )
     return game.apply(done(outcome))
-
-
-def renewing(game: Game) -> Outcome | Refuse:
-    """RENEW of player 1."""
-    states: dict[str, Any] = {"sessions": game.sessions, "servers": game.servers}
-    return presence.renew(Renew(), **states, env=game.env(1))
-
-
-def test_centers_when_others_live_then_every_session_token_comes_with_their_addresses() -> None:
-    """Where the client goes on when this one is gone for good: not here, not where none answers."""
-    game = Game("center", CENTER)
-    game.hear(CENTER, "center", port=7002)
-    game.hear(3, "center", port=7003)
-    game.hear(4, "center", port=7004, seen_ms=game.now_ms - 60_000)
-    game.hear(5, "center", port=7005, open=False)
-    game.hear(CHANNEL)
-    others = [("127.0.0.1", 7003)]
-    assert entering(game, player(1)).replies[0].centers == others
-    assert entering(game, None, place_number=CHANNEL).replies[0].centers == others
-    assert done(renewing(game)).replies[0].centers == others
 
 
 def test_enter_when_owned_here_then_everything_is_told() -> None:
@@ -273,8 +254,9 @@ def test_logout_when_owned_by_a_channel_then_the_session_ends_everywhere() -> No
 def test_renew_when_a_session_is_held_then_a_fresh_token_comes() -> None:
     game = Game("center", CENTER)
     game.hold_session(1, CHANNEL, epoch=8)
-    first = done(renewing(game))
-    second = done(renewing(game))
+    held = {"sessions": game.sessions, "servers": game.servers}
+    first = done(presence.renew(Renew(), **held, env=game.env(1)))
+    second = done(presence.renew(Renew(), **held, env=game.env(1)))
     tokens = [read_token(outcome.replies[0].session_token).claims for outcome in (first, second)]
     assert [token["epoch"] for token in tokens] == [8, 8]
     assert tokens[0]["jti"] != tokens[1]["jti"]
@@ -285,8 +267,8 @@ def test_center_when_no_session_is_held_then_every_wish_is_refused(asked: str) -
     game = Game("center", CENTER)
     message = {"lobby": Lobby(), "logout": Logout(), "renew": Renew()}[asked]
     rule = getattr(presence, asked)
-    states = {"sessions": game.sessions} | ({"servers": game.servers} if asked == "renew" else {})
-    assert_refused(rule(message, **states, env=game.env(1)), Code.NOT_ENTERED)
+    held = {"sessions": game.sessions} | ({"servers": game.servers} if asked == "renew" else {})
+    assert_refused(rule(message, **held, env=game.env(1)), Code.NOT_ENTERED)
 
 
 def parting(game: Game, conn: int = 5) -> Outcome:

@@ -144,15 +144,13 @@ def test_load_when_told_then_is_the_newest_of_that_server() -> None:
     assert (known.users, known.users_max, known.seen_ms) == (3, 30, game.now_ms)
 
 
-def test_load_when_a_center_tells_its_own_then_logins_and_centers_know_where_it_is() -> None:
+def test_load_when_a_center_tells_its_own_then_login_servers_know_where_it_is() -> None:
     game = center(CENTER)
     outcome = session_notices.tell_load(game.sessions, env=game.env())
-    send, again = sent(outcome, ToRole)
-    assert (send.role, again.role) == ("login", "center") and send.message == again.message
-    other = Game("center", 3)
-    env = other.env(peer=CENTER)
-    other.apply(session_notices.server_load(again.message, servers=other.servers, env=env))
-    assert other.servers.of_role("center")[0].port == 7002
+    send, to_centers, to_matching = sent(outcome, ToRole)
+    assert to_centers == ToRole("center", send.message)
+    assert to_matching == ToRole("matching", send.message)
+    assert send.role == "login"
     login = Game("login", 1)
     login.apply(
         center_loads.center_load(send.message, servers=login.servers, env=login.env(peer=CENTER))

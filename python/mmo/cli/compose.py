@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FIRST_GENERATION = 1
 EDGES_AHEAD = 2  # logins that read their account while the password threads compute
+NOBODY_LISTENS = -1
 
 
 def store_settings(
@@ -92,6 +93,8 @@ def node_settings(config: Config, ports: NodePorts, admin_socket: str) -> "NodeS
         "link_host": config.cluster.link_host,
         "client_port": ports.client_port,
         "link_port": ports.link_port,
+        "metrics_host": config.metrics.host,
+        "metrics_port": ports.metrics_port if config.metrics.enabled else NOBODY_LISTENS,
         "admin_socket": admin_socket,
         "generation": FIRST_GENERATION,
         # One connection is left for claims, sweeps and the lease while groups commit.

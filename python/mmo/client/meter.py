@@ -39,6 +39,8 @@ class Meter:
         self.lost = 0
         self.findings: list[str] = []
         self.losses: dict[str, int] = {}
+        self.logins_forced = 0  # a password was shown again because no session was left
+        self.pauses_ms = array("d")
         self.by_kind: dict[str, array[float]] = {}
 
     def action(self, kind: str, took_ms: float) -> None:
@@ -60,6 +62,10 @@ class Meter:
         """A connection ended under a bot, which comes back; `text` says how."""
         self.lost += 1
         self.losses[text] = self.losses.get(text, 0) + 1
+
+    def came_back(self, took_ms: float) -> None:
+        """A bot plays again, `took_ms` after it noticed that its connection ended."""
+        self.pauses_ms.append(took_ms)
 
     def percentile_ms(self, share: float, kinds: Collection[str] | None = None) -> float:
         """The smallest sample that at least `share` of all do not exceed; 0 without samples.

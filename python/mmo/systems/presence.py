@@ -13,6 +13,7 @@ from mmo.contract import (
     Presence,
     Refuse,
     Send,
+    Tell,
     ToNode,
     ToRole,
     handles,
@@ -25,12 +26,12 @@ from mmo.state.score import Score
 from mmo.state.servers import Servers
 from mmo.state.sessions import MoveBegun, Session, SessionHeld, SessionLost, Sessions
 from mmo.state.wallet import Wallet
+from mmo.systems import leaving_center
 from mmo.systems.missions import PassParts, login_event
 from mmo.systems.tokens import LOGIN, MOVE, new_jti, player_claims, session_token, sign
 from mmo.systems.welcome import arrival_tells, welcome
 from mmo.wire.messages.link import PlayerMoved, SeatHeld, SeatHold, SessionEnded, SessionSeen
 from mmo.wire.messages.presence import (
-    CenterAddress,
     Lobby,
     Logout,
     LogoutOk,
@@ -43,10 +44,9 @@ from mmo.wire.messages.presence import (
     ServerRow,
     SessionOk,
 )
+from mmo.wire.messages.raid_queue import RaidQueueLeft
 from mmo.wire.messages.session import Disconnected, Entered
 from mmo.wire.opcode import CloseReason, Code, Op
-
-CENTERS_TOLD_MAX = 8
 
 
 @handles(
@@ -84,6 +84,8 @@ def enter(
     tells = arrival_tells(user, bag, env)
     if message.typ == LOGIN:
         tells.append(login_event(user))
+    if before is not None and before.session_epoch != epoch:
+        tells.append(Tell(user, RaidQueueLeft(user)))
     return Outcome(
         replies=(
             welcome(
@@ -95,8 +97,8 @@ def enter(
                 pass_progress=pass_progress,
                 operation_counter=message.operation_counter,
                 session_token=session_token(env, user, head.name, epoch),
+                centers=leaving_center.centers(servers, env),
                 env=env,
-                centers=other_centers(servers, env),
             ),
         ),
         effects=(SessionHeld(Session(user, head.name, epoch, env.sender.conn, here)),),
@@ -117,23 +119,12 @@ def _session_only(message: Entered, servers: Servers, env: Env) -> Outcome:
                 claims.epoch,
                 message.place_number,
                 session_token(env, user, claims.name, claims.epoch),
-                other_centers(servers, env),
+                leaving_center.centers(servers, env),
             ),
         ),
         effects=(SessionHeld(session),),
         sends=(ToRole("center", SessionSeen(user, claims.epoch, env.node.number)),),
     )
-
-
-def other_centers(servers: Servers, env: Env) -> list[CenterAddress]:
-    """Where a client goes on with its session token when this center is gone for good."""
-    content: Content = env.content
-    fresh_ms = env.now_ms - content.channels.load_fresh_ms
-    return [
-        (center.host, center.port)
-        for center in servers.of_role("center")
-        if center.number != env.node.number and center.open and center.seen_ms >= fresh_ms
-    ][:CENTERS_TOLD_MAX]
 
 
 @handles(Op.SERVER_LIST, needs=("servers",), rate="list")
@@ -177,6 +168,8 @@ def seat_held(message: SeatHeld, *, sessions: Sessions, env: Env) -> Outcome | R
     """PREPARE: the reservation is written before the token leaves. The old owner goes on owning
     until the CLAIM at the new one."""
     content: Content = env.content
+    if message.session_epoch:
+        return leaving_center.seat_found(message, env)
     session = sessions.get(env.sender.user)
     if session is None:
         return Refuse(Code.SESSION_OVER)
@@ -235,6 +228,7 @@ def logout(message: Logout, *, sessions: Sessions, env: Env) -> Outcome | Refuse
         row_refused=Refuse(Code.SESSION_OVER),
         effects=(SessionLost(user),),
         sends=sends,
+        tells=(Tell(user, RaidQueueLeft(user)),),
         closes=(Close(0, CloseReason.LOGGED_OUT, forget=True),),
     )
 
@@ -246,7 +240,7 @@ def renew(message: Renew, *, sessions: Sessions, servers: Servers, env: Env) -> 
     if session is None:
         return Refuse(Code.NOT_ENTERED)
     token = session_token(env, session.user, session.name, session.session_epoch)
-    return Outcome(replies=(RenewOk(token, other_centers(servers, env)),))
+    return Outcome(replies=(RenewOk(token, leaving_center.centers(servers, env)),))
 
 
 @handles(Op.CLOSED, by="node", needs=("sessions",))
@@ -259,4 +253,8 @@ def disconnected(message: Disconnected, *, sessions: Sessions, env: Env) -> Outc
     sends: list[Send] = []
     if session.place in (0, env.node.number):
         sends.append(Presence(message.user, "offline", env.node.number))
-    return Outcome(effects=(SessionLost(message.user),), sends=sends)
+    return Outcome(
+        effects=(SessionLost(message.user),),
+        sends=sends,
+        tells=(Tell(message.user, RaidQueueLeft(message.user)),),
+    )
