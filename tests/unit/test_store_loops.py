@@ -3,10 +3,7 @@
 import asyncio
 from typing import Any
 
-import pytest
-
 from mmo.store.loops import LOOP_ENDED, start_loop
-from mmo.store.relay import rest_after
 
 
 async def _broken() -> None:
@@ -31,14 +28,3 @@ async def test_loop_when_it_ends_by_a_bug_then_the_event_loop_is_told() -> None:
 
 async def test_loop_when_it_ends_well_then_nobody_is_told() -> None:
     assert await _told(asyncio.sleep(0)) == []
-
-
-@pytest.mark.parametrize(
-    ("took_s", "every_s", "rest_s"),
-    [(0.0, 0.005, 0.005), (0.004, 0.005, 0.012), (0.2, 0.005, 0.02), (0.2, 3.0, 3.0)],
-)
-def test_puts_when_a_round_took_long_rest_for_a_bounded_time(
-    took_s: float, every_s: float, rest_s: float
-) -> None:
-    """Longer than the rhythm under load, and never so long that what is decided shows late."""
-    assert rest_after(took_s, every_s) == pytest.approx(rest_s)
