@@ -11,7 +11,14 @@ from typing import Any, cast
 import pytest
 
 from mmo.errors import OperatorError
-from mmo.proof import bench_catalogue, bench_economy, bench_mixed, bench_pool, bench_rounds
+from mmo.proof import (
+    bench_catalogue,
+    bench_economy,
+    bench_mirror,
+    bench_mixed,
+    bench_pool,
+    bench_rounds,
+)
 from mmo.proof.bench import benches, describe, run
 from mmo.proof.bench_instructions import total_instructions
 from mmo.proof.bench_process import Load, Server
@@ -124,6 +131,12 @@ def test_the_sizes_of_the_reference_games_load_tests_are_covered() -> None:
     assert {3, 5, 10} <= set(bench_pool.CONNECTIONS)
     assert (min(bench_pool.REQUESTS), max(bench_pool.REQUESTS)) == (1_000, 5_000)
     assert bench_economy.PLAYERS >= 1_000 and bench_mixed.CLIENTS == 20
+
+
+def test_a_spread_is_of_sorted_samples_and_of_nothing_is_nothing() -> None:
+    samples = [float(number) for number in range(1, 201)]
+    assert bench_mirror.spread(samples) == {"p50": 101.0, "p99": 199.0, "longest": 200.0}
+    assert set(bench_mirror.spread([]).values()) == {0.0}
 
 
 def test_aims_are_met_on_their_own_side_only() -> None:
