@@ -30,6 +30,7 @@ MODULES = (
     "audit",
     "odds",
     "restore",
+    "purge",
     "replay",
     "rebuild",
     "bench",

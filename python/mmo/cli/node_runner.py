@@ -174,6 +174,7 @@ class NodeRunner:
                 login.password_memory_kib,
                 login.password_passes,
                 secrets.pepper,
+                login.password_nice,
             )
         engine = compose(
             node_settings(config, self.ports, str(socket)),
