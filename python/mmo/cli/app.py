@@ -27,6 +27,7 @@ MODULES = (
     "audit",
     "odds",
     "restore",
+    "chaos",
     "bench",
     "prove",
 )
