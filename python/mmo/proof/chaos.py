@@ -36,15 +36,6 @@ CHECK_S = 600.0
 BOUND_S = 8.0
 """How long after a fault Redis may be behind."""
 
-OVERLAY = """
-[node]
-failpoints = true
-[supervisor]
-crashes_max = 100000
-restart_ms_max = 500
-"""
-"""Configuration of a cluster that is made to be broken."""
-
 
 class Order(msgspec.Struct, frozen=True):
     """What to do. `every_s`: faults begin at least so far apart. `bound_s`: how long Redis may be

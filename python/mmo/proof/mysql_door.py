@@ -41,10 +41,8 @@ class MysqlDoor:
             if struct.unpack("3i", credentials)[0] == pid:
                 self._held.add(writer)  # the handshake never begins
                 return
-            task = asyncio.current_task()
-            assert task is not None
-            tasks.add(task)
-            await _through(reader, writer, behind)
+            # A task of its own: the server's own would cry when it is cancelled.
+            tasks.add(asyncio.create_task(_through(reader, writer, behind)))
 
         try:
             os.rename(path, behind)

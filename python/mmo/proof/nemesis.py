@@ -29,7 +29,7 @@ from mmo.proof.mysql_door import MysqlDoor
 from mmo.proof.stores import Stores
 
 STOP_S = (0.5, 5.0)
-LOCK_S = (0.5, 3.0)
+LOCK_S = (0.5, 4.0)
 LINE_S = (0.5, 3.0)
 DISK_S = (0.3, 1.5)
 REACHED_S = 8.0

@@ -46,6 +46,15 @@ class Proof(msgspec.Struct, frozen=True):
         return found
 
 
+OVERLAY = """
+[node]
+failpoints = true
+[supervisor]
+crashes_max = 100000
+restart_ms_max = 500
+"""
+"""A cluster that is made to be broken: nodes end themselves at named points, however often."""
+
 QUICK_LIMITS = """
 [net]
 prove_ms = 3000
@@ -125,6 +134,28 @@ PROOFS = (
         "mmo.proof.season_edge",
         "pass_season_edge",
         prepare="prepare",
+    ),
+    Proof(
+        "chaos",
+        "a minute of every fault of the menu under shoppers, probes, rogues and payments: the "
+        "checker finds nothing lost, doubled or stale",
+        "mmo.proof.chaos_proofs",
+        "chaos_holds",
+        OVERLAY,
+    ),
+    Proof(
+        "chaos-hour",
+        "an hour of it on two cores: at least 600 faults and 500,000 operations",
+        "mmo.proof.chaos_proofs",
+        "chaos_hour",
+        OVERLAY,
+    ),
+    Proof(
+        "checker",
+        "bugs planted in the nodes are each found by the checker, which is not told of them",
+        "mmo.proof.planted",
+        "checker_is_proved",
+        OVERLAY,
     ),
     Proof(
         "odds",
