@@ -303,8 +303,8 @@ def lobby(me: Hero) -> Walk[Welcome]:
 
 
 def log_out(me: Hero) -> Walk[None]:
-    """End the session everywhere."""
-    yield from ask(me, CENTER, Logout())
+    """End the session everywhere. A try whose answer was lost may have ended it."""
+    yield from ask(me, CENTER, Logout(), expects=(int(Code.SESSION_OVER),))
     yield Drop(CENTER)
     yield Drop(GAME)
     me.session_token, me.game, me.center = "", None, None

@@ -14,11 +14,11 @@ from mmo.client.hero import Hero, Policy
 from mmo.client.hunting import hold_on, settle
 from mmo.client.journeys import Journey, walk_guarded
 from mmo.client.meter import Meter
+from mmo.client.rogue import plot
 from mmo.client.session import Displaced, Stranded, Unwelcome, arrive, come_back, log_out, register
 from mmo.client.shopper import Market, operate, shop_until_over
 from mmo.client.steps import CENTER, Lost, Pause, Receive, Send, Walk
 from mmo.proof.arena import LOOK_EVERY_S, Arena
-from mmo.proof.chaos_rogue import plot
 from mmo.proof.economy_books import Books
 from mmo.proof.economy_payments import PaymentService
 from mmo.proof.economy_witness import WitnessedShell

@@ -5,6 +5,7 @@ order; ranges are `Annotated` and checked while decoding; appended fields with d
 compatible both ways. Called by nodes, clients and tests; never by rules.
 """
 
+import functools
 import hashlib
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -84,7 +85,11 @@ def opcodes() -> tuple[int, ...]:
 def fingerprint(opcode: int) -> int:
     """32 bits over the name and the required fields (name and type) of the message of `opcode`, so
     that appended fields with defaults do not change it."""
-    cls = _classes[opcode]
+    return _fingerprint_of(_classes[opcode])
+
+
+@functools.cache
+def _fingerprint_of(cls: type) -> int:
     fields = [
         (field.name, str(field.type)) for field in msgspec.structs.fields(cls) if field.required
     ]

@@ -1,7 +1,7 @@
 """A player who does not behave: two devices, doubled and reordered requests, tokens shown twice.
 
 Owns the plot only, as a generator of `steps`; what must come of it is for the checker to judge, so
-nothing here looks at an answer. Called by `chaos_bots`.
+nothing here looks at an answer. Called by proofs and simulations.
 """
 
 from collections.abc import Callable
@@ -59,8 +59,7 @@ def _turn(me: Hero) -> Walk[None]:
             yield from show(me, "stolen", address, stolen)
         except (Displaced, Lost):
             continue
-        finally:
-            yield Drop("stolen")
+        yield Drop("stolen")
 
 
 def _moved(me: Hero, uid: int) -> ItemMove:
