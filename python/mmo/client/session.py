@@ -326,7 +326,11 @@ def come_back(me: Hero, lost: Lost, *, to_lobby: bool = False) -> Walk[None]:
     end that blames this client is an error and is raised."""
     me.loosen()
     me.meter.loss(str(lost))
-    if lost.reason not in BLAMELESS:
+    if lost.reason == CloseReason.SESSION_TAKEN and me.policy.faults:
+        # By himself: a login whose connection died was done after all, and after the next one.
+        yield Drop(GAME)
+        me.session_token, me.game = "", None
+    elif lost.reason not in BLAMELESS:
         if lost.reason != CloseReason.SESSION_TAKEN:
             me.meter.error(f"{me.name}: {lost}")
         raise lost

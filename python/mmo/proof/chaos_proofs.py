@@ -24,12 +24,12 @@ HOUR_BOTS = 48
 async def chaos_holds(arena: Arena, trial: Trial, short: bool) -> None:
     """Every fault of the menu, some twice."""
     faults = SHORT_FAULTS if short else tuple(MENU)
-    await _run(arena, trial, Order(11, 20.0 if short else 90.0, faults, 6 if short else 16, 1.5))
+    await _run(arena, trial, Order(11, 15.0 if short else 90.0, faults, 6 if short else 16, 1.0))
 
 
 async def chaos_hour(arena: Arena, trial: Trial, short: bool) -> None:
-    """An hour of it; the short form is half a minute and asks for its share of everything."""
-    share = 1 / 144 if short else 1.0
+    """An hour of it; the short form is some seconds and asks for its share of the faults."""
+    share = 1 / 450 if short else 1.0
     bots = 10 if short else HOUR_BOTS
     answer = await _run(arena, trial, Order(12, HOUR_S * share, tuple(MENU), bots, 1.0))
     faults, operations = answer["faults"], answer["operations"]

@@ -24,6 +24,7 @@ CAUGHT_S = 600.0
 """A bug that is not found within this is a finding of the proof."""
 
 ROUND_S = 12.0
+SHORT_ROUND_S = 4.0
 BOTS = 6
 
 UNDER = {
@@ -72,7 +73,9 @@ async def checker_is_proved(arena: Arena, trial: Trial, short: bool) -> None:
     try:
         for name in names:
             await planted(arena, name)
-            table[name] = row = await caught(arena, name, CAUGHT_S if not short else 60.0)
+            table[name] = row = await caught(
+                arena, name, 60.0 if short else CAUGHT_S, SHORT_ROUND_S if short else ROUND_S
+            )
             trial.expect(bool(row["by"]), f"{name} was not found in {row['seconds']} s")
             trial.tried(f"{name}: {row['by'] or 'NOT FOUND'} after {row['seconds']} s")
     finally:
@@ -80,7 +83,7 @@ async def checker_is_proved(arena: Arena, trial: Trial, short: bool) -> None:
     found = sum(bool(row["by"]) for row in table.values())
     trial.figure("bugs", table)
     trial.figure("caught", f"{found} of {len(table)}")
-    clean = await play(arena, ("kill-channel", "lock-rows"), 1, ROUND_S)
+    clean = await play(arena, ("kill-channel", "lock-rows"), 1, SHORT_ROUND_S if short else ROUND_S)
     trial.expect(not clean["findings"], f"without a bug it finds {clean['findings'][:3]}")
     trial.tried(f"without a bug: {clean['acknowledged']} acknowledged, nothing found")
 
@@ -112,14 +115,16 @@ async def planted(arena: Arena, name: str) -> None:
         raise TimeoutError(f"the cluster did not start with {name or 'no bug'}")
 
 
-async def caught(arena: Arena, name: str, within_s: float) -> dict[str, Any]:
+async def caught(
+    arena: Arena, name: str, within_s: float, round_s: float = ROUND_S
+) -> dict[str, Any]:
     """Break and play, round after round, until something is found: which checks, after how
     long."""
     began, turn = time.monotonic(), 0
     while time.monotonic() - began < within_s:
         turn += 1
         try:
-            answer = await play(arena, tuple(chosen(UNDER[name])), turn, ROUND_S)
+            answer = await play(arena, tuple(chosen(UNDER[name])), turn, round_s)
         except (MmoError, TimeoutError, OSError) as fault:
             # A cluster that no bot can play on any more is no judgement of the checker's.
             answer = {"checker": {"counts": {}}, "findings": [str(fault)]}

@@ -24,7 +24,8 @@ Run = Callable[[Arena, Trial, bool], Awaitable[None]]
 class Proof(msgspec.Struct, frozen=True):
     """One promise. `module` and `function` run it; `overlay` is the configuration of its cluster.
     `prepare` names a function of the module that makes files in a directory and returns more of
-    the configuration; such a proof needs a cluster of its own and takes no other."""
+    the configuration; such a proof needs a cluster of its own and takes no other. `needs_cluster`
+    False: it starts none."""
 
     name: str
     promise: str
@@ -32,6 +33,7 @@ class Proof(msgspec.Struct, frozen=True):
     function: str
     overlay: str = ""
     prepare: str = ""
+    needs_cluster: bool = True
 
     def prepared(self, directory: Path) -> str:
         """The whole configuration of its own cluster."""
@@ -158,6 +160,22 @@ PROOFS = (
         OVERLAY,
     ),
     Proof(
+        "contrast",
+        "the same faults by the same seed: Redis as the truth loses what it acknowledged, two "
+        "writes without a fence leave players stale, ours neither",
+        "mmo.proof.contrast",
+        "contrast",
+        OVERLAY,
+    ),
+    Proof(
+        "simulation",
+        "a hundred thousand seeds of a whole cluster in virtual time, with crashes at any effect, "
+        "pauses, lost answers and links: all clean",
+        "mmo.proof.simulation",
+        "simulation",
+        needs_cluster=False,
+    ),
+    Proof(
         "odds",
         "rolls are uniform at every level under any key, a drift of half a point is found, clean "
         "runs raise no alarm, and every receipt recomputes",
@@ -203,6 +221,9 @@ async def prove(
 async def _arena(proof: Proof, home: Path | None) -> AsyncIterator[Arena]:
     """The cluster of a proof: that of `home`, or one of its own with what was prepared for it."""
     with tempfile.TemporaryDirectory(prefix="mmo-proof-") as directory:
+        if not proof.needs_cluster:
+            yield Arena(Path(directory))
+            return
         overlay = proof.prepared(Path(directory))
         async with Arena(None if proof.prepare else home, overlay) as arena:
             yield arena

@@ -49,6 +49,7 @@ class SimNode:
         self.core: SimCore | None = None
         self.store: SimStore | None = None
         self.log = Lines()
+        self._starting: SimCore | None = None
         self.life = 0
         self._runs = asyncio.Event()
         self._runs.set()
@@ -95,13 +96,14 @@ class SimNode:
         core = SimCore(simulation.network, self.number, self.role)
         made: Any = lambda incarnation, fields: core  # noqa: E731
         node = Node(engine, made, ROLES)
+        self._starting = core
         node.lag_sample_ms = NEVER_MS  # a loop in virtual time has no lag
         try:
             await node.start(own_timers=False)
         except MmoError as fault:
             self.crash(f"it could not start: {fault}")
             return
-        self.node, self.core = node, core
+        self.node, self.core, self._starting = node, core, None
         core.on_batch = engine.router.on_batch
         core.held = not self._runs.is_set()
         engine.on_crash = self._bug
@@ -189,8 +191,10 @@ class SimNode:
         node, core, store = self.node, self.core, self.store
         self.node = self.core = self.store = None
         self._arm()
-        if core is not None:
-            self.simulation.network.core_died(core)
+        for one in (core, self._starting):  # who dies while it starts may have listened already
+            if one is not None:
+                self.simulation.network.core_died(one)
+        self._starting = None
         if store is not None:
             store.kill()
         if node is not None:

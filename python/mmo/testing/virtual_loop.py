@@ -59,7 +59,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             if not one._cancelled:
                 one._run()
 
-    def add_reader(self, *arguments: Any) -> None:
+    def add_reader(self, *arguments: Any) -> None:  # type: ignore[override]
         """A core without a descriptor says itself when events wait."""
 
     def remove_reader(self, *arguments: Any) -> bool:
