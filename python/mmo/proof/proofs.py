@@ -168,6 +168,13 @@ PROOFS = (
         OVERLAY,
     ),
     Proof(
+        "flood",
+        "ten million malformed packets at every client port are rejected, no process ends, and "
+        "the honest players' p99 stays below twice that of quiet minutes",
+        "mmo.proof.flood",
+        "flood",
+    ),
+    Proof(
         "simulation",
         "a hundred thousand seeds of a whole cluster in virtual time, with crashes at any effect, "
         "pauses, lost answers and links: all clean",

@@ -13,6 +13,7 @@ import msgspec
 
 from mmo.node import committer, operations, payments
 from mmo.state import roll as rolls
+from mmo.testing.virtual_loop import passes
 
 SELDOM = 0.03
 LATE_S = 1.0
@@ -41,7 +42,7 @@ def payment_acknowledged_early() -> None:
 
     async def early(self: Any, notice: Any) -> str:
         async def write() -> None:
-            await asyncio.sleep(LATE_S)
+            await passes(LATE_S)
             await book(self, notice)
 
         task = asyncio.get_running_loop().create_task(write())

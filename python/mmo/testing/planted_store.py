@@ -29,6 +29,7 @@ from mmo.store import (
     statements,
 )
 from mmo.store.connection import Conflict, Connection, Statement
+from mmo.testing.virtual_loop import passes
 
 OFTEN = 0.1
 SELDOM = 0.03
@@ -133,7 +134,7 @@ def commit_in_two() -> None:
         matched = await whole(self, statement, *values)
         if statement is statements.ADD_EVENTS:
             await self.commit()
-            await asyncio.sleep(BETWEEN_S)
+            await passes(BETWEEN_S)
             await self.begin()
         return matched
 
@@ -172,7 +173,7 @@ def cache_without_fence() -> None:
         if snapshots and random.random() < OFTEN:
 
             async def again() -> None:
-                await asyncio.sleep(LATE_S)
+                await passes(LATE_S)
                 await whole(self, snapshots)
 
             task = asyncio.get_running_loop().create_task(again())

@@ -14,6 +14,7 @@ from mmo.errors import MmoError
 from mmo.node.node import Node, compose
 from mmo.testing.sim_net import SimCore
 from mmo.testing.sim_store import SimStore
+from mmo.testing.virtual_loop import passes
 from mmo.testing.world import ROLES, Lines, keyed_roll, node_settings, sign
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class SimNode:
                 await self.store.leases()
                 return
             except MmoError:
-                await asyncio.sleep(AGAIN_S)
+                await passes(AGAIN_S)
 
     async def _watch(self, node: Node, life: int) -> None:
         """A node that ended itself (its lease was lost) is started again, as any other."""

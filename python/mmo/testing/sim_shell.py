@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from mmo.client.protocol import HEADER, ClientProtocol, Event, frame
 from mmo.client.steps import Dial, Drop, Lost, Pause, Receive, Send, Step, Walk
 from mmo.testing.sim_net import Network
+from mmo.testing.virtual_loop import passes
 from mmo.wire.opcode import Op
 
 T = TypeVar("T")
@@ -146,11 +147,11 @@ class SimShell:
         if isinstance(step, Send):
             return self._line(step.lane).send(step.message)
         if isinstance(step, Pause):
-            return await asyncio.sleep(step.wait_ms / 1000)
+            return await passes(step.wait_ms / 1000)
         assert isinstance(step, Dial | Drop)
         self._drop(step.lane)
         if isinstance(step, Dial):
-            await asyncio.sleep(DIAL_S)
+            await passes(DIAL_S)
             line = SimLine(self, step.lane, step.port)
             self._lines[step.lane] = self.witness.lines[self.name, step.lane] = line
         return None

@@ -18,6 +18,7 @@ from mmo.state.player import Player, Snapshot
 from mmo.store import Claimed, PlayerCommit, Verdict
 from mmo.store.loading import fits, snapshot_of
 from mmo.testing.fake_store import FakeDatabase, FakeStore
+from mmo.testing.virtual_loop import passes
 
 T = TypeVar("T")
 
@@ -107,7 +108,7 @@ class SimStore(FakeStore):
         if weather.slow and rng.random() < weather.slow:
             high = 2 * CALL_MAX_S
         takes_s = low + (high - low) * rng.random()
-        await asyncio.sleep(min(takes_s / 2, CALL_MAX_S))
+        await passes(min(takes_s / 2, CALL_MAX_S))
         await self._alive()
         if loop.time() < weather.database_back_at:
             raise StoreUnavailable("the database is away")
@@ -122,7 +123,7 @@ class SimStore(FakeStore):
         result = await work(self._server)
         if rng.random() < weather.crash:
             await self._end()
-        await asyncio.sleep(takes_s / 2)
+        await passes(takes_s / 2)
         await self._alive()
         if rng.random() < weather.after or takes_s > CALL_MAX_S:
             raise StoreUnavailable("a fault after the effect")
@@ -138,7 +139,7 @@ class SimStore(FakeStore):
         self.database.locked.update(held)
 
         async def later() -> None:
-            await asyncio.sleep(0.3 * self._weather.rng.random())
+            await passes(0.3 * self._weather.rng.random())
             self.database.locked.difference_update(held)
             if self._weather.rng.random() < 0.7:
                 await work(self._behind)

@@ -33,7 +33,7 @@ from mmo.testing.sim_net import CLIENT_PORT, Network
 from mmo.testing.sim_node import SimNode
 from mmo.testing.sim_shell import SimShell, SimWitness
 from mmo.testing.sim_store import SimCache, Weather
-from mmo.testing.virtual_loop import VirtualLoop
+from mmo.testing.virtual_loop import VirtualLoop, passes
 
 SERVERS = ((1, "login"), (2, "center"), (3, "center"), (11, "channel"), (12, "channel"))
 POLICY = Policy(answer_ms=3_000, patience_ms=120_000, faults=True)
@@ -138,7 +138,7 @@ class Simulation:
             off_ms = self.rng.randrange(-setup.clocks_off_ms, setup.clocks_off_ms + 1)
             self.nodes[number] = SimNode(self, number, self.roles[role], off_ms)
             self.nodes[number].start()
-        await asyncio.sleep(1.0)
+        await passes(1.0)
         players = [
             self.loop.create_task(self._play(index, me)) for index, me in enumerate(self.heroes)
         ]
@@ -154,7 +154,7 @@ class Simulation:
                 await asyncio.gather(*players)
         except TimeoutError:
             self.report.findings.append("the players did not come to an end")
-        await asyncio.sleep(QUIET_S)
+        await passes(QUIET_S)
         meters = (*self.meter.findings,)
         self.report.findings += [f"bot {text}" for text in meters]
         self.report.findings += sim_judge.judge(self)
@@ -162,7 +162,7 @@ class Simulation:
     async def _begun(self) -> None:
         """Until everyone has what he was given, as told: what comes unasked can be lost later."""
         for _ in range(BEGIN_LOOKS_MAX):
-            await asyncio.sleep(0.5)
+            await passes(0.5)
             if len(self.database.claimed) >= len(self.heroes):
                 return
         self.report.findings.append("not everyone could begin")
@@ -172,7 +172,7 @@ class Simulation:
         rng, weather, share = self.rng, self.weather, self.setup.misfortune
         until = self.loop.now_s + seconds
         if not share:
-            await asyncio.sleep(seconds)
+            await passes(seconds)
             return
         weather.before = share * rng.choice((0.0, 0.02, 0.08))
         weather.after = share * rng.choice((0.0, 0.02, 0.08))
@@ -182,7 +182,7 @@ class Simulation:
         self.network.slow_s = rng.choice((0.0, 0.0, 0.05, 0.3))
         self.witness.doubled = rng.choice((0.0, 0.05, 0.2))
         while self.loop.now_s < until:
-            await asyncio.sleep(rng.uniform(0.05, 1.2))
+            await passes(rng.uniform(0.05, 1.2))
             self._blow(rng)
 
     def _blow(self, rng: random.Random) -> None:

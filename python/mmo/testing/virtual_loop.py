@@ -11,6 +11,22 @@ import heapq
 from typing import Any
 
 
+async def passes(seconds: float) -> None:
+    """Let so much time of the running loop pass, whatever time that is."""
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[None] = loop.create_future()
+    handle = loop.call_later(max(0.0, seconds), _end, over)
+    try:
+        await over
+    finally:
+        handle.cancel()
+
+
+def _end(over: "asyncio.Future[None]") -> None:
+    if not over.done():
+        over.set_result(None)
+
+
 class StoodStill(AssertionError):
     """Nothing is due and nothing is ready: whatever is awaited never comes."""
 

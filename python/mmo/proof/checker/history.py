@@ -93,18 +93,18 @@ class History:
             self._read(path)
 
     def _read(self, path: Path) -> None:
-        base = (max(self.claims) + 1) if self.claims else 0
+        first = (max(self.claims) + 1) if self.claims else 0
         for row in _rows(path):
             self.lines += 1
             kind = row["kind"]
             if kind in ("intent", "ok", "refused"):
                 self._operation(kind, row)
             elif kind == "claim":
-                self.claims[base + row["claim"]] = Claim(
+                self.claims[first + row["claim"]] = Claim(
                     *(row[key] for key in ("name", "port", "what", "token", "typ", "at"))
                 )
             elif kind == "claimed":
-                claim = self.claims[base + row["claim"]]
+                claim = self.claims[first + row["claim"]]
                 claim.answered_at, claim.opcode = row["at"], row["opcode"]
             elif kind == "user":
                 self.users[row["name"]] = row["user"]
