@@ -21,7 +21,11 @@ def ran(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 
 @pytest.mark.parametrize(
     "command",
-    [("status",), ("stop",), ("kill", "mysql"), ("logs",), ("migrate", "check")],
+    [
+        *(("status",), ("stop",), ("kill", "mysql"), ("logs",), ("migrate", "check")),
+        *(("drain", "channel-1"), ("restart", "--rolling"), ("scale", "channel=3")),
+        *(("metrics", "center-1"), ("trace", "--user", "1")),
+    ],
 )
 def test_without_a_cluster_exit_code_three(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, command: tuple[str, ...]
@@ -43,7 +47,9 @@ def test_without_a_cluster_exit_code_three(
 @pytest.mark.parametrize(
     "arguments",
     [("nonsense",), ("status", "--colour"), ("run", "login"), ("run", "login", "--number", "0"),
-     ("migrate", "undo"), ("start", "--channels", "0"), ("kill",)],
+     ("migrate", "undo"), ("start", "--channels", "0"), ("kill",), ("drain",), ("restart",),
+     ("restart", "a", "--rolling"), ("scale", "channel"), ("scale", "channel=0"),
+     ("scale", "tavern=2"), ("trace",)],
 )  # fmt: skip
 def test_wrong_usage_is_two(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
     code, _, err = ran(capsys, *arguments)
@@ -87,6 +93,7 @@ def test_every_command_of_the_contract_has_home_config_and_json() -> None:
     wanted = {
         *("start", "stop", "status", "play", "bot", "call", "logs", "doctor", "explain"),
         *("check", "config", "migrate", "audit", "kill", "bench", "prove", "run"),
+        *("drain", "restart", "scale", "metrics", "trace"),
     }
     assert wanted <= set(commands)
     for name in wanted:
@@ -166,7 +173,8 @@ def test_doctor_makes_many_checks_and_tells_a_fix_for_what_fails(
     ensure_secrets(home, load_config(environment={}).config)
     _, out, _ = ran(capsys, "doctor", "--json", "--home", str(home.directory))
     rows = json.loads(out)["checks"]
-    assert len(rows) >= 12
+    assert len(rows) >= 20
+    assert all(row["code"] in read_pages() for row in rows)
     assert {row["name"]: row["verdict"] for row in rows}["secrets"] == "ok"
     (home.secrets / "link").chmod(0o644)
     code, out, _ = ran(capsys, "doctor", "--json", "--home", str(home.directory))
@@ -181,9 +189,9 @@ def test_doctor_sees_a_missing_server(capsys: pytest.CaptureFixture[str], tmp_pa
     code, out, _ = ran(
         capsys, "doctor", "--json", "--config", str(file), "--home", str(tmp_path / "home")
     )
-    found = {row["name"]: row["found"] for row in json.loads(out)["checks"]}
+    found = {row["name"]: row["code"] for row in json.loads(out)["checks"]}
     assert code == FAILED
-    assert "E0201" in found["mysql server"] and "E0213" in found["redis server"]
+    assert (found["mysql server"], found["redis server"]) == ("E0201", "E0213")
 
 
 def test_logs_are_merged_by_time_and_filtered(

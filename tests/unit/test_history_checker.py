@@ -197,7 +197,9 @@ def test_payments_are_booked_once_as_sent(tmp_path: Path) -> None:
     history = written(tmp_path, paid)
     cash = msgspec.msgpack.encode([0, 5, 0, 0, []])
     orders = {"a": [(1, USER, 5)], "b": [(2, USER, 60)], "d": [(4, USER, 1)]}
-    grants = {USER: [(1, 1, cash, None), (1, 2, cash, None)]}
+    grants: dict[int, list[tuple[int, int, bytes, int | None]]] = {
+        USER: [(1, 1, cash, None), (1, 2, cash, None)]
+    }
     found = Findings()
     money.check_payments(history.payments, {NAME: USER}, orders, grants, found)
     assert found.counts == {"once/payment": 3, "once/payment-grant": 1}

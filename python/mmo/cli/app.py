@@ -13,7 +13,10 @@ import typer
 
 MODULES = (
     "lifecycle",
+    "rolling",
     "status",
+    "metrics",
+    "trace",
     "logs",
     "doctor",
     "explain",
@@ -28,6 +31,8 @@ MODULES = (
     "odds",
     "restore",
     "chaos",
+    "replay",
+    "rebuild",
     "bench",
     "prove",
 )

@@ -32,17 +32,35 @@ def status(
 ) -> int:
     """A row a node, and the stores."""
     place, file = open_home(home)
+    if watch and not json and terminal.on_terminal():
+        return _watch_live(place, file)
     while True:
         said = read_status(place, file)
         if json:
             terminal.print_json(said)
         else:
-            if watch and terminal.on_terminal():
-                print("\x1b[2J\x1b[H", end="")
             _print(said)
         if not watch:
             return OK if said["ready"] else PARTIAL
         time.sleep(WATCH_S)
+
+
+def _watch_live(place: Home, file: ClusterFile | None) -> int:
+    """One table that changes in place until Ctrl-C, for a person. A cluster that stops answering is
+    shown as such; it may come back."""
+    from rich.console import Group
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(auto_refresh=False, screen=False) as live:
+        while True:
+            try:
+                said = read_status(place, file)
+                live.update(Group(terminal.table(_HEADS, _rows(said)), *map(Text, _below(said))))
+            except NotRunning as gone:
+                live.update(Text(f"{gone.cause}; asking again"))
+            live.refresh()
+            time.sleep(WATCH_S)
 
 
 def read_status(place: Home, file: ClusterFile | None) -> dict[str, Any]:
@@ -52,20 +70,14 @@ def read_status(place: Home, file: ClusterFile | None) -> dict[str, Any]:
     return ask(place.socket("supervisor", file), {"ask": "status"}, ANSWER_S)
 
 
-def _print(said: dict[str, Any]) -> None:
-    heads = (
-        "node",
-        "number",
-        "role",
-        "pid",
-        "state",
-        "gen",
-        "conns",
-        "lag p99 ms",
-        "queue",
-        "port",
-    )
-    rows = [
+_HEADS = (
+    *("node", "number", "role", "pid", "state", "gen", "players", "conns"),
+    *("lag p99 ms", "queue", "links", "restarts", "port", "figures"),
+)
+
+
+def _rows(said: dict[str, Any]) -> list[tuple[object, ...]]:
+    return [
         (
             row["name"],
             row["number"],
@@ -73,23 +85,32 @@ def _print(said: dict[str, Any]) -> None:
             row["pid"] or "-",
             row["state"],
             row["generation"],
+            row.get("players", "-"),
             row["connections"],
             f"{row['loop_lag_p99_ms']:.1f}",
             row["queue"],
+            len(row.get("links", ())),
+            row["restarts"],
             row["client_port"],
+            row.get("ports", {}).get("metrics", "-"),
         )
         for row in said["nodes"]
     ]
-    terminal.print_table(heads, rows)
+
+
+def _below(said: dict[str, Any]) -> list[str]:
+    """Lines under the table: stores, and what went wrong last."""
     redis, mysql = said["stores"]["redis"], said["stores"]["mysql"]
     servers = redis.get("servers", [])
     running = sum(1 for server in servers if server["running"])
-    print()
-    print(f"redis  {_word(redis)}" + (f"  {running}/{len(servers)} servers" if servers else ""))
-    print(f"mysql  {_word(mysql)}" + (f"  pid {mysql['pid']}" if mysql.get("pid") else ""))
-    for row in said["nodes"]:
-        if row["error"]:
-            print(f"{row['name']}: {row['error']}")
+    lines = ["", f"redis  {_word(redis)}" + (f"  {running}/{len(servers)} servers" * bool(servers))]
+    lines.append(f"mysql  {_word(mysql)}" + (f"  pid {mysql['pid']}" if mysql.get("pid") else ""))
+    return lines + [f"{row['name']}: {row['error']}" for row in said["nodes"] if row["error"]]
+
+
+def _print(said: dict[str, Any]) -> None:
+    terminal.print_table(_HEADS, _rows(said))
+    print("\n".join(_below(said)))
 
 
 def _word(store: dict[str, Any]) -> str:

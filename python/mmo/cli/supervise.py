@@ -42,8 +42,9 @@ async def supervise(arguments: argparse.Namespace) -> int:
         return await apply_schema(config, secrets, socket)
 
     supervisor = Supervisor(
-        Home(arguments.home), config, nodes, arguments.config, prepare, arguments.follow
-    )
+        Home(arguments.home), config, nodes, arguments.config, prepare, arguments.follow,
+        () if arguments.channels is None else ("channel",),
+    )  # fmt: skip
     return await supervisor.run()
 
 

@@ -12,7 +12,10 @@ import msgspec
 
 from mmo.content.faults import contradiction
 from mmo.content.items import CONSUMABLE, EQUIPMENT, KINDS, MATERIAL, ItemRow, item_master
+from mmo.content.matching import Matching, MatchingFile, build_matching
 from mmo.content.passes import Passes, PassFile, build_passes
+from mmo.content.raids import RaidFile, Raids, build_raids
+from mmo.content.ranking import Ranking, RankingFile, build_ranking
 from mmo.content.schema import (
     Account,
     Channels,
@@ -49,6 +52,9 @@ class Content(msgspec.Struct, frozen=True):
     shop: Shop
     passes: Passes
     enhance: EnhanceTable
+    raids: Raids
+    matching: Matching
+    ranking: Ranking
     channel_monsters: tuple[int, ...]  # kind by place; place n of the client is index n - 1
 
     def item(self, kind: int, code: int) -> ItemRow | None:
@@ -77,7 +83,10 @@ def load_content(directory: Path | str | None = None) -> Content:
     shop = _read(place / "shop.toml", ShopFile)
     enhance = _read(place / "enhance.toml", EnhanceTable)
     passes = _read(place / "passes.toml", PassFile)
+    matching = _read(place / "matching.toml", MatchingFile)
+    ranking = _read(place / "ranking.toml", RankingFile)
     master = item_master(items)
+    raids = build_raids(_read(place / "raids.toml", RaidFile), master)
     _check_levels(levels)
     _check_monsters(monsters, master)
     _check_channels(channels, monsters)
@@ -100,6 +109,9 @@ def load_content(directory: Path | str | None = None) -> Content:
         shop=build_shop(shop, master),
         passes=build_passes(passes, master),
         enhance=enhance,
+        raids=raids,
+        matching=build_matching(matching, raids.kinds),
+        ranking=build_ranking(ranking),
         channel_monsters=tuple(
             placed.kind for placed in channels.monster for _ in range(placed.count)
         ),

@@ -1,7 +1,7 @@
 """The node's own socket for the operator: one JSON line in, one JSON line out.
 
-Owns the questions `status`, `stats`, `stop`, `fail` on a Unix socket with mode 0600. Never changes
-the game. Asked by the supervisor and the command line.
+Owns the form of questions and answers (`status`, `stats`, `metrics`, `trace`, `stop`, `fail`) on a
+Unix socket with mode 0600. Never changes the game. Asked by the supervisor and the command line.
 """
 
 import asyncio
@@ -10,6 +10,8 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from mmo.errors import OperatorError
 
 LINE_BYTES_MAX = 65_536
 Answerer = Callable[[dict[str, Any]], dict[str, Any]]
@@ -61,6 +63,8 @@ class Admin:
             return _error("E0703", "the node does not know this question", "ask status or stats")
         try:
             return answer(question)
+        except OperatorError as error:
+            return _error(error.code, error.cause, error.fix)
         except (ValueError, KeyError, TypeError) as fault:
             return _error("E0704", f"the question is not right: {fault}", "see the question's form")
 

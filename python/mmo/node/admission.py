@@ -58,6 +58,8 @@ class Admission:
         lane = engine.lanes.of_user(source.user)
         source.lane = lane
         source.routes = engine.residents.routes_of_users
+        if engine.traces:
+            engine.tracing.slow(source)
         engine.lanes.put(lane, partial(self._begin, source, seq, shown))
         moved, old.waiting = old.waiting or [], None
         for item in moved:
@@ -67,6 +69,11 @@ class Admission:
         if source.gone or source.refused:
             return
         claims = shown.claims
+        engine = self._engine
+        if engine.role.runs_raids:
+            engine.lanes.close(lane)
+            engine.spawn(engine.raids.enter(lane, source, seq, shown.typ, claims))
+            return
         claim = Claim(
             user=source.user,
             session_epoch=claims.epoch,
@@ -102,7 +109,7 @@ class Admission:
         except StoreError:
             engine.now()
             engine.lanes.reopen(lane)
-            self._away(source, seq, typ)
+            self.away(source, seq, typ)
             engine.turn()
             return
         engine.failpoints.reach("after-claim")
@@ -110,6 +117,7 @@ class Admission:
         engine.lanes.reopen(lane)
         if claimed is None:
             engine.metrics.count("claims_refused_total")
+            engine.log.info("claim refused", typ=typ or "lobby", **engine.about(lane))
             if typ:
                 engine.refuse(source, seq, Code.TOKEN_REFUSED)
                 engine.close(source, CloseReason.TOKEN_INVALID)
@@ -120,7 +128,7 @@ class Admission:
             self._install(lane, source, seq, claimed, typ, claims)
         engine.turn()
 
-    def _away(self, source: Source, seq: int, typ: str) -> None:
+    def away(self, source: Source, seq: int, typ: str) -> None:
         """The store is away: the same connection may show a token again."""
         engine = self._engine
         if typ and not source.gone:
@@ -146,6 +154,10 @@ class Admission:
         lane.end_grace()
         source.entered = True
         source.session_epoch = head.session_epoch
+        engine.log.info(
+            "player entered", typ=typ or "lobby", place=head.place_number, epoch=head.session_epoch,
+            resumed=resumed, **engine.about(lane),
+        )  # fmt: skip
         counter = player.operations.highest.get(head.session_epoch, 0) if player else 0
         entered = Entered(
             typ=typ, claims=claims, owned=player is not None, place_number=head.place_number,

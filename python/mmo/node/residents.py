@@ -35,13 +35,16 @@ class Residents:
         admission, reloading = Admission(engine), Reloading(engine)
         self.enter = admission.enter
         self.claim_here = admission.claim_here
+        self.away = admission.away
         self.reload = reloading.reload
         self.look_up = reloading.look_up
         self.make_certain = reloading.make_certain
         self._has_happened = reloading.has_happened
         self.stopped = asyncio.Event()
-        # A center keeps the connection of a player that a channel owns; elsewhere place is all.
+        # A center keeps the connection of a player that a channel owns, a raid server never owns
+        # its members; elsewhere place is all.
         self._holds_sessions = SESSION_HOLDER_TYPE in engine.role.token_types
+        self._minds_places = not (self._holds_sessions or engine.role.runs_raids)
         self._sweeping = False
         self.is_draining = False
         self.routes_of_users = engine.table.user
@@ -131,6 +134,7 @@ class Residents:
         self._tell_end(lane, reason, lane.player or was, evicted=True)
         engine.lanes.put(lane, partial(self._drop, lane.player))
         engine.metrics.count("players_evicted_total")
+        engine.log.info("player gone", reason=_reason_name(reason), **engine.about(lane))
 
     def _tell_end(self, lane: Lane, reason: int, player: Player | None, evicted: bool) -> None:
         """Tell the rules in the order of the lane that a connection ended. A claim that is on its
@@ -269,7 +273,7 @@ class Residents:
             epoch, moved = fence.session_epoch, seat.place_epoch > fence.place_epoch
         else:
             epoch = self.epoch_of(lane)
-            moved = not self._holds_sessions and seat.place_number != self._engine.settings.number
+            moved = self._minds_places and seat.place_number != self._engine.settings.number
         if seat.session_epoch > epoch or moved:
             self._lost(lane, seat, lane.player)
 
@@ -319,3 +323,10 @@ def _passed(name: tuple[int, int], lane: Lane) -> None:
     """A grant left the lane, claimed or not; an unclaimed one comes again with a later sweep."""
     if lane.aside.grants is not None:
         lane.aside.grants.discard(name)
+
+
+def _reason_name(reason: int) -> str:
+    try:
+        return CloseReason(reason).name
+    except ValueError:
+        return str(reason)

@@ -10,6 +10,7 @@ from mmo.contract import Outcome
 from mmo.node.engine import NOBODY, Engine
 from mmo.node.handlers import Route, TickRoute
 from mmo.node.lanes import Job, Lane
+from mmo.node.rooms import Rooms
 
 
 class Ticker:
@@ -22,7 +23,12 @@ class Ticker:
     def start(self) -> None:
         """Begin all ticks of the role."""
         for tick in self._engine.table.ticks:
-            self._engine.timers.every(tick.every_ms, partial(self._run, tick))
+            if tick.each:
+                rooms = Rooms(self._engine, tick)
+                self._engine.rooms.append(rooms)
+                rooms.start()
+            else:
+                self._engine.timers.every(tick.every_ms, partial(self._run, tick))
 
     def _run(self, tick: TickRoute) -> None:
         engine = self._engine
@@ -30,7 +36,7 @@ class Ticker:
         engine.env.sender = NOBODY
         job = Job(Route(0, "node", tick.name))
         try:
-            outcome = tick.call()
+            outcome = tick.call(engine.states[tick.of])
         except Exception:
             engine.router.raised(job)
             return

@@ -122,6 +122,13 @@ PROOFS = (
         "[supervisor]\ncrashes_max = 1000\n",
     ),
     Proof(
+        "rolling",
+        "every process is replaced, one after the other, again and again while bots walk every "
+        "journey: no error, nobody logs in again, nothing is lost, the books balance",
+        "mmo.proof.rolling",
+        "rolling",
+    ),
+    Proof(
         "duplicate-storm",
         "each request is sent 1 to 20 times across cuts, servers and crashes: one effect, "
         "identical bytes; after a purge the same numbers are refused, never executed",
@@ -181,6 +188,28 @@ PROOFS = (
         "mmo.proof.simulation",
         "simulation",
         needs_cluster=False,
+    ),
+    Proof(
+        "raids-under-kills",
+        "raiders go on while every 5 s a raid, matching or center server dies: every raid ends "
+        "once, no seat or ticket leaks, no reward is lost or doubled, the ranking is right",
+        "mmo.proof.raids",
+        "raids_under_kills",
+        "[supervisor]\ncrashes_max = 1000\n",
+    ),
+    Proof(
+        "raid-disconnects",
+        "vanishing in the queue, before the start, in battle and at the end of a raid: the other "
+        "goes on, both may raid again, nothing is lost or left",
+        "mmo.proof.raid_departures",
+        "raid_disconnects",
+    ),
+    Proof(
+        "replay",
+        "raids played from seeds by scripted members, and those of players on the cluster, repeat "
+        "bit for bit in a fresh process; a score changed by direct SQL is named",
+        "mmo.proof.raid_replays",
+        "replays",
     ),
     Proof(
         "odds",

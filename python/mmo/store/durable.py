@@ -10,12 +10,13 @@ import logging
 from collections.abc import Sequence
 from types import TracebackType
 
-from mmo.contract import Credentials
+from mmo.contract import Credentials, PlayerCard, RankingView
 from mmo.errors import StoreError, StoreUnavailable
 from mmo.state.change import Row
 from mmo.state.grant import Grant
 from mmo.state.place import Claim, PaymentBooked
 from mmo.state.player import OperationRecord, Player
+from mmo.state.raid import OrphanRaid, RaidCheckpoint, RaidEntry, RaidRecord, RaidSettled
 from mmo.state.roll import DayKey
 from mmo.store import (
     Claimed,
@@ -28,12 +29,14 @@ from mmo.store import (
     migrate,
     payments,
     presence,
+    raids,
     roll_keys,
 )
 from mmo.store.leases import Leases
 from mmo.store.loops import start_loop
 from mmo.store.mysql_pool import MysqlPool
 from mmo.store.players import PlayerCommits
+from mmo.store.ranking_relay import RankingRelay
 from mmo.store.redis_cluster import RedisCache
 from mmo.store.relay import Relay
 from mmo.store.sampler import Sampler
@@ -75,6 +78,7 @@ class DurableStore:
         self.pool = MysqlPool(settings)
         self.cache = RedisCache(settings)
         self.relay = Relay(settings, self.pool, self.cache)
+        self.ranking = RankingRelay(settings, self.pool, self.cache)
         self.sampler = Sampler(settings, self.pool, self.cache)
         self._leases = Leases(settings)
         self._commits = PlayerCommits(self.pool)
@@ -91,6 +95,7 @@ class DurableStore:
             await store.pool.close()
             raise
         store.relay.start()
+        store.ranking.start()
         store._tasks.append(start_loop(store._watch()))
         if settings.redis_nodes and settings.sample_every_ms:
             store._tasks.append(start_loop(store._sample()))
@@ -109,7 +114,10 @@ class DurableStore:
     async def write(self, row: Row) -> bool:
         """See `Store.write`."""
         async with self._deadline():
-            return await presence.write(self.pool, row)
+            held = await presence.write(self.pool, row)
+        if held and isinstance(row, RaidSettled):
+            await self.ranking.raise_scores(row)
+        return held
 
     async def claim(self, claim: Claim) -> Claimed | None:
         """See `Store.claim`. The snapshot is asked for while the claim runs: it costs no time."""
@@ -175,6 +183,50 @@ class DurableStore:
         async with self._deadline(), self.pool.take() as connection:
             return await presence.credentials(connection, name)
 
+    async def card(self, user: int, day: int) -> PlayerCard | None:
+        """See `Store.card`."""
+        async with self._deadline(), self.pool.take() as connection:
+            return await raids.card(connection, user, day)
+
+    async def raid_enter(self, entry: RaidEntry) -> PlayerCard | None:
+        """See `Store.raid_enter`."""
+        async with self._deadline():
+            return await presence.retried(
+                self.pool, lambda connection: raids.enter(connection, entry)
+            )
+
+    async def keep_checkpoints(self, checkpoints: Sequence[RaidCheckpoint]) -> int:
+        """See `Store.keep_checkpoints`."""
+        async with self._deadline():
+            return await presence.retried(
+                self.pool, lambda connection: raids.keep(connection, checkpoints)
+            )
+
+    async def orphan_raids(self, number: int, incarnation: int) -> list[OrphanRaid]:
+        """See `Store.orphan_raids`."""
+        async with self._deadline(), self.pool.take() as connection:
+            return await raids.orphans(connection, number, incarnation)
+
+    async def raid(self, raid: int) -> RaidRecord | None:
+        """See `Store.raid`."""
+        async with self._deadline(), self.pool.take() as connection:
+            return await raids.read(connection, raid)
+
+    async def ranking_page(self, season: int, user: int, start: int, count: int) -> RankingView:
+        """See `Store.ranking_page`."""
+        async with self._deadline():
+            return await self.ranking.page(season, user, start, count)
+
+    async def ranking_around(self, season: int, user: int, around: int) -> RankingView:
+        """See `Store.ranking_around`."""
+        async with self._deadline():
+            return await self.ranking.around(season, user, around)
+
+    async def ranking_of(self, season: int, user: int, users: Sequence[int]) -> RankingView:
+        """See `Store.ranking_of`."""
+        async with self._deadline():
+            return await self.ranking.of_users(season, user, users)
+
     async def sweep(self, users: Sequence[int]) -> Sweep:
         """See `Store.sweep`."""
         async with self._deadline(), self.pool.take() as connection:
@@ -209,7 +261,7 @@ class DurableStore:
         commits = {f"commit_{name}": value for name, value in self._commits.counts.items()}
         return (
             self.pool.stats() | commits | self.cache.stats() | self.relay.stats()
-            | self.sampler.stats()
+            | self.ranking.stats() | self.sampler.stats()
         )  # fmt: skip
 
     async def close(self) -> None:
@@ -219,6 +271,7 @@ class DurableStore:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         await self.relay.close()
+        await self.ranking.close()
         await self.cache.close()
         with contextlib.suppress(StoreUnavailable):  # then the lease ends by itself
             async with self._deadline():

@@ -22,6 +22,14 @@ from mmo.testing.virtual_loop import passes
 
 T = TypeVar("T")
 
+PLAIN = (
+    "write", "load", "find_operation", "payment", "credentials", "sweep", "grant", "lease",
+    "leases", "card", "raid_enter", "keep_checkpoints", "orphan_raids", "raid", "ranking_page",
+    "ranking_around", "ranking_of",
+)  # fmt: skip
+"""Calls of the store to which nothing but time and faults is added. Keys of rolls and what a
+process says at its end go straight through."""
+
 CALL_S = (0.0003, 0.006)
 CALL_MAX_S = 3.0
 PUT_S = (0.001, 0.2)
@@ -179,41 +187,19 @@ class SimStore(FakeStore):
                 _use(snapshot, claimed.player)
         return claimed
 
-    async def write(self, row: Any) -> bool:
-        """See `Store.write`."""
-        return await self._called(lambda store: store.write(row))
 
-    async def load(self, user: int) -> Player | None:
-        """See `Store.load`."""
-        return await self._called(lambda store: store.load(user))
+def _through(name: str) -> Callable[..., Awaitable[Any]]:
+    """A method of the store that takes time and may fail, and does what the fake's does."""
 
-    async def find_operation(self, user: int, epoch: int, counter: int) -> Any:
-        """See `Store.find_operation`."""
-        return await self._called(lambda store: store.find_operation(user, epoch, counter))
+    async def called(self: SimStore, *arguments: Any) -> Any:
+        return await self._called(lambda store: getattr(store, name)(*arguments))
 
-    async def payment(self, order: str) -> Any:
-        """See `Store.payment`."""
-        return await self._called(lambda store: store.payment(order))
+    called.__doc__ = f"See `Store.{name}`."
+    return called
 
-    async def credentials(self, name: str) -> Any:
-        """See `Store.credentials`."""
-        return await self._called(lambda store: store.credentials(name))
 
-    async def sweep(self, users: Sequence[int]) -> Any:
-        """See `Store.sweep`."""
-        return await self._called(lambda store: store.sweep(users))
-
-    async def grant(self, grants: Sequence[Any]) -> int:
-        """See `Store.grant`."""
-        return await self._called(lambda store: store.grant(grants))
-
-    async def lease(self, row: Any, lease_ms: int) -> int:
-        """See `Store.lease`."""
-        return await self._called(lambda store: store.lease(row, lease_ms))
-
-    async def leases(self) -> Any:
-        """See `Store.leases`."""
-        return await self._called(lambda store: store.leases())
+for _name in PLAIN:
+    setattr(SimStore, _name, _through(_name))
 
 
 def _row(player: Player) -> list[Any]:
