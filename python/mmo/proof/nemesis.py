@@ -180,6 +180,42 @@ async def failover_redis(ground: Ground) -> str:
     return name
 
 
+async def move_slot(ground: Ground) -> str:
+    """The slot of some player moves to another primary, with all its keys."""
+    primaries = await ground.primaries()
+    users = sorted(await asyncio.to_thread(Stores(ground.arena).heads))
+    if len(primaries) < 2 or not users:
+        raise LookupError("no slot could move now")
+    user, target = ground.rng.choice(users), ground.pick(primaries)
+    try:
+        return await asyncio.to_thread(_moved, ground, primaries, f"{{u:{user}}}:snap", target)
+    except (OSError, RedisAnswerError) as error:
+        raise LookupError(str(error)) from error
+
+
+def _moved(ground: Ground, primaries: list[str], key: str, target: str) -> str:
+    with contextlib.ExitStack() as opened:
+        nodes = {name: opened.enter_context(ground.redis(name)) for name in primaries}
+        names = {name: nodes[name].text("CLUSTER", "MYID") for name in primaries}
+        slot = int(nodes[target].text("CLUSTER", "KEYSLOT", key))
+        rows: Any = nodes[target].ask("CLUSTER", "SLOTS")
+        owner = next(row[2][2].decode() for row in rows if row[0] <= slot <= row[1])
+        source = next(name for name in primaries if names[name] == owner)
+        if source == target:
+            raise LookupError("it is there already")
+        host, port = Stores(ground.arena).redis_addresses[int(target.removeprefix("redis-")) - 1]
+        password = (ground.arena.home.secrets / "redis").read_text().strip()
+        nodes[target].ask("CLUSTER", "SETSLOT", slot, "IMPORTING", names[source])
+        nodes[source].ask("CLUSTER", "SETSLOT", slot, "MIGRATING", names[target])
+        keys: Any = nodes[source].ask("CLUSTER", "GETKEYSINSLOT", slot, 100)
+        if keys:
+            words = ("AUTH", password, "KEYS", *(one.decode() for one in keys))
+            nodes[source].ask("MIGRATE", host, port, "", 0, 2_000, *words)
+        for node in nodes.values():
+            node.ask("CLUSTER", "SETSLOT", slot, "NODE", names[target])
+    return f"slot {slot} from {source} to {target}"
+
+
 async def kill_mysql(ground: Ground) -> str:
     """kill -9 of the truth; it recovers from its log."""
     await ground.kill("mysql")
@@ -271,6 +307,7 @@ MENU: dict[str, Fault] = {
     "stop-redis": stop_redis,
     "flush-redis": flush_redis,
     "failover-redis": failover_redis,
+    "move-redis-slot": move_slot,
     "kill-mysql": kill_mysql,
     "stop-mysql": stop_mysql,
     "lock-rows": lock_rows,
@@ -294,8 +331,8 @@ GROUPS = {
 """Words that stand for several."""
 
 NOT_HERE = (
-    "partitions between single nodes in network namespaces: the nodes of one home share their "
-    "machine's namespace; what is cut instead is a node from the database and clients from nodes",
+    "partitions between single nodes by network namespaces: the nodes of one home share one; what "
+    "is cut instead is a node from the database, and clients from nodes",
     "loss of bytes that were written and not synced: it takes a file system of its own",
 )
 """What the menu of a laboratory would have and this one says it has not."""

@@ -56,7 +56,7 @@ UNDER = {
     "event-lost": "stop-node",
     "version-skipped": "stop-node",
     "grant-pays-twice": "stop-node",
-    "order-booked-twice": "kill-cash",
+    "order-booked-twice": "stop-node",
 }
 """Faults that give each bug its chance; for many the doubled and rude requests alone do."""
 

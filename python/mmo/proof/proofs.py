@@ -51,11 +51,13 @@ class Proof(msgspec.Struct, frozen=True):
 OVERLAY = """
 [node]
 failpoints = true
+clock_offset_ms = 1500
 [supervisor]
 crashes_max = 100000
 restart_ms_max = 500
 """
-"""A cluster that is made to be broken: nodes end themselves at named points, however often."""
+"""A cluster that is made to be broken: nodes end themselves at named points, however often, and
+their clocks differ from that of the database."""
 
 QUICK_LIMITS = """
 [net]
