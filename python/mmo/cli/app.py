@@ -31,6 +31,7 @@ MODULES = (
     "odds",
     "restore",
     "purge",
+    "chaos",
     "replay",
     "rebuild",
     "bench",

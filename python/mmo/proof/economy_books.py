@@ -55,9 +55,16 @@ class Books:
         """The number of an account. Raises `IndexError` when there is none."""
         return int(self.rows("SELECT user_id FROM account WHERE name = %s", name)[0][0])
 
-    def give(self, user: int, gold: int, source_id: int = 1) -> None:
-        """Leave gold for a player, as a correction that his owner claims."""
-        bundle = msgspec.msgpack.encode([gold, 0, 0, 0, []])
+    def give(
+        self,
+        user: int,
+        gold: int,
+        source_id: int = 1,
+        items: Sequence[tuple[int, int, int, int]] = (),
+    ) -> None:
+        """Leave gold, and items as (kind, code, count, enhancement), for a player, as a correction
+        that his owner claims."""
+        bundle = msgspec.msgpack.encode([gold, 0, 0, 0, list(items)])
         self.rows(
             "INSERT INTO reward_grant (user_id, source_kind, source_id, bundle, created_ms) "
             "VALUES (%s, %s, %s, %s, FLOOR(UNIX_TIMESTAMP(NOW(3)) * 1000))",
