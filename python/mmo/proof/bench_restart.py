@@ -23,7 +23,7 @@ from mmo.proof.arena import LOOK_EVERY_S, Arena
 from mmo.proof.bench_result import BenchResult, Check, at_most, same
 from mmo.proof.bench_rounds import Report
 
-PLAYERS = 40
+PLAYERS = 24  # all fit into the thirty seats of the one channel server that is not replaced
 PAUSE_AIM_MS = 1_500.0
 CALM_S = 2.0  # each window without a restart; a node is replaced within about as long
 BEGUN_S = 60.0
