@@ -24,7 +24,6 @@ GROUP_STATEMENTS: dict[str, tuple[Statement, str]] = {
     "move passes": (economy.MOVE_PASSES, '[[1,1,1,1,0,"[]"],[2,1,1,1,0,"[]"]]'),
     "claim grants": (sql.CLAIM_GRANTS, "[[1,1,1,1],[2,1,1,1]]"),
     "read seats": (sql.READ_SEATS, "[1,2]"),
-    "read grants": (sql.READ_GRANTS, "[1,2]"),
     "add grants": (sql.ADD_GRANTS, '[[1,1,1,""]]'),
     "head versions": (sampler.HEAD_VERSIONS, "[1,2]"),
     "keep checkpoints": (raid_sql.KEEP_CHECKPOINTS, '[[1,1,1,""],[2,1,1,""]]'),
@@ -38,6 +37,7 @@ GROUP_STATEMENTS: dict[str, tuple[Statement, str]] = {
 }
 ROW_STATEMENTS: dict[str, tuple[Statement, tuple[object, ...]]] = {
     "find operation": (sql.FIND_OPERATION, (1, 1, 1)),
+    "read grants": (sql.READ_GRANTS, ("[1,2]", 32)),
     "head": (sql.READ_HEAD, (1,)),
     "head and owned": (sql.READ_HEAD_AND_OWNED, (1,)),
     "latest operations": (sql.LATEST_OPERATIONS, (1,)),
