@@ -30,6 +30,8 @@ MODULES = (
     "audit",
     "odds",
     "restore",
+    "purge",
+    "chaos",
     "replay",
     "rebuild",
     "bench",

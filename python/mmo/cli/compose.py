@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mmo.store.settings import StoreSettings
 
 FIRST_GENERATION = 1
+EDGES_AHEAD = 2  # logins that read their account while the password threads compute
 NOBODY_LISTENS = -1
 
 
@@ -98,7 +99,7 @@ def node_settings(config: Config, ports: NodePorts, admin_socket: str) -> "NodeS
         "generation": FIRST_GENERATION,
         # One connection is left for claims, sweeps and the lease while groups commit.
         "groups_in_flight_max": config.mysql.connections_max - 1,
-        "edges_running_max": config.login.password_threads,
+        "edges_running_max": config.login.password_threads + EDGES_AHEAD,
     }
     return NodeSettings(**values)
 

@@ -73,6 +73,11 @@ class Home:
         return self.directory / "secrets"
 
     @property
+    def planted_bug(self) -> Path:
+        """Names a bug that the nodes of a proof's cluster plant in themselves."""
+        return self.directory / "planted-bug"
+
+    @property
     def logs(self) -> Path:
         """Where all processes write."""
         return self.directory / "log"
@@ -168,5 +173,6 @@ class Home:
                 shutil.rmtree(file.socket_directory, ignore_errors=True)
         for name in ("redis", "mysql", "log", "secrets", "run"):
             shutil.rmtree(self.directory / name, ignore_errors=True)
+        self.planted_bug.unlink(missing_ok=True)
         self.metrics_targets.unlink(missing_ok=True)
         self.cluster_file.unlink(missing_ok=True)

@@ -181,6 +181,7 @@ class Login(_Section, frozen=True):
     password_threads: Annotated[int, msgspec.Meta(ge=1, le=256)]
     password_memory_kib: Annotated[int, msgspec.Meta(ge=8_192, le=4_194_304)]
     password_passes: Annotated[int, msgspec.Meta(ge=1, le=64)]
+    password_nice: Annotated[int, msgspec.Meta(ge=0, le=19)]
     waiting_max: Count
     ticket_ms: Milliseconds
 

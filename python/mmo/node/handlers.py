@@ -12,8 +12,6 @@ from functools import partial
 from types import FunctionType, ModuleType
 from typing import Any
 
-import msgspec
-
 from mmo.contract import PLAYER_PARTS, Edge, Env, Handler, Role, Tick
 from mmo.errors import OperatorError
 from mmo.state.player import Player
@@ -161,7 +159,7 @@ def _add_handler(
     for need in mark.needs:
         if need not in PLAYER_PARTS and need not in states:
             raise OperatorError("E0404", f"{name} needs {need!r}, no part and no state here")
-    fields = {field.name for field in _fields(mark.opcode)}
+    fields = codec.class_of(mark.opcode).__struct_fields__  # type: ignore[union-attr]
     if mark.mutates and "op" not in fields:
         raise OperatorError("E0406", f"{name} mutates, but its message has no field `op`")
     if mark.lane and mark.lane not in fields:
@@ -216,16 +214,19 @@ def _tick(
     return TickRoute(partial(function, env=env), mark, name)
 
 
-def _fields(opcode: int) -> tuple[Any, ...]:
-    return msgspec.structs.fields(codec.class_of(opcode))  # type: ignore[arg-type]
-
-
 def _check_signature(
     function: Callable[..., Any], name: str, needs: tuple[str, ...], has_message: bool
 ) -> None:
-    parameters = list(inspect.signature(function).parameters.values())
-    first = [p for p in parameters if p.kind is not inspect.Parameter.KEYWORD_ONLY]
-    keywords = {p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    if isinstance(function, FunctionType):
+        # Read from the code itself: a table is built at every start and every reload.
+        code = function.__code__
+        first = list(code.co_varnames[: code.co_argcount])
+        last = code.co_argcount + code.co_kwonlyargcount
+        keywords = set(code.co_varnames[code.co_argcount : last])
+    else:
+        parameters = inspect.signature(function).parameters.values()
+        first = [p.name for p in parameters if p.kind is not inspect.Parameter.KEYWORD_ONLY]
+        keywords = {p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
     wanted = {*needs, "env"}
     if len(first) != int(has_message) or keywords != wanted:
         raise OperatorError(

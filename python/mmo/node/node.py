@@ -97,6 +97,8 @@ class Node:
     """A composed engine with its life. `make_core(incarnation, fields)` returns a core that is not
     started; `fields` are those settings that follow from the role (`core_table.core_fields`)."""
 
+    lag_sample_ms = LAG_SAMPLE_MS
+
     def __init__(self, engine: Engine, make_core: MakeCore, roles: tuple[str, ...]) -> None:
         self.engine = engine
         self.lease = Lease(engine)
@@ -152,11 +154,11 @@ class Node:
         timers = engine.timers
         timers.every(settings.lease_renew_ms, self._renew)
         timers.every(settings.sweep_ms, engine.residents.sweep)
-        timers.every(LAG_SAMPLE_MS, self._sample_lag)
+        timers.every(self.lag_sample_ms, self._sample_lag)
         engine.resting.start()
         engine.raids.start()
         Ticker(engine).start()
-        self._lag_due_ms = timers.now_ms() + LAG_SAMPLE_MS
+        self._lag_due_ms = timers.now_ms() + self.lag_sample_ms
         if own_timers:
             timers.on_earlier = self._arm
             self._arm()
@@ -307,7 +309,7 @@ class Node:
     def _sample_lag(self) -> None:
         now_ms = self.engine.timers.now_ms()
         self.engine.metrics.sample("loop_lag_ms", max(0, now_ms - self._lag_due_ms))
-        self._lag_due_ms = now_ms + LAG_SAMPLE_MS
+        self._lag_due_ms = now_ms + self.lag_sample_ms
 
     def _status(self, question: dict[str, Any]) -> dict[str, Any]:
         engine, settings = self.engine, self.engine.settings

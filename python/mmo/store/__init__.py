@@ -26,7 +26,7 @@ class Verdict(IntEnum):
 
     COMMITTED = 1
     FENCED = 2  # the place epoch moved: another server owns the player
-    STALE = 3  # version moved or the operation id is recorded: load, look it up, decide again
+    STALE = 3  # version moved, or the operation id is recorded or purged: load, decide again
     LOCKED = 4  # another transaction holds the row now: into the next group, until your deadline
     GUILTY = 5  # its rows broke a constraint; nothing of it was written
     REFUSED = 6  # the database's clock is outside the window of a change; nothing was written

@@ -92,6 +92,7 @@ BOARDS = Statement("""
           UNION SELECT season FROM ranking_board) s
     LEFT JOIN ranking_board k ON k.season = s.season
 """)
+EPOCH = Statement("SELECT epoch FROM ranking_board FORCE INDEX (PRIMARY) WHERE season = %s")
 NAME_BOARD = Statement("""
     INSERT INTO ranking_board (season, epoch) VALUES (%s, %s)
     ON DUPLICATE KEY UPDATE epoch = VALUES(epoch)
@@ -238,6 +239,12 @@ async def holds_board(connection: Connection, season: int) -> bool:
 async def free_board(connection: Connection, season: int) -> None:
     """Others may fill it."""
     await connection.execute(FREE_BOARD, season)
+
+
+async def epoch_of(connection: Connection, season: int) -> int:
+    """The epoch of the board that counts; 0: none."""
+    row = await connection.row(EPOCH, season)
+    return row[0] if row else 0
 
 
 async def name_board(connection: Connection, season: int, epoch: int) -> None:

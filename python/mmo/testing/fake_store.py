@@ -324,7 +324,8 @@ class FakeStore:
         if head.place_epoch != seen.place_epoch:
             return Verdict.FENCED
         operation = (seen.user, *commit.operation)
-        if head.version != seen.version or operation in database.events:
+        is_purged = 0 < commit.operation[0] < head.operation_floor_epoch
+        if head.version != seen.version or is_purged or operation in database.events:
             return Verdict.STALE
         rows = MemberRows(commit)
         coins = (
@@ -395,6 +396,7 @@ class FakeStore:
         name = next(a.name for a in self.database.accounts.values() if a.user == user)
         return Head(
             *(user, name, head.version, head.session_epoch, head.place_number, head.place_epoch),
+            head.operation_floor_epoch,
             last_login_ms=head.last_login_ms,
             login_ms=head.login_ms,
         )

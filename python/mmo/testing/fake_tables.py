@@ -45,6 +45,7 @@ class FakeHead:
     session_epoch: int = 0
     place_number: int = 0
     place_epoch: int = 0
+    operation_floor_epoch: int = 0
     reservation_number: int = 0
     reservation_jti: str = ""
     reservation_expires_ms: int = 0

@@ -7,6 +7,7 @@ compatible both ways. Called by nodes, clients and tests; never by rules.
 
 import hashlib
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -99,15 +100,21 @@ def opcodes() -> tuple[int, ...]:
     return tuple(sorted(_classes))
 
 
-def fingerprint(opcode: int) -> int:
-    """32 bits over the name and the required fields (name and type) of the message of `opcode`, so
-    that appended fields with defaults do not change it."""
-    cls = _classes[opcode]
+def fingerprint_of(cls: type) -> int:
+    """32 bits over the name and the required fields (name and type) of a message class, so that
+    appended fields with defaults do not change it."""
     fields = [
         (field.name, str(field.type)) for field in msgspec.structs.fields(cls) if field.required
     ]
     text = repr((cls.__name__, fields))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "little")
+
+
+@cache
+def fingerprint(opcode: int) -> int:
+    """That of the message of `opcode`. Computed once: a client says all of them in its first
+    message, which would cost it milliseconds for each connection."""
+    return fingerprint_of(_classes[opcode])
 
 
 def fingerprints() -> dict[int, int]:
