@@ -14,6 +14,8 @@ import typer
 MODULES = (
     "lifecycle",
     "status",
+    "reload",
+    "new",
     "logs",
     "doctor",
     "explain",

@@ -74,7 +74,9 @@ def home_store_settings(home: Path, config: Config) -> "StoreSettings":
     return store_settings(config, secrets, mysql_socket(config, file), redis_nodes(config, file))
 
 
-def node_settings(config: Config, ports: NodePorts, admin_socket: str) -> "NodeSettings":
+def node_settings(
+    config: Config, ports: NodePorts, admin_socket: str, generation: int = FIRST_GENERATION
+) -> "NodeSettings":
     """Limits and times of one node."""
     from mmo.node.settings import NodeSettings
 
@@ -92,7 +94,7 @@ def node_settings(config: Config, ports: NodePorts, admin_socket: str) -> "NodeS
         "client_port": ports.client_port,
         "link_port": ports.link_port,
         "admin_socket": admin_socket,
-        "generation": FIRST_GENERATION,
+        "generation": generation,
         # One connection is left for claims, sweeps and the lease while groups commit.
         "groups_in_flight_max": config.mysql.connections_max - 1,
         "edges_running_max": config.login.password_threads,

@@ -66,6 +66,11 @@ class Home:
         """Where all processes write."""
         return self.directory / "log"
 
+    @property
+    def code_named(self) -> Path:
+        """There since the supervisor named the code that this start runs; nodes wait for it."""
+        return self.directory / "run" / "code"
+
     def log_file(self, name: str) -> Path:
         """The structured log of a node."""
         return self.logs / f"{name}.jsonl"

@@ -300,6 +300,23 @@ class Redis(_Section, frozen=True):
         return bool(self.nodes)
 
 
+class Game(_Section, frozen=True):
+    """`[game]`: the folder of a game of one's own; its name is the name it is imported by."""
+
+    path: str
+
+
+class Reload(_Section, frozen=True):
+    """`[reload]`: how new code is checked and switched to."""
+
+    check_ms: Milliseconds
+    check_bytes_max: Annotated[int, msgspec.Meta(ge=16 << 20, le=1 << 42)]
+    bundle_bytes_max: Annotated[int, msgspec.Meta(ge=65_536, le=15 << 20)]
+    answer_ms: Milliseconds
+    patience_ms: Milliseconds
+    hold_ms: Milliseconds
+
+
 class Relay(_Section, frozen=True):
     """`[relay]`: repeats in Redis what MySQL decided."""
 
@@ -357,6 +374,8 @@ class Config(_Section, frozen=True):
     economy: Economy
     rate: Rate
     node: Node
+    game: Game
+    reload: Reload
     mysql: Mysql
     redis: Redis
     relay: Relay

@@ -14,12 +14,16 @@ from typing import Any
 
 import msgspec
 
-from mmo.contract import PLAYER_PARTS, Edge, Env, Handler, Role, Tick
+from mmo.contract import PLAYER_PARTS, Edge, Env, Handler, Refuse, Role, Tick
 from mmo.errors import OperatorError
+from mmo.node.code_faults import function_fault
+from mmo.node.modules import shown
 from mmo.state.player import Player
 from mmo.wire import codec
+from mmo.wire.opcode import Code
 
 LINK_OPCODES = range(16, 100)
+ORIGINS = ("user", "open", "peer", "node")
 RATES = ("hello", "login", "action", "hit", "list", "ping")
 
 
@@ -27,8 +31,8 @@ class Route:
     """How one opcode is served."""
 
     __slots__ = (
-        "bound", "by", "call", "decode", "edge", "lane_field", "mutates", "name", "opcode", "parts",
-        "peers", "rate", "simple",
+        "bound", "by", "call", "decode", "edge", "heir", "lane_field", "mutates", "name", "needs",
+        "opcode", "parts", "peers", "rate", "simple",
     )  # fmt: skip
 
     def __init__(self, opcode: int, by: str, name: str) -> None:
@@ -45,6 +49,8 @@ class Route:
         self.peers: tuple[str, ...] = ()
         self.rate = ""
         self.simple = False  # decided in line when its lane is open
+        self.needs: tuple[str, ...] = ()  # as marked: parts and states
+        self.heir: Route | None = None  # the route of a newer generation, once there is one
 
 
 class TickRoute:
@@ -73,6 +79,30 @@ class Table:
         routes: dict[int, Route] = getattr(self, by)
         return routes
 
+    def routes(self) -> list[Route]:
+        """All routes."""
+        return [route for by in ORIGINS for route in self.of(by).values()]
+
+    def become(self, newer: "Table") -> None:
+        """Serve by the routes of `newer` from now on, in the same dictionaries: who holds one of
+        them holds the new routes. What already has an older route follows its heir."""
+        for by in ORIGINS:
+            mine, theirs = self.of(by), newer.of(by)
+            for opcode, route in mine.items():
+                heir = theirs.get(opcode) or _without_rule(route)
+                route.heir = heir if heir is not route else None
+            mine.clear()
+            mine.update(theirs)
+        self.ticks = newer.ticks
+
+    def forget(self) -> None:
+        """Let go of every rule; none may be called any more."""
+        for route in self.routes():
+            route.call = route.bound = _never
+        for by in ORIGINS:
+            self.of(by).clear()
+        self.ticks = []
+
 
 def build_table(
     role: Role, states: Mapping[str, Any], env: Env, systems_package: str, edges_package: str
@@ -86,9 +116,15 @@ def build_table(
     for name in role.systems:
         module = load_module(f"{systems_package}.{name}")
         for function in _marked(module, "mmo_handler"):
-            _add_handler(table, seen, role, states, env, function)
+            try:
+                _add_handler(table, seen, role, states, env, function)
+            except OperatorError as fault:
+                raise function_fault(function, fault) from None
         for function in _marked(module, "mmo_tick"):
-            table.ticks.append(_tick(role, states, env, function))
+            try:
+                table.ticks.append(_tick(role, states, env, function))
+            except OperatorError as fault:
+                raise function_fault(function, fault) from None
     for name in role.edges:
         module = load_module(f"{edges_package}.{name}")
         for function in _marked(module, "mmo_edge"):
@@ -110,6 +146,14 @@ def _never(*arguments: Any) -> Any:
     raise AssertionError("a route without a function was called")
 
 
+def _without_rule(route: Route) -> Route:
+    """What becomes of messages that wait for a rule which the newer generation does not have."""
+    left = Route(route.opcode, route.by, route.name)
+    refusal = Refuse(Code.UNKNOWN_MESSAGE, str(route.opcode))
+    left.call = left.bound = lambda *arguments: refusal
+    return left
+
+
 def _marked(module: ModuleType, mark: str) -> list[Callable[..., Any]]:
     return [
         value
@@ -119,7 +163,7 @@ def _marked(module: ModuleType, mark: str) -> list[Callable[..., Any]]:
 
 
 def _name(function: Callable[..., Any]) -> str:
-    return f"{function.__module__}.{function.__qualname__}"
+    return shown(f"{function.__module__}.{function.__qualname__}")
 
 
 def _claim_opcode(seen: dict[int, str], opcode: int, name: str) -> None:
@@ -164,6 +208,7 @@ def _add_handler(
     route.mutates = mark.mutates
     route.lane_field = mark.lane
     route.peers = mark.peers
+    route.needs = mark.needs
     route.rate = mark.rate
     route.simple = not mark.mutates and not mark.lane
     table.of(mark.by)[mark.opcode] = route

@@ -13,13 +13,15 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mmo.contract import Role
-from mmo.errors import StoreError
-from mmo.node.admin import Admin
+from mmo.errors import OperatorError, StoreError
+from mmo.node.admin import Admin, Answerer
 from mmo.node.committer import Committer
 from mmo.node.core_table import core_fields
 from mmo.node.edges import Edges, Passwords
 from mmo.node.engine import Engine
-from mmo.node.handlers import build_table
+from mmo.node.generation import Generation
+from mmo.node.generations import Generations
+from mmo.node.handlers import Table, build_table
 from mmo.node.intake import Intake
 from mmo.node.lanes import Lanes
 from mmo.node.lease import Lease
@@ -31,7 +33,7 @@ from mmo.node.router import Router
 from mmo.node.settings import NodeSettings
 from mmo.node.ticker import Ticker
 from mmo.node.timers import Timers
-from mmo.store import Store
+from mmo.store import CodeRow, Store
 from mmo.store.loops import LOOP_ENDED
 from mmo.wire.opcode import CloseReason
 
@@ -70,13 +72,22 @@ def compose(
     roll: Callable[..., int] | None = None,
     clock_ms: Callable[[], int] = unix_ms,
     deadline_clock_ms: Callable[[], int] = monotonic_ms,
+    generation: Generation | None = None,
 ) -> Engine:
-    """The machinery of one node without a core: table built, states made, nothing started."""
+    """The machinery of one node without a core: table built, states made, nothing started.
+    `generation`: where role, content and systems come from a bundle."""
     timers = Timers(deadline_clock_ms)
     engine = Engine(settings, role, store, content, clock_ms, timers, log, sign, roll)
     for name, make in role.states.items():
         engine.states[name] = make(content, engine.env.node)
-    engine.table = build_table(role, engine.states, engine.env, systems_package, edges_package)
+    if generation is None:
+        generation = Generation(settings.generation, role, content, systems_package=systems_package)
+    generation.env = engine.env
+    generation.table = build_table(role, engine.states, engine.env, systems_package, edges_package)
+    engine.table = Table()
+    engine.table.become(generation.table)
+    engine.generations = Generations(engine, generation, edges_package)
+    engine.ticker = Ticker(engine)
     engine.router = Router(engine)
     engine.lanes = Lanes(engine.router.perform)
     engine.outcomes = Outcomes(engine)
@@ -102,11 +113,16 @@ class Node:
         self._ended: asyncio.Future[int] | None = None
         self._stopping = False
         self._wake: asyncio.TimerHandle | None = None
-        answers = {
+        answers: dict[str, Answerer] = {
             "status": self._status,
             "stats": self._stats,
             "stop": self._stop,
             "fail": self._fail,
+            "generation": lambda question: engine.generations.view(),
+            "prepare": engine.generations.prepare,
+            "hold": engine.generations.hold,
+            "look": engine.generations.look,
+            "abandon": engine.generations.abandon,
         }
         self._admin = Admin(engine.settings.admin_socket, answers)
         self._intake: Intake | None = None
@@ -127,19 +143,24 @@ class Node:
         client_port = self.ports.get("client", 0)
         engine.change_view(port=client_port)
         await self.lease.announce(client_port, self.ports.get("link", 0))
+        await self._check_code()
         self._intake = Intake(engine)
         self._intake.start()
+        engine.hold_input = self._intake.hold
+        engine.generations.on_behind = self._behind
         engine.peers.dial(await engine.store.leases())
         timers = engine.timers
         timers.every(settings.lease_renew_ms, self._renew)
         timers.every(settings.sweep_ms, engine.residents.sweep)
         timers.every(LAG_SAMPLE_MS, self._sample_lag)
         engine.resting.start()
-        Ticker(engine).start()
+        engine.ticker.start()
         self._lag_due_ms = timers.now_ms() + LAG_SAMPLE_MS
         if own_timers:
             timers.on_earlier = self._arm
             self._arm()
+            timers.every(LAG_SAMPLE_MS, engine.generations.trust)
+            engine.generations.trust()
             gc.collect()
             gc.freeze()
             gc.set_threshold(YOUNG_OBJECTS_MAX, 20, 50)
@@ -147,8 +168,30 @@ class Node:
             await self._admin.start()
         self.is_ready = True
         engine.log.info(
-            "node ready", incarnation=incarnation, ports=self.ports, generation=settings.generation
-        )
+            "node ready", incarnation=incarnation, ports=self.ports,
+            generation=engine.env.node.generation,
+        )  # fmt: skip
+
+    async def _check_code(self) -> None:
+        """The lease is seen by whoever switches the code; a switch before it is seen here. Raises
+        `OperatorError` E0426 when this process would decide by the wrong generation."""
+        engine = self.engine
+        current = engine.generations.current
+        if not current.digest:
+            return  # code of this process, as in tests: no row speaks of it
+        row = await engine.store.code(settled=True)
+        if not row.allows(current.number, engine.settings.number):
+            raise OperatorError(
+                "E0426",
+                f"generation {row.generation} was switched to while {current.number} started",
+                "start the node again",
+            )
+
+    def _behind(self, row: CodeRow) -> None:
+        """The cluster decides by another generation: this process must not any more."""
+        if not self._stopping:
+            self._stopping = True
+            self.engine.spawn(self._fence())
 
     async def run(self) -> int:
         """Serve until stopped, fenced or crashed; returns the exit code. Call after `start`."""
@@ -283,7 +326,7 @@ class Node:
             "role": engine.role.name,
             "pid": os.getpid(),
             "ready": self.is_ready,
-            "generation": settings.generation,
+            "generation": engine.env.node.generation,
             "connections": engine.residents.connections,
             "loop_lag_p99_ms": engine.metrics.samples["loop_lag_ms"].percentile(990),
             "queue": engine.core.stats().get("inbound_waiting", 0),

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from mmo.contract import Outcome, Sender
+from mmo.contract import Env, Outcome, Sender
 from mmo.node import operations
 from mmo.node.engine import NOBODY, Engine
 from mmo.node.handlers import Route
@@ -30,9 +30,13 @@ class Router:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._env = engine.env
+        self._env = engine.env  # of the generation that decides
         self._sources = engine.sources
         self._waiting_max = engine.settings.lane_messages_max
+
+    def decide_by(self, env: Env) -> None:
+        """Another generation decides from the next message on."""
+        self._env = env
 
     def on_batch(self, events: list[Event]) -> None:
         """Serve one batch and end the turn: everything that can leave has left."""
@@ -159,6 +163,8 @@ class Router:
         route, source = job.route, job.source
         if source is not None and source.refused:
             return
+        while route.heir is not None:  # it waited while the code was switched
+            route = job.route = route.heir
         if source is not None and route.by == "user" and not source.entered:
             self._engine.refuse(source, job.seq, Code.NOT_ENTERED)
             return
@@ -244,6 +250,6 @@ class Router:
         engine.log.error(
             "rule raised", rule=route.name, opcode=route.opcode,
             conn=source.conn if source else 0, user=source.user if source else 0,
-            generation=engine.settings.generation, exc_info=True,
+            generation=engine.env.node.generation, exc_info=True,
         )  # fmt: skip
         engine.refuse(source, seq, Code.INTERNAL)

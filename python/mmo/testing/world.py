@@ -178,7 +178,7 @@ class World:
         held back by the test. With `waits_for_threads`: until no task is left."""
         still, before = 0, (0, 0)
         while still < STILL_TURNS or (self.waits_for_threads and self.engine.tasks):
-            while self.core.waiting:
+            while self.core.waiting and not self.engine.generations.is_held:
                 self.core.pump(self.engine.router.on_batch, self.settings.pump_events_max)
             if self.crash is not None:
                 raise self.crash
