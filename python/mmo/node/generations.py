@@ -20,8 +20,6 @@ from mmo.store.code_rows import CodeRow
 
 LOOK_MS = 25
 """How often a held node reads the row by itself; the coordinator tells it sooner."""
-ASLEEP_NS = 1_000_000_000
-"""A loop that did not turn for so long may have missed a switch."""
 FROZEN_OF_ROLE = (
     *("name", "edges", "dials", "owns_players", "token_types", "has_clients", "signs"),
     *("datagrams", "takes_payments"),
@@ -43,6 +41,10 @@ class Generations:
         self.switched_ms = 0
         self._deadline_ms = 0  # of the hold, by the database's clock
         self._asked = False  # the row is being read
+        self._is_behind = False  # found out to be: nothing is decided here any more
+        # While its lease lives nobody switches without this node; one that was stopped for as long
+        # as it takes to lose the lease may have missed a switch.
+        self._asleep_ns = engine.settings.lease_fence_ms * 1_000_000
 
     def view(self) -> dict[str, Any]:
         """What the operator is told."""
@@ -122,6 +124,8 @@ class Generations:
             self._engine.log.error(
                 "generation behind", generation=self.current.number, row=row.generation
             )
+            self._is_behind = True
+            self._hold()
             self.on_behind(row)
         elif settled and self.is_held and row.now_ms > self._deadline_ms:
             self._engine.log.warning("switch given up", generation=self.current.number)
@@ -149,7 +153,7 @@ class Generations:
     def trust(self) -> None:
         """The loop turns: whatever is switched is noticed. Called in its rhythm from the start
         on, or never."""
-        self.trusted_until_ns = time.perf_counter_ns() + ASLEEP_NS
+        self.trusted_until_ns = time.perf_counter_ns() + self._asleep_ns
 
     def slept(self) -> None:
         """The loop stood still for so long that the row may have changed: read it first."""
@@ -160,8 +164,12 @@ class Generations:
             self._engine.spawn(self._read_after_sleep())
 
     async def _read_after_sleep(self) -> None:
-        await self._read()
-        if not self._deadline_ms:
+        if not await self._read():
+            after_ms = self._engine.settings.lease_renew_ms
+            self._engine.timers.after(
+                after_ms, lambda: self._engine.spawn(self._read_after_sleep())
+            )
+        elif not self._deadline_ms:
             self._release()
 
     def _retire(self, old: Generation) -> None:
@@ -186,7 +194,7 @@ class Generations:
             self._engine.hold_input(True)
 
     def _release(self) -> None:
-        if self.is_held:
+        if self.is_held and not self._is_behind:
             self.is_held = self._engine.lanes.held = False
             self._engine.hold_input(False)
             self._engine.now()
@@ -197,19 +205,21 @@ class Generations:
             self._engine.spawn(self._read())
             self._engine.timers.after(LOOK_MS, self._look_again)
 
-    async def _read(self) -> None:
+    async def _read(self) -> bool:
+        """Read the row and do what it says; False when the store did not answer."""
         if self._asked:
-            return
+            return False
         self._asked = True
         mark = self.mark
         try:
             row = await self._engine.store.code(settled=True)
         except StoreError:
             self._engine.metrics.count("code_reads_failed_total")
-        else:
-            self.seen(row, mark, settled=True)
+            return False
         finally:
             self._asked = False
+        self.seen(row, mark, settled=True)
+        return True
 
 
 def check_role(running: Any, wanted: Any, states: Any) -> None:

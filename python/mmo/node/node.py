@@ -270,6 +270,8 @@ class Node:
         """The right to serve is lost: every client is told, nothing is flushed to the store."""
         engine = self.engine
         self.is_ready = False
+        engine.residents.drain()
+        engine.hold_input(False)  # nothing is decided any more, but the core's last word is heard
         for source in list(engine.sources.values()):
             if not source.peer:
                 engine.close(source, CloseReason.NODE_FENCED)

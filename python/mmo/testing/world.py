@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mmo.contract import Role
+from mmo.node.generation import Generation
 from mmo.node.node import Node, compose
 from mmo.node.settings import NodeSettings
 from mmo.state.place import AccountRegistered, PlacePrepared, SessionOpened
@@ -126,7 +127,8 @@ class Client:
 
 
 class World:
-    """A started node. `store`: a `FakeStore` unless given. Close it at the end."""
+    """A started node. `store`: a `FakeStore` unless given. `generation`: rules from a bundle, which
+    the row of the store must name. Close it at the end."""
 
     def __init__(
         self,
@@ -138,6 +140,7 @@ class World:
         systems_package: str = "mmo.systems",
         edges_package: str = "mmo.edges",
         waits_for_threads: bool = False,
+        generation: Generation | None = None,
         **settings: Any,
     ) -> None:
         self.clock = VirtualClock()
@@ -145,11 +148,16 @@ class World:
         self.log = Lines()
         self.core = FakeCore()
         self.store = store if store is not None else self._fake_store()
+        if generation is not None:
+            role, content = generation.role, generation.content
+            systems_package = generation.systems_package
+            settings["generation"] = generation.number
         self.settings = node_settings(**settings)
         self.engine = compose(
             self.settings, role, self.store, content, log=self.log, passwords=passwords,
             systems_package=systems_package, edges_package=edges_package, sign=sign,
             roll=keyed_roll, clock_ms=self.clock, deadline_clock_ms=self.clock,
+            generation=generation,
         )  # fmt: skip
         make: Any = lambda incarnation, fields: self.core  # noqa: E731
         self.node = Node(self.engine, make, ROLES)
