@@ -160,7 +160,9 @@ def test_nodes_that_nobody_tells_switch_by_the_row(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize("happened", [True, False])
-def test_a_lost_answer_of_the_switch_is_looked_for(cluster: Cluster, happened: bool) -> None:
+def test_a_lost_answer_of_the_switch_is_looked_for(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, happened: bool
+) -> None:
     switch = cluster.store.switch_code
 
     async def loses(wanted: Any) -> bool:
@@ -169,10 +171,10 @@ def test_a_lost_answer_of_the_switch_is_looked_for(cluster: Cluster, happened: b
         else:
             clock = cluster.database.clock_ms()
             cluster.database.clock_ms = lambda: clock + cluster.settings.hold_ms + 1
-        cluster.store.switch_code = switch  # type: ignore[method-assign]
+        monkeypatch.undo()
         raise StoreUnavailable("the line broke")
 
-    cluster.store.switch_code = loses  # type: ignore[method-assign]
+    monkeypatch.setattr(cluster.store, "switch_code", loses)
     done = cluster.reloads("two")
     assert (done.generation, cluster.generations) == (2, [2, 2, 2])
 
@@ -181,11 +183,11 @@ def test_two_reloads_at_once_end_in_one_code_everywhere(cluster: Cluster) -> Non
     other = Coordinator(FakeStore(cluster.database), cluster._ask, cluster.settings, "bob@there")
 
     async def both() -> list[Any]:
-        return await asyncio.gather(
+        switches = (
             cluster.coordinator.switch(bundle_of("two")),
             other.switch(bundle_of("three")),
-            return_exceptions=True,
         )
+        return list(await asyncio.gather(*switches, return_exceptions=True))
 
     done = asyncio.run(both())
     assert any(isinstance(one, Switched) for one in done), done

@@ -19,6 +19,7 @@ from mmo.errors import MmoError, OperatorError, StoreUnavailable
 
 if TYPE_CHECKING:
     from mmo.node.node import Node
+    from mmo.node.watchdog import Watchdog
     from mmo.store import Store
 
 T = TypeVar("T")
@@ -89,13 +90,24 @@ class NodeRunner:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, node.stop)
+            watchdog = self._watch(node)
             code = await self._serve(node)
+            watchdog.stop()
             if code == 0:
                 self._incarnation_file().unlink(missing_ok=True)
             return code
         finally:
             with contextlib.suppress(StoreUnavailable):
                 await store.close()
+
+    def _watch(self, node: "Node") -> "Watchdog":
+        """Rules that do not end are interrupted from now on."""
+        from mmo.node.watchdog import Watchdog
+
+        watchdog = Watchdog(self.config.node.rule_budget_ms)
+        watchdog.start()
+        node.engine.timers.every(self.config.node.rule_budget_ms, watchdog.forget)
+        return watchdog
 
     async def _publish_keys(self, store: "Store") -> None:
         """What the rolls of a role that owns players are computed with is promised before any."""

@@ -241,6 +241,9 @@ class Node(_Section, frozen=True):
     resume_grace_ms: Milliseconds
     resident_rest_ms: Milliseconds
     drain_ms: Milliseconds
+    rule_budget_ms: Milliseconds
+    rule_failures_max: Count
+    rule_failures_window_ms: Milliseconds
     failpoints: bool
     clock_offset_ms: Annotated[int, msgspec.Meta(ge=-60_000, le=60_000)]
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]

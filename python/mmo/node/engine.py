@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mmo.node.generations import Generations
     from mmo.node.outcomes import Outcomes
     from mmo.node.peers import Peers
+    from mmo.node.quarantine import Quarantine
     from mmo.node.residents import Residents
     from mmo.node.resting import Resting
     from mmo.node.router import Router
@@ -51,6 +52,7 @@ class Engine:
     peers: "Peers"
     generations: "Generations"
     ticker: "Ticker"
+    quarantine: "Quarantine"
     table: Table
     core: "NetCore"
     lanes: Lanes
@@ -107,6 +109,7 @@ class Engine:
         self.table.become(table)
         self.router.decide_by(env)
         self.ticker.become(self.table)
+        self.quarantine.lift()
 
     def new_uid(self) -> int:
         """An id that no process of this cluster ever makes again."""

@@ -20,6 +20,7 @@ from mmo.node.bundle import EXTRA_ROLES, ROLES, SYSTEMS, TABLES, Bundle
 from mmo.node.code_faults import CodeError, import_fault, syntax_fault, table_fault
 from mmo.node.handlers import Table
 from mmo.node.modules import Modules, compiled
+from mmo.node.watchdog import RuleOverran
 
 CONTENTS_MAX = 4
 
@@ -129,7 +130,7 @@ class Builder:
                     "E0401", f"there is no module {name}", "correct the role"
                 ) from None
             raise import_fault(self._bundle, name, fault) from None
-        except Exception as fault:
+        except (Exception, RuleOverran) as fault:
             raise import_fault(self._bundle, name, fault) from None
 
 

@@ -202,8 +202,11 @@ class Generations:
 
     def _look_again(self) -> None:
         if self.is_held and self._deadline_ms:
-            self._engine.spawn(self._read())
+            self._engine.spawn(self._read_held())
             self._engine.timers.after(LOOK_MS, self._look_again)
+
+    async def _read_held(self) -> None:
+        await self._read()
 
     async def _read(self) -> bool:
         """Read the row and do what it says; False when the store did not answer."""

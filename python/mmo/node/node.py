@@ -27,6 +27,7 @@ from mmo.node.lanes import Lanes
 from mmo.node.lease import Lease
 from mmo.node.outcomes import Outcomes
 from mmo.node.peers import Peers
+from mmo.node.quarantine import Quarantine
 from mmo.node.residents import Residents
 from mmo.node.resting import Resting
 from mmo.node.router import Router
@@ -88,6 +89,7 @@ def compose(
     engine.table.become(generation.table)
     engine.generations = Generations(engine, generation, edges_package)
     engine.ticker = Ticker(engine)
+    engine.quarantine = Quarantine(engine)
     engine.router = Router(engine)
     engine.lanes = Lanes(engine.router.perform)
     engine.outcomes = Outcomes(engine)
@@ -338,6 +340,7 @@ class Node:
             "links": engine.peers.numbers,
             "store_away": engine.committer.is_out,
             "waiting_line": len(engine.edges.line),
+            "quarantined": list(engine.quarantine.rules.values()),
         }
 
     def _stats(self, question: dict[str, Any]) -> dict[str, Any]:

@@ -79,6 +79,7 @@ class Outcomes:
         engine = self._engine
         engine.metrics.count("rules_raised_total")
         engine.log.error("rule wrong", rule=job.route.name, opcode=job.route.opcode, fault=wrong)
+        engine.quarantine.failed(job.route, wrong)
         engine.refuse(job.source, job.seq, Code.INTERNAL)
         self.spent(lane, job)
 

@@ -16,6 +16,7 @@ from mmo.node.engine import NOBODY, Engine
 from mmo.node.handlers import Route
 from mmo.node.hello import greet
 from mmo.node.lanes import Job, Lane, Source, Step
+from mmo.node.watchdog import RuleOverran
 from mmo.state.player import OperationRecord, Player
 from mmo.wire.codec import encode
 from mmo.wire.opcode import CloseReason, Code, Op
@@ -76,7 +77,7 @@ class Router:
         self._env.sender = Sender(source.conn, source.user, seq, source.peer, source.address)
         try:
             outcome = route.call(message, player) if route.parts else route.bound(message)
-        except Exception:
+        except (Exception, RuleOverran):
             self._raised(route, source, seq)
             return
         if type(outcome) is not Outcome or (
@@ -206,7 +207,7 @@ class Router:
         self._env.sender = sender
         try:
             outcome: Any = job.route.call(job.message, player)
-        except Exception:
+        except (Exception, RuleOverran):
             self._raised(job.route, source, job.seq)
             self._engine.outcomes.spent(lane, job)
             return
@@ -252,4 +253,5 @@ class Router:
             conn=source.conn if source else 0, user=source.user if source else 0,
             generation=engine.env.node.generation, exc_info=True,
         )  # fmt: skip
+        engine.quarantine.failed(route)
         engine.refuse(source, seq, Code.INTERNAL)

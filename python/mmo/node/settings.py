@@ -31,6 +31,9 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     resume_grace_ms: int
     resident_rest_ms: int
     drain_ms: int
+    rule_budget_ms: int
+    rule_failures_max: int
+    rule_failures_window_ms: int
     failpoints: bool
     seed: int  # of the volatile chance; 0: from the system
 

@@ -10,6 +10,7 @@ from mmo.contract import Outcome
 from mmo.node.engine import NOBODY, Engine
 from mmo.node.handlers import Route, Table, TickRoute
 from mmo.node.lanes import Job, Lane
+from mmo.node.watchdog import RuleOverran
 
 
 class Ticker:
@@ -50,7 +51,7 @@ class Ticker:
         job = Job(Route(0, "node", tick.name))
         try:
             outcome = tick.call()
-        except Exception:
+        except (Exception, RuleOverran):
             engine.router.raised(job)
             return
         if type(outcome) is not Outcome or (
