@@ -108,11 +108,10 @@ class ToRole(msgspec.Struct, frozen=True):
 
 
 class Presence(msgspec.Struct, frozen=True):
-    """Publish where a player is seen (`Store.online`), best effort: `online`, `moving` or `offline`
-    at server `number`."""
+    """Publish where a player is seen (`Store.online`), best effort: at server `number`."""
 
     user: int
-    state: Literal["online", "moving", "offline"]
+    state: Literal["online", "moving", "offline", "queued", "raid"]
     number: int
 
 
@@ -123,7 +122,22 @@ class LookForGrants(msgspec.Struct, frozen=True):
     user: int
 
 
-Send = ToUser | ToUsers | ToNode | ToRole | Presence | LookForGrants
+class ProveDatagrams(msgspec.Struct, frozen=True):
+    """Give a player's connection on this node a datagram identity for `room` (32 bits are used) and
+    push it to him as DATAGRAM_KEY; nothing on a role without datagrams."""
+
+    user: int
+    room: int
+
+
+class Keep(msgspec.Struct, frozen=True):
+    """A checkpoint of a raid that this node runs (`state.raid.RaidCheckpoint`), written soon and in
+    one statement with those of other rooms; a newer one replaces it before that."""
+
+    checkpoint: Any
+
+
+Send = ToUser | ToUsers | ToNode | ToRole | Presence | LookForGrants | ProveDatagrams | Keep
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -177,9 +191,9 @@ class Outcome(msgspec.Struct):
     changes: Sequence[Any] = ()  # state.change.Change of ONE player: the lane's
     effects: Sequence[Any] = ()  # state.change.Effect on the role's volatile states
     row: Any = None  # state.change.Row: a guarded write of another aggregate, committed alone
-    row_refused: Refuse | None = None
+    row_refused: Refuse | Outcome | None = None
     """The reply when the guard of `row` did not hold, or the database's clock was outside the
-    window of a change."""
+    window of a change; or all that is to be done instead (an outcome without a row)."""
     sends: Sequence[Send] = ()
     earned: Sequence[Earned] = ()
     tells: Sequence[Tell] = ()
@@ -205,10 +219,12 @@ class Handler(msgspec.Struct, frozen=True):
 
 
 class Tick(msgspec.Struct, frozen=True):
-    """What `ticks` marks: called as `(state, *, env) -> Outcome` every `every_ms`."""
+    """What `ticks` marks: called as `(state, *, env) -> Outcome` every `every_ms`, or with `each`
+    as `(room, *, env) -> Outcome` for every value of the mapping of that name in the state."""
 
     every_ms: int
     of: str
+    each: str = ""
 
 
 class Edge(msgspec.Struct, frozen=True):
@@ -247,11 +263,27 @@ def handles(
     return mark
 
 
-def ticks(*, every_ms: int, of: str) -> Callable[[F], F]:
-    """Mark a rule that runs on time over one volatile state of the role."""
+def ticks(*, every_ms: int, of: str, each: str = "") -> Callable[[F], F]:
+    """Mark a rule that runs on time over one volatile state of the role.
+
+    With `each` it runs for every room in the mapping `each` of the state, each with a fixed phase
+    of its own, and may return a `row`: the room's next ticks then wait until it is written, however
+    long the store is away. A room whose rule raises or takes too long disturbs no other: after a
+    few times in a row it is called with the rule that `broken` marks instead."""
 
     def mark(function: F) -> F:
-        function.mmo_tick = Tick(every_ms, of)  # type: ignore[attr-defined]
+        function.mmo_tick = Tick(every_ms, of, each)  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def broken(*, of: str) -> Callable[[F], F]:
+    """Mark the rule `(room, *, env) -> Outcome` that ends a room of the state `of` whose tick fails
+    again and again."""
+
+    def mark(function: F) -> F:
+        function.mmo_broken = of  # type: ignore[attr-defined]
         return function
 
     return mark
@@ -280,8 +312,47 @@ class Credentials(msgspec.Struct, frozen=True):
     failures: int
 
 
+class PlayerCard(msgspec.Struct, frozen=True):
+    """What others may read of a player: never decided on by his owner."""
+
+    user: int
+    name: str
+    session_epoch: int
+    level: int
+    score_best: int
+    worn: tuple[tuple[int, int, int], ...]  # (item code, enhancement, expires_ms) of worn equipment
+    raid: int = 0  # unsettled raid that he is a member of, 0 none
+    raid_kind: int = 0
+    raid_seat: int = 0
+    raid_number: int = 0  # server that runs it
+    entries: int = 0  # raids entered on the asked day, aborted ones left out
+
+
+class RankingEntry(msgspec.Struct, frozen=True, array_like=True):
+    """One place of a season's board, 1 is the best."""
+
+    rank: int
+    user: int
+    name: str
+    score: int
+
+
+class RankingView(msgspec.Struct, frozen=True):
+    """What one question about the board is answered with; `own_rank` 0: no score."""
+
+    season: int
+    size: int
+    own_rank: int
+    own_score: int
+    rows: tuple[RankingEntry, ...]
+
+
 class Outside(Protocol):
     """What edges may ask. Every call has a deadline of its own and raises `StoreUnavailable`."""
+
+    def now_ms(self) -> int:
+        """The node's clock, unix time in milliseconds."""
+        ...
 
     async def credentials(self, name: str) -> Credentials | None:
         """The account of a name in NFC; None: there is none."""
@@ -293,6 +364,22 @@ class Outside(Protocol):
 
     async def verify_password(self, password_hash: str | None, password: str) -> bool:
         """False for a wrong one; `None` burns the same time and is False."""
+        ...
+
+    async def card(self, user: int, day: int) -> PlayerCard | None:
+        """What others may read of a player; `entries` counts the raids of `day` (YYYYMMDD)."""
+        ...
+
+    async def ranking_page(self, season: int, user: int, start: int, count: int) -> RankingView:
+        """`count` places from place `start` on, with the place of `user`."""
+        ...
+
+    async def ranking_around(self, season: int, user: int, around: int) -> RankingView:
+        """The place of `user` with `around` neighbours on each side; no rows without a score."""
+        ...
+
+    async def ranking_of(self, season: int, user: int, users: Sequence[int]) -> RankingView:
+        """The board of the named users, with the place of `user`."""
         ...
 
 
@@ -309,6 +396,9 @@ class Role(msgspec.Struct, frozen=True):
     """Volatile states by name: `(content, node) -> state`, made at start."""
     dials: tuple[str, ...] = ()  # roles whose servers this one keeps a link to
     owns_players: bool = False  # may CLAIM places
+    runs_raids: bool = False
+    """Admits members by raid tokens (ENTER comes with their card and without player parts), keeps
+    checkpoints, and takes over raids whose server died (RAID_ORPHAN)."""
     token_types: tuple[str, ...] = ()  # accepted at ENTER, such as ("login+jwt", "session+jwt")
     has_clients: bool = True  # opens a client port
     signs: bool = False  # gets `env.sign`

@@ -14,9 +14,12 @@ from mmo.content import Content, load_content
 from mmo.contract import Env, NodeView, Outcome, Refuse, Sender
 from mmo.state.attempts import Attempts
 from mmo.state.bag import Bag, Item
+from mmo.state.center_tickets import CenterTickets
 from mmo.state.channel_world import ChannelEntered, ChannelWorld, SeatTaken
 from mmo.state.growth import Growth
+from mmo.state.match_tickets import MatchTickets
 from mmo.state.player import Head, OperationBook, Player
+from mmo.state.raid_room import RaidRooms
 from mmo.state.roll import day_key, roll
 from mmo.state.score import Score
 from mmo.state.servers import LoadTold, Servers, ServerSeen
@@ -31,6 +34,7 @@ NOW_MS = 1_700_000_000_000
 ROLL_SECRET = bytes(range(32))
 UIDS = itertools.count(1_000_000)
 CENTER, CHANNEL, OTHER_CHANNEL = 2, 11, 12
+MATCHING, RAID = 21, 31
 
 
 class Signed(msgspec.Struct, frozen=True):
@@ -64,7 +68,10 @@ class Game:
         self.world: ChannelWorld = volatile.world(CONTENT, self.view)
         self.sessions: Sessions = volatile.sessions(CONTENT, self.view)
         self.servers: Servers = volatile.servers(CONTENT, self.view)
+        self.tickets: CenterTickets = volatile.tickets(CONTENT, self.view)
+        self.matching: MatchTickets = volatile.matching(CONTENT, self.view)
         self.attempts: Attempts = volatile.attempts(CONTENT, self.view)
+        self.raids: RaidRooms = volatile.raids(CONTENT, self.view)
         self.now_ms = NOW_MS
         self.rng = random.Random(seed)
 

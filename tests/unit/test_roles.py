@@ -48,7 +48,9 @@ def test_role_when_it_owns_players_then_it_takes_tokens_grants_and_kills(name: s
     role = roles.ROLES[name]
     handled = table_of(role).node
     owned = {Op.ENTER, Op.CLOSED, Op.GRANT_CLAIM, Op.KILL_EARNED} <= handled.keys()
-    assert owned == role.owns_players == bool(role.token_types)
+    assert owned == role.owns_players
+    admits = {Op.ENTER, Op.CLOSED} <= handled.keys()
+    assert admits == (role.owns_players or role.runs_raids) == bool(role.token_types)
 
 
 @pytest.mark.parametrize("name", ROLES)
@@ -132,6 +134,7 @@ def test_tokens_when_shown_then_each_role_accepts_only_its_own_types(name: str) 
     expected = {
         "center": ["login+jwt", "session+jwt"],
         "channel": ["move+jwt", "session+jwt"],
+        "raid": ["raid+jwt"],
     }.get(name, [])
     assert core_of(name)["token_types"] == expected
 

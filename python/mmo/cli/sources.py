@@ -33,7 +33,7 @@ class Sources(msgspec.Struct, frozen=True):
 
 def read_sources(config: "Config") -> Sources:
     """The hot files as they are now. A file of the game's folder takes the place of one of the same
-    name in the box. Raises `OperatorError` E0422 for a folder that is no game, E0410 for a file
+    name in the box. Raises `OperatorError` E0422 for a folder that is no game, E0428 for a file
     that is no text."""
     from mmo.node.bundle import EXTRA_ROLES, ROLES, SYSTEMS, TABLES, Bundle
 
@@ -135,10 +135,10 @@ def _text(path: str, origin: Path) -> str:
         raw = origin.read_bytes()
         if len(raw) > FILE_BYTES_MAX:
             raise OperatorError(
-                "E0410", f"{path} has {len(raw)} bytes; at most {FILE_BYTES_MAX}", "split it"
+                "E0428", f"{path} has {len(raw)} bytes; at most {FILE_BYTES_MAX}", "split it"
             )
         return raw.decode("utf-8")
     except (OSError, UnicodeDecodeError) as fault:
-        raise OperatorError("E0410", f"{path} is no readable text: {fault}", "save it again") from (
+        raise OperatorError("E0428", f"{path} is no readable text: {fault}", "save it again") from (
             None
         )

@@ -9,9 +9,11 @@ import contextlib
 from collections import deque
 from typing import Any, TypeVar
 
+from mmo.client.datagrams import Datagrams
 from mmo.client.protocol import Answer, ClientProtocol, Event, Push, Token, hello
-from mmo.client.steps import Dial, Lost, Pause, Receive, Send, Step, Walk
+from mmo.client.steps import Dial, Lost, Pause, Prove, Receive, Send, Step, Walk
 from mmo.errors import WireError
+from mmo.wire.messages.raid import DatagramKey
 
 T = TypeVar("T")
 
@@ -31,6 +33,9 @@ class Connection:
         self._reader = reader
         self._writer = writer
         self._events: deque[Event] = deque()
+        self.datagrams: Datagrams | None = None
+        self._socket: asyncio.DatagramTransport | None = None
+        self._arrived: asyncio.Event | None = None
 
     @classmethod
     async def open(cls, host: str, port: int, *, source: str = "", name: str = "") -> "Connection":
@@ -65,7 +70,9 @@ class Connection:
                 while not self._events:
                     if self.protocol.reason:
                         raise Lost(self.name, self.protocol.reason)
-                    data = await self._reader.read(READ_BYTES)
+                    data = await self._read()
+                    if data is None:
+                        continue
                     if not data:
                         raise Lost(self.name, self.protocol.reason)
                     self._events.extend(self.protocol.receive(data))
@@ -74,6 +81,48 @@ class Connection:
         except OSError as fault:
             raise Lost(self.name, self.protocol.reason, str(fault)) from None
         return self._events.popleft()
+
+    async def _read(self) -> bytes | None:
+        """Bytes of the connection, empty at its end; None when datagrams came instead."""
+        if self._arrived is None:
+            return await self._reader.read(READ_BYTES)
+        reading = asyncio.ensure_future(self._reader.read(READ_BYTES))
+        coming = asyncio.ensure_future(self._arrived.wait())
+        try:
+            await asyncio.wait((reading, coming), return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                return reading.result()
+            self._arrived.clear()
+            return None
+        finally:
+            # A read that is cancelled while it waits has taken nothing from the stream.
+            reading.cancel()
+            coming.cancel()
+
+    async def prove(self, key: DatagramKey) -> None:
+        """Prove an address with `key`, from now on or once more; what arrives there is received as
+        pushes. Raises `Lost` when no socket can be opened."""
+        if self.datagrams is None or self._socket is None:
+            host = self._writer.get_extra_info("peername")[0]
+            own = self._writer.get_extra_info("sockname")[0]
+            self.datagrams = Datagrams(key)
+            self._arrived = asyncio.Event()
+            loop = asyncio.get_running_loop()
+            try:
+                self._socket, _ = await loop.create_datagram_endpoint(
+                    lambda: _Arrivals(self), local_addr=(own, 0), remote_addr=(host, key.port)
+                )
+            except OSError as fault:
+                raise Lost(self.name, 0, f"no datagram socket: {fault}") from None
+        self._socket.sendto(self.datagrams.proof())
+
+    def arrived(self, datagram: bytes) -> None:
+        """One datagram came."""
+        assert self.datagrams is not None and self._arrived is not None
+        message = self.datagrams.receive(datagram)
+        if message is not None:
+            self._events.append(Push(message))
+            self._arrived.set()
 
     async def ask(self, message: Any, wait_s: float = 10.0) -> Any:
         """Send one message and return its answer; what is pushed meanwhile goes to `pushes`. Raises
@@ -127,12 +176,29 @@ class Connection:
     def cut(self) -> None:
         """End the connection without a word."""
         self._writer.transport.abort()
+        self._deafen()
+
+    def _deafen(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     async def close(self) -> None:
         """End the connection."""
+        self._deafen()
         self._writer.close()
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
+
+
+class _Arrivals(asyncio.DatagramProtocol):
+    """Hands datagrams to their connection; an address that cannot be reached is no news."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        self._connection.arrived(data)
 
 
 class Shell:
@@ -165,6 +231,8 @@ class Shell:
             return self._lane(step.lane).send(step.message)
         if isinstance(step, Pause):
             return await asyncio.sleep(step.wait_ms / 1000)
+        if isinstance(step, Prove):
+            return await self._lane(step.lane).prove(step.key)
         self._drop(step.lane)
         if isinstance(step, Dial):
             source = self.source if step.host.startswith("127.") else ""

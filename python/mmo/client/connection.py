@@ -4,18 +4,22 @@ For locust (gevent patches Python sockets only) and scripts without an event loo
 writing only.
 """
 
+import select
 import socket
 import time
 from collections import deque
 from typing import Any, TypeVar
 
+from mmo.client.datagrams import DATAGRAM_BYTES_MAX, Datagrams
 from mmo.client.protocol import Answer, ClientProtocol, Event, Push, Token, hello
-from mmo.client.steps import Dial, Lost, Pause, Receive, Send, Step, Walk
+from mmo.client.steps import Dial, Lost, Pause, Prove, Receive, Send, Step, Walk
+from mmo.wire.messages.raid import DatagramKey
 
 T = TypeVar("T")
 
 DIAL_S = 10.0
 READ_BYTES = 65536
+MOMENT_S = 0.001
 
 
 class Connection:
@@ -26,6 +30,8 @@ class Connection:
         self.protocol = ClientProtocol()
         self.pushes: list[Any] = []
         self._events: deque[Event] = deque()
+        self.datagrams: Datagrams | None = None
+        self._stream: socket.socket | None = None
         try:
             self._socket = socket.create_connection(
                 (host, port), DIAL_S, source_address=(source, 0) if source else None
@@ -54,7 +60,9 @@ class Connection:
             if left <= 0:
                 return None
             try:
-                self._socket.settimeout(left)
+                if self._stream is not None and self._hear(self._stream, left):
+                    continue
+                self._socket.settimeout(max(MOMENT_S, until - time.monotonic()))
                 data = self._socket.recv(READ_BYTES)
             except TimeoutError:
                 return None
@@ -64,6 +72,29 @@ class Connection:
                 raise Lost(self.name, self.protocol.reason)
             self._events.extend(self.protocol.receive(data))
         return self._events.popleft()
+
+    def _hear(self, stream: socket.socket, wait_s: float) -> bool:
+        """Wait for either socket; True when the connection itself has nothing to read now."""
+        ready, _, _ = select.select((self._socket, stream), (), (), wait_s)
+        if stream in ready:
+            assert self.datagrams is not None
+            message = self.datagrams.receive(stream.recv(DATAGRAM_BYTES_MAX))
+            if message is not None:
+                self._events.append(Push(message))
+        return self._socket not in ready
+
+    def prove(self, key: DatagramKey) -> None:
+        """Prove an address with `key`, from now on or once more; what arrives there is received as
+        pushes."""
+        if self.datagrams is None or self._stream is None:
+            self.datagrams = Datagrams(key)
+            self._stream = socket.socket(self._socket.family, socket.SOCK_DGRAM)
+            self._stream.bind((self._socket.getsockname()[0], 0))
+            self._stream.connect((self._socket.getpeername()[0], key.port))
+        try:
+            self._stream.send(self.datagrams.proof())
+        except OSError as fault:
+            raise Lost(self.name, 0, f"no datagrams: {fault}") from None
 
     def ask(self, message: Any, wait_s: float = 10.0) -> Any:
         """Send one message and return its answer; what is pushed meanwhile goes to `pushes`."""
@@ -86,6 +117,9 @@ class Connection:
     def close(self) -> None:
         """End the connection."""
         self._socket.close()
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
 
 
 class Shell:
@@ -118,6 +152,8 @@ class Shell:
             return self._lane(step.lane).send(step.message)
         if isinstance(step, Pause):
             return time.sleep(step.wait_ms / 1000)
+        if isinstance(step, Prove):
+            return self._lane(step.lane).prove(step.key)
         self._drop(step.lane)
         if isinstance(step, Dial):
             source = self.source if step.host.startswith("127.") else ""

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from mmo.client.meter import Meter
+from mmo.client.raid_log import RaidLog
 from mmo.wire.messages.hunt import GrantReward, KillReward, MonsterRow
 from mmo.wire.messages.presence import ItemView, Welcome
 
@@ -48,6 +49,7 @@ class Record:
         self.loose = 0
         self.kills = 0
         self.levels_gained = 0
+        self.granted: set[tuple[int, int]] = set()  # claimed grants: source kind and id
 
     def reward(self, reward: KillReward) -> None:
         """A kill's reward was told after its commit."""
@@ -59,6 +61,7 @@ class Record:
 
     def grant(self, grant: GrantReward) -> None:
         """What somebody left for the player was claimed and told after its commit."""
+        self.granted.add((grant.source_kind, grant.source_id))
         self.level, self.exp, self.gold = grant.level, grant.exp, grant.gold
         self.cash, self.mileage = grant.cash, grant.mileage
         for item in grant.items:
@@ -150,6 +153,7 @@ class Hero:
         self.pace_ms = 0.0  # attack cooldown as learned from refusals
         self.hit_at = -1e9
         self.renewed_at = 0.0
+        self.raids = RaidLog()
         self.hit_open = False  # a blow or its reward is not told yet
         self.rewards: list[KillReward] = []  # told and not yet looked at
         self.told_meanwhile: list[Welcome] | None = None
@@ -168,6 +172,8 @@ class Hero:
             self.hit_open = False
         elif isinstance(message, GrantReward):
             self.record.grant(message)
+        else:
+            self.raids.hear(message, self.user)
 
     def meet(self, told: Welcome) -> None:
         """Arrived: compare with the record, then go on from what was told."""

@@ -12,6 +12,7 @@ import msgspec
 
 from mmo.client.hero import Hero
 from mmo.client.hunting import choose_channel, hold_on, hunt_while, refused, settle
+from mmo.client.raider import raider
 from mmo.client.session import (
     Displaced,
     Stranded,
@@ -182,6 +183,13 @@ JOURNEYS: dict[str, Journey] = {
         "move, go back to the lobby, log out, vanish and come again for the given time",
         wanderer,
         lambda seconds: 12 + int(seconds / 2),
+    ),
+    "raider": Journey(
+        "raider",
+        "queue for raids, fight them side by side, take the rewards and compare the ranking, for "
+        "the given time",
+        raider,
+        lambda seconds: 8 + int(seconds / 4),
     ),
     "shopper": Journey(
         "shopper",

@@ -30,6 +30,14 @@ PUSHES = frozenset(
         int(Op.ITEMS_EXPIRED),
         int(Op.PASS_PROGRESS),
         int(Op.CASH_CHANGED),
+        int(Op.RAID_UNMATCHED),
+        int(Op.RAID_FREED),
+        int(Op.DATAGRAM_KEY),
+        int(Op.RAID_TEAM),
+        int(Op.RAID_START),
+        int(Op.RAID_STRUCK),
+        int(Op.RAID_STREAM),
+        int(Op.RAID_ENDED),
     }
 )
 """What a server says unasked; whatever request number it carries, it answers no request."""
@@ -145,7 +153,7 @@ class ClientProtocol:
         if opcode == Op.CLOSING:
             self.reason = message.reason
             return None
-        if opcode in PUSHES:
+        if opcode in PUSHES or (opcode == Op.RAID_MATCHED and seq not in self.waiting):
             return Push(message)
         if seq in self.waiting:
             self.waiting.discard(seq)

@@ -218,7 +218,10 @@ def show(me: Hero, lane: str, address: Address, token: str) -> Walk[Any]:
     yield from greet(me, lane, address)
     try:
         # WRONG_PLACE and SERVER_FULL: the place or the seat believed in went to others meanwhile.
-        refusals = (Code.TOKEN_REFUSED, Code.SESSION_OVER, Code.WRONG_PLACE, Code.SERVER_FULL)
+        refusals = (
+            *(Code.TOKEN_REFUSED, Code.SESSION_OVER, Code.WRONG_PLACE, Code.SERVER_FULL),
+            Code.NOT_IN_RAID,
+        )
         reply = yield from ask(me, lane, Token(token), expects=tuple(map(int, refusals)))
     except Lost as lost:
         if lost.reason in (CloseReason.TOKEN_INVALID, CloseReason.TOKEN_EXPIRED):

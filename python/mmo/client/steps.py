@@ -1,4 +1,4 @@
-"""What a journey may ask of the shell that walks it: six steps, and how a connection is lost.
+"""What a journey may ask of the shell that walks it: its steps, and how a connection is lost.
 
 Owns the vocabulary only. A journey is a generator that yields these and gets their results; the
 shells in `aio` and `connection` carry them out on sockets, tests on anything else.
@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from mmo.errors import MmoError
+from mmo.wire.messages.raid import DatagramKey
 from mmo.wire.opcode import CloseReason
 
 T = TypeVar("T")
@@ -17,6 +18,7 @@ T = TypeVar("T")
 CENTER = "center"
 GAME = "game"
 LOGIN = "login"
+RAID = "raid"
 """Names of the connections a journey holds."""
 
 
@@ -42,6 +44,14 @@ class Receive(msgspec.Struct, frozen=True):
     wait_ms: float
 
 
+class Prove(msgspec.Struct, frozen=True):
+    """Prove an address for the datagrams of connection `lane` with the key it was told; again, it
+    proves the same address again. What arrives comes out of `Receive` as pushes. Result: None."""
+
+    lane: str
+    key: DatagramKey
+
+
 class Drop(msgspec.Struct, frozen=True):
     """End a connection without a word. Result: None; nothing happens when it is not open."""
 
@@ -54,7 +64,7 @@ class Pause(msgspec.Struct, frozen=True):
     wait_ms: float
 
 
-Step = Dial | Send | Receive | Drop | Pause
+Step = Dial | Send | Receive | Prove | Drop | Pause
 Walk = Generator[Step, Any, T]
 
 

@@ -244,6 +244,8 @@ class Node(_Section, frozen=True):
     rule_budget_ms: Milliseconds
     rule_failures_max: Count
     rule_failures_window_ms: Milliseconds
+    room_tick_ms_max: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+    player_edges_max: Count
     failpoints: bool
     clock_offset_ms: Annotated[int, msgspec.Meta(ge=-60_000, le=60_000)]
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]

@@ -158,4 +158,5 @@ class Tokens(Table, frozen=True):
     login_s: Seconds
     session_s: Seconds
     move_s: Seconds
+    raid_s: Seconds
     seat_hold_ms: Milliseconds  # a held seat outlives the move token

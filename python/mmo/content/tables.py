@@ -15,7 +15,9 @@ import msgspec
 from mmo.content.faults import contradiction
 from mmo.content.files import TableFile, TableTexts
 from mmo.content.items import CONSUMABLE, EQUIPMENT, KINDS, MATERIAL, ItemRow, item_master
+from mmo.content.matching import Matching, MatchingFile, build_matching
 from mmo.content.passes import Passes, PassFile, build_passes
+from mmo.content.raids import RaidFile, Raids, build_raids
 from mmo.content.schema import (
     Account,
     Channels,
@@ -52,6 +54,8 @@ class Content(msgspec.Struct, frozen=True):
     shop: Shop
     passes: Passes
     enhance: EnhanceTable
+    raids: Raids
+    matching: Matching
     channel_monsters: tuple[int, ...]  # kind by place; place n of the client is index n - 1
     own: Mapping[str, Any] = MappingProxyType({})
     """Tables of a game for which the box has no form: the parsed file by its name without
@@ -87,7 +91,10 @@ def load_content(directory: Path | TableTexts | str | None = None) -> Content:
     shop = _read(place / "shop.toml", ShopFile)
     enhance = _read(place / "enhance.toml", EnhanceTable)
     passes = _read(place / "passes.toml", PassFile)
+    raids = _read(place / "raids.toml", RaidFile)
+    matching = _read(place / "matching.toml", MatchingFile)
     master = item_master(items)
+    built_raids = build_raids(raids, master)
     _check_levels(levels)
     _check_monsters(monsters, master)
     _check_channels(channels, monsters)
@@ -110,6 +117,8 @@ def load_content(directory: Path | TableTexts | str | None = None) -> Content:
         shop=build_shop(shop, master),
         passes=build_passes(passes, master),
         enhance=enhance,
+        raids=built_raids,
+        matching=build_matching(matching, built_raids.kinds),
         channel_monsters=tuple(
             placed.kind for placed in channels.monster for _ in range(placed.count)
         ),

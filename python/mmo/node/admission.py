@@ -67,6 +67,11 @@ class Admission:
         if source.gone or source.refused:
             return
         claims = shown.claims
+        engine = self._engine
+        if engine.role.runs_raids:
+            engine.lanes.close(lane)
+            engine.spawn(engine.raids.enter(lane, source, seq, shown.typ, claims))
+            return
         claim = Claim(
             user=source.user,
             session_epoch=claims.epoch,
@@ -102,7 +107,7 @@ class Admission:
         except StoreError:
             engine.now()
             engine.lanes.reopen(lane)
-            self._away(source, seq, typ)
+            self.away(source, seq, typ)
             engine.turn()
             return
         engine.failpoints.reach("after-claim")
@@ -120,7 +125,7 @@ class Admission:
             self._install(lane, source, seq, claimed, typ, claims)
         engine.turn()
 
-    def _away(self, source: Source, seq: int, typ: str) -> None:
+    def away(self, source: Source, seq: int, typ: str) -> None:
         """The store is away: the same connection may show a token again."""
         engine = self._engine
         if typ and not source.gone:

@@ -28,13 +28,13 @@ class CodeError(OperatorError):
 
 
 def syntax_fault(path: str, text: str, fault: SyntaxError | ValueError) -> CodeError:
-    """E0410: a text that does not parse."""
+    """E0428: a text that does not parse."""
     line = getattr(fault, "lineno", None) or 1
     first = max(0, (getattr(fault, "offset", None) or 1) - 1)
     end = getattr(fault, "end_offset", None) or first + 2
     same_line = getattr(fault, "end_lineno", line) == line
     why = getattr(fault, "msg", None) or str(fault)
-    return _placed("E0410", path, text, line, first, end - 1 if same_line else first + 1, why)
+    return _placed("E0428", path, text, line, first, end - 1 if same_line else first + 1, why)
 
 
 def hazard_fault(path: str, text: str, hazards: list[Hazard]) -> CodeError:

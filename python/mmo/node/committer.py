@@ -176,7 +176,8 @@ class Committer:
             engine.residents.fenced(lane, job)
             return
         if verdict is Verdict.REFUSED:
-            refusal = pending.outcome.row_refused or Refuse(Code.INTERNAL)
+            told = pending.outcome.row_refused
+            refusal = told if isinstance(told, Refuse) else Refuse(Code.INTERNAL)
             engine.refuse(job.source, job.seq, refusal.code, refusal.detail)
             engine.outcomes.spent(lane, job)
             return
@@ -251,9 +252,11 @@ class Committer:
         else:
             engine.metrics.count("rows_refused_total")
             engine.lanes.reopen(lane)
-            refusal = pending.outcome.row_refused
-            if refusal is not None:
-                engine.refuse(job.source, job.seq, refusal.code, refusal.detail)
+            instead = pending.outcome.row_refused
+            if isinstance(instead, Outcome):
+                engine.outcomes.deliver(lane, job, instead)
+            elif instead is not None:
+                engine.refuse(job.source, job.seq, instead.code, instead.detail)
             else:
                 engine.edges.run_again(lane, job)
         engine.turn()

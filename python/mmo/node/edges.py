@@ -7,10 +7,10 @@ of an edge's message lost its guard.
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any, Protocol
 
-from mmo.contract import Credentials, Refuse, Sender
+from mmo.contract import Credentials, PlayerCard, RankingView, Refuse, Sender
 from mmo.errors import StoreUnavailable
 from mmo.node.engine import Engine
 from mmo.node.lanes import Job, Lane, Source
@@ -42,6 +42,11 @@ class NodeOutside:
     def __init__(self, engine: Engine, passwords: Passwords | None) -> None:
         self._store = engine.store
         self._passwords = passwords
+        self._clock_ms = engine.clock_ms
+
+    def now_ms(self) -> int:
+        """The node's clock."""
+        return self._clock_ms()
 
     async def credentials(self, name: str) -> Credentials | None:
         """The account of a NFC name."""
@@ -56,6 +61,22 @@ class NodeOutside:
         """Whether it matches; None takes the same time and does not."""
         assert self._passwords is not None, "this role has no password pool"
         return await self._passwords.verify(password_hash, password)
+
+    async def card(self, user: int, day: int) -> PlayerCard | None:
+        """What others may read of a player."""
+        return await self._store.card(user, day)
+
+    async def ranking_page(self, season: int, user: int, start: int, count: int) -> RankingView:
+        """Places from `start` on."""
+        return await self._store.ranking_page(season, user, start, count)
+
+    async def ranking_around(self, season: int, user: int, around: int) -> RankingView:
+        """The place of `user` and its neighbours."""
+        return await self._store.ranking_around(season, user, around)
+
+    async def ranking_of(self, season: int, user: int, users: Sequence[int]) -> RankingView:
+        """The board of the named users."""
+        return await self._store.ranking_of(season, user, users)
 
 
 class Edges:
@@ -74,6 +95,9 @@ class Edges:
     def start(self, lane: Lane, job: Job) -> None:
         """Run the edge of `job`, or let it wait in the line."""
         engine = self._engine
+        if job.route.by == "user":
+            self._start_of_player(lane, job)
+            return
         ticket = getattr(job.message, "ticket", "")
         if self._running < self._running_max and (not len(self.line) or not self.line.numbers()):
             engine.lanes.close(lane)
@@ -89,6 +113,16 @@ class Edges:
         engine.metrics.count("line_joined_total")
         self._tell_number(waiter, self.line.number_of(waiter))
         self._tell_later()
+
+    def _start_of_player(self, lane: Lane, job: Job) -> None:
+        """A player's edge waits in no line: beyond the bound he is told to come again."""
+        engine = self._engine
+        if self._running >= engine.settings.player_edges_max:
+            engine.metrics.count("player_edges_full_total")
+            engine.refuse(job.source, job.seq, Code.RETRY_LATER)
+            return
+        engine.lanes.close(lane)
+        self._begin(lane, job, tries=1)
 
     def forget(self, source: Source) -> None:
         """The connection is gone; its place in the line is kept for a while."""

@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from mmo.node.outcomes import Outcomes
     from mmo.node.peers import Peers
     from mmo.node.quarantine import Quarantine
+    from mmo.node.raids import Raids
     from mmo.node.residents import Residents
     from mmo.node.resting import Resting
+    from mmo.node.rooms import Rooms
     from mmo.node.router import Router
     from mmo.node.ticker import Ticker
 
@@ -53,6 +55,7 @@ class Engine:
     generations: "Generations"
     ticker: "Ticker"
     quarantine: "Quarantine"
+    raids: "Raids"
     table: Table
     core: "NetCore"
     lanes: Lanes
@@ -80,7 +83,9 @@ class Engine:
         self.sources: dict[int, Source] = {}
         self.outgoing: list[tuple[int, int, int, bytes]] = []
         self.states: dict[str, Any] = {}
+        self.rooms: list[Rooms] = []  # filled by the ticker
         self.on_crash: Callable[[BaseException], None] = _raise
+        self.datagram_port = 0  # as bound; 0: none
         self._tasks: set[asyncio.Task[None]] = set()
         self.spawned = 0  # tasks so far
         self._uids = 0
@@ -124,7 +129,10 @@ class Engine:
 
     def change_view(self, **fields: Any) -> None:
         """Tell the rules something new about this node."""
-        self.env.node = msgspec.structs.replace(self.env.node, **fields)
+        view = self.env.node = msgspec.structs.replace(self.env.node, **fields)
+        for older in self.generations.older:
+            if older.env is not None:
+                older.env.node = msgspec.structs.replace(view, generation=older.number)
 
     def reply(self, source: Source, seq: int, opcode: int, body: bytes) -> None:
         """Queue one message for the end of this turn."""

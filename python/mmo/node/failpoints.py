@@ -7,7 +7,10 @@ one; then the process ends as by `kill -9`, exactly between two steps.
 import os
 import signal
 
-POINTS = ("before-commit", "after-commit", "before-row", "after-row", "before-claim", "after-claim")
+POINTS = (
+    *("before-commit", "after-commit", "before-row", "after-row", "before-claim", "after-claim"),
+    "before-checkpoint",
+)
 
 
 class Failpoints:

@@ -141,7 +141,7 @@ def compile_hot(bundle: Bundle, path: str, text: str) -> None:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as fault:
         if isinstance(fault, SyntaxError | ValueError):
             raise syntax_fault(path, text, fault) from None
-        raise CodeError("E0410", path, 0, f"{path}: too deeply nested to be compiled") from None
+        raise CodeError("E0428", path, 0, f"{path}: too deeply nested to be compiled") from None
 
 
 def content_of(bundle: Bundle) -> Content:

@@ -16,6 +16,7 @@ from mmo.node.core_table import core_fields
 from mmo.node.engine import Engine
 from mmo.node.generation import Generation, build_beside
 from mmo.node.handlers import build_table
+from mmo.node.pins import Pins
 from mmo.store.code_rows import CodeRow
 
 LOOK_MS = 25
@@ -34,6 +35,8 @@ class Generations:
         self._edges_package = edges_package
         self.current = current
         self.candidate: Generation | None = None
+        self.pins = Pins(engine)
+        self.older: list[Generation] = []  # kept for the rooms that began with them
         self.is_held = False
         self.mark = 0  # counts switches: what was read before one says nothing after it
         self.on_behind: Callable[[CodeRow], None] = lambda row: None
@@ -54,6 +57,7 @@ class Generations:
             "bundle": self.current.digest,
             "candidate": candidate.number if candidate is not None else 0,
             "held": self.is_held,
+            "rooms": self.pins.counts(),
         }
 
     async def prepare(self, question: dict[str, Any]) -> dict[str, Any]:
@@ -137,13 +141,18 @@ class Generations:
         """Decide by another generation from the next message on."""
         engine, old = self._engine, self.current
         assert generation.env is not None and generation.table is not None
+        is_kept = self.pins.keep(old)
         engine.decide_by(generation.role, generation.env, generation.table)
+        self.pins.lead(engine.table)
         self.current, self.candidate = generation, None
         self.mark += 1
         self._deadline_ms = 0
         self.switched_ms = engine.clock_ms()
         self._release()
-        self._retire(old)
+        if is_kept:
+            self.older.append(old)
+        else:
+            self._retire(old)
         engine.metrics.count("generations_switched_total")
         engine.log.info(
             "generation switched", generation=generation.number, before=old.number,
@@ -171,6 +180,13 @@ class Generations:
             )
         elif not self._deadline_ms:
             self._release()
+
+    def release(self, generation: Generation) -> None:
+        """The last room of an older generation ended."""
+        if generation in self.older:
+            self.older.remove(generation)
+            self._retire(generation)
+            self._engine.log.info("generation freed", generation=generation.number)
 
     def _retire(self, old: Generation) -> None:
         old.free()

@@ -7,7 +7,8 @@ Called once at the start of a node, and by `mmo-cluster check`.
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from types import FunctionType, ModuleType
 from typing import Any
@@ -54,14 +55,17 @@ class Route:
 
 
 class TickRoute:
-    """One rule that runs on time."""
+    """One rule that runs on time: `call(state)`, or `call(room)` of each room of the state."""
 
-    __slots__ = ("call", "every_ms", "name")
+    __slots__ = ("broken", "call", "each", "every_ms", "name", "of")
 
-    def __init__(self, call: Callable[[], Any], every_ms: int, name: str) -> None:
+    def __init__(self, call: Callable[[Any], Any], mark: Tick, name: str) -> None:
         self.call = call
-        self.every_ms = every_ms
+        self.every_ms = mark.every_ms
+        self.of = mark.of
+        self.each = mark.each
         self.name = name
+        self.broken: Callable[[Any], Any] = _never  # ends a room whose rule fails again and again
 
 
 class Table:
@@ -111,25 +115,42 @@ def build_table(
     name; `env` is the one environment that every call of this node receives."""
     table = Table()
     seen: dict[int, str] = {}
-    if role.token_types and not role.owns_players:
+    if role.token_types and not (role.owns_players or role.runs_raids):
         raise OperatorError("E0409", f"role {role.name} accepts tokens but may not own players")
+    broken: dict[str, Callable[..., Any]] = {}
     for name in role.systems:
         module = load_module(f"{systems_package}.{name}")
         for function in _marked(module, "mmo_handler"):
-            try:
+            with _placed(function):
                 _add_handler(table, seen, role, states, env, function)
-            except OperatorError as fault:
-                raise function_fault(function, fault) from None
         for function in _marked(module, "mmo_tick"):
-            try:
+            with _placed(function):
                 table.ticks.append(_tick(role, states, env, function))
-            except OperatorError as fault:
-                raise function_fault(function, fault) from None
+        for function in _marked(module, "mmo_broken"):
+            with _placed(function):
+                _check_signature(function, _name(function), (), has_message=True)
+            broken[function.mmo_broken] = function  # type: ignore[attr-defined]
     for name in role.edges:
         module = load_module(f"{edges_package}.{name}")
         for function in _marked(module, "mmo_edge"):
             _add_edge(table, seen, function)
+    for tick in table.ticks:
+        if tick.each:
+            if tick.of not in broken:
+                raise OperatorError(
+                    "E0410", f"{tick.name} ticks rooms of {tick.of!r} that no rule ends"
+                )
+            tick.broken = partial(broken[tick.of], env=env)
     return table
+
+
+@contextmanager
+def _placed(function: Callable[..., Any]) -> Iterator[None]:
+    """Faults of a hot function name its file and line."""
+    try:
+        yield
+    except OperatorError as fault:
+        raise function_fault(function, fault) from None
 
 
 def load_module(name: str) -> ModuleType:
@@ -242,8 +263,9 @@ def _tick(
     if mark.every_ms < 1:
         raise OperatorError("E0403", f"{name} ticks every {mark.every_ms} ms")
     _check_signature(function, name, (), has_message=True)
-    state = states[mark.of]
-    return TickRoute(lambda: function(state, env=env), mark.every_ms, name)
+    if mark.each and not isinstance(getattr(states[mark.of], mark.each, None), Mapping):
+        raise OperatorError("E0404", f"{name}: state {mark.of!r} has no mapping {mark.each!r}")
+    return TickRoute(partial(function, env=env), mark, name)
 
 
 def _fields(opcode: int) -> tuple[Any, ...]:

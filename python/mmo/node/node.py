@@ -28,6 +28,7 @@ from mmo.node.lease import Lease
 from mmo.node.outcomes import Outcomes
 from mmo.node.peers import Peers
 from mmo.node.quarantine import Quarantine
+from mmo.node.raids import Raids
 from mmo.node.residents import Residents
 from mmo.node.resting import Resting
 from mmo.node.router import Router
@@ -96,6 +97,7 @@ def compose(
     engine.committer = Committer(engine)
     engine.edges = Edges(engine, passwords)
     engine.peers = Peers(engine)
+    engine.raids = Raids(engine)
     engine.resting = Resting(engine)
     engine.residents = Residents(engine)
     return engine
@@ -143,6 +145,7 @@ class Node:
         engine.core = self._make_core(incarnation, fields)
         self.ports = engine.core.start()
         client_port = self.ports.get("client", 0)
+        engine.datagram_port = self.ports.get("datagram", 0)
         engine.change_view(port=client_port)
         await self.lease.announce(client_port, self.ports.get("link", 0))
         await self._check_code()
@@ -156,6 +159,7 @@ class Node:
         timers.every(settings.sweep_ms, engine.residents.sweep)
         timers.every(LAG_SAMPLE_MS, self._sample_lag)
         engine.resting.start()
+        engine.raids.start()
         engine.ticker.start()
         self._lag_due_ms = timers.now_ms() + LAG_SAMPLE_MS
         if own_timers:
@@ -340,6 +344,7 @@ class Node:
             "links": engine.peers.numbers,
             "store_away": engine.committer.is_out,
             "waiting_line": len(engine.edges.line),
+            "rooms": engine.generations.pins.counts(),
             "quarantined": list(engine.quarantine.rules.values()),
         }
 
@@ -347,6 +352,9 @@ class Node:
         stats: dict[str, Any] = {f"core_{k}": v for k, v in self.engine.core.stats().items()}
         stats.update({f"store_{k}": v for k, v in self.engine.store.stats().items()})
         stats.update(self.engine.metrics.report())
+        for name, state in self.engine.states.items():
+            gauges: Mapping[str, int] = state.gauges() if hasattr(state, "gauges") else {}
+            stats.update({f"state_{name}_{gauge}": value for gauge, value in gauges.items()})
         return stats
 
     def _stop(self, question: dict[str, Any]) -> dict[str, Any]:

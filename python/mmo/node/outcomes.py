@@ -14,9 +14,11 @@ import msgspec
 from mmo.contract import (
     Close,
     Earned,
+    Keep,
     LookForGrants,
     Outcome,
     Presence,
+    ProveDatagrams,
     Refuse,
     Tell,
     ToNode,
@@ -29,7 +31,8 @@ from mmo.node.engine import Engine
 from mmo.node.lanes import Job, Lane, Source
 from mmo.state.grant import Grant
 from mmo.wire.codec import encode
-from mmo.wire.opcode import Code
+from mmo.wire.messages.raid import DatagramKey
+from mmo.wire.opcode import Code, Op
 
 SAID_WRONG = (TypeError, ValueError, AttributeError, KeyError, OverflowError, msgspec.MsgspecError)
 """What a part of an outcome raises that no message can be made of; all else is a bug of ours."""
@@ -155,6 +158,20 @@ class Outcomes:
             engine.spawn(self._publish(send))
         elif kind is LookForGrants:
             engine.residents.look_for_grants(send.user)
+        elif kind is Keep:
+            engine.raids.keep(send.checkpoint)
+        elif kind is ProveDatagrams:
+            self._prove_datagrams(send)
+
+    def _prove_datagrams(self, send: ProveDatagrams) -> None:
+        engine = self._engine
+        source = self._source_of(send.user)
+        if source is None or not engine.datagram_port:
+            return
+        room = send.room & 0xFFFF_FFFF
+        identity, key = engine.core.datagram_key(source.conn, room)
+        told = DatagramKey(identity, key, room, engine.datagram_port)
+        engine.reply(source, 0, int(Op.DATAGRAM_KEY), encode(told))
 
     def _send_to_users(self, send: ToUsersSend) -> None:
         engine = self._engine

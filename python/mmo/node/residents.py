@@ -35,13 +35,16 @@ class Residents:
         admission, reloading = Admission(engine), Reloading(engine)
         self.enter = admission.enter
         self.claim_here = admission.claim_here
+        self.away = admission.away
         self.reload = reloading.reload
         self.look_up = reloading.look_up
         self.make_certain = reloading.make_certain
         self._has_happened = reloading.has_happened
         self.stopped = asyncio.Event()
-        # A center keeps the connection of a player that a channel owns; elsewhere place is all.
+        # A center keeps the connection of a player that a channel owns, a raid server never owns
+        # its members; elsewhere place is all.
         self._holds_sessions = SESSION_HOLDER_TYPE in engine.role.token_types
+        self._minds_places = not (self._holds_sessions or engine.role.runs_raids)
         self._sweeping = False
         self.is_draining = False
         self.routes_of_users = engine.table.user
@@ -269,7 +272,7 @@ class Residents:
             epoch, moved = fence.session_epoch, seat.place_epoch > fence.place_epoch
         else:
             epoch = self.epoch_of(lane)
-            moved = not self._holds_sessions and seat.place_number != self._engine.settings.number
+            moved = self._minds_places and seat.place_number != self._engine.settings.number
         if seat.session_epoch > epoch or moved:
             self._lost(lane, seat, lane.player)
 

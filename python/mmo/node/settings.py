@@ -34,9 +34,11 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     rule_budget_ms: int
     rule_failures_max: int
     rule_failures_window_ms: int
+    room_tick_ms_max: int  # a room's rule that takes longer has failed
     failpoints: bool
     seed: int  # of the volatile chance; 0: from the system
 
     edges_running_max: int  # edges at once; the waiting line is before them
+    player_edges_max: int  # edges of players at once; beyond it RETRY_LATER
     waiting_max: int  # length of the waiting line
     ticket_ms: int  # a waiting client keeps its number over a reconnect this long

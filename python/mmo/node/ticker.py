@@ -10,6 +10,7 @@ from mmo.contract import Outcome
 from mmo.node.engine import NOBODY, Engine
 from mmo.node.handlers import Route, Table, TickRoute
 from mmo.node.lanes import Job, Lane
+from mmo.node.rooms import Rooms
 from mmo.node.watchdog import RuleOverran
 
 
@@ -20,6 +21,7 @@ class Ticker:
         self._engine = engine
         self._lane = Lane(0)
         self._routes: dict[tuple[str, int], TickRoute] = {}
+        self._begun: dict[tuple[str, int], object] = {}  # the one chain of calls of each rule
         self._started = False
 
     def start(self) -> None:
@@ -28,19 +30,28 @@ class Ticker:
         self.become(self._engine.table)
 
     def become(self, table: Table) -> None:
-        """Tick by these routes from now on."""
+        """Tick by these routes from now on. Rooms that began before go on by theirs."""
         if not self._started:
             return
         before = self._routes
         self._routes = {(tick.name, tick.every_ms): tick for tick in table.ticks}
+        for rooms in self._engine.rooms:
+            rooms.become(self._routes.get(rooms.key))
         for key in self._routes.keys() - before.keys():
-            self._engine.timers.after(key[1], partial(self._due, key))
+            tick = self._routes[key]
+            if not tick.each:
+                mark = self._begun[key] = object()
+                self._engine.timers.after(tick.every_ms, partial(self._due, key, mark))
+            elif all(rooms.key != key for rooms in self._engine.rooms):
+                rooms = Rooms(self._engine, tick)
+                self._engine.rooms.append(rooms)
+                rooms.start()
 
-    def _due(self, key: tuple[str, int]) -> None:
+    def _due(self, key: tuple[str, int], mark: object) -> None:
         tick = self._routes.get(key)
-        if tick is None:
-            return  # no generation has it any more
-        self._engine.timers.after(key[1], partial(self._due, key))
+        if tick is None or self._begun[key] is not mark:
+            return  # no generation has it any more, or a newer one began it anew
+        self._engine.timers.after(key[1], partial(self._due, key, mark))
         if not self._engine.lanes.held:
             self._run(tick)
 
@@ -50,7 +61,7 @@ class Ticker:
         engine.env.sender = NOBODY
         job = Job(Route(0, "node", tick.name))
         try:
-            outcome = tick.call()
+            outcome = tick.call(engine.states[tick.of])
         except (Exception, RuleOverran):
             engine.router.raised(job)
             return

@@ -127,6 +127,21 @@ PROOFS = (
         prepare="prepare",
     ),
     Proof(
+        "raids-under-kills",
+        "raiders go on while every 5 s a raid, matching or center server dies: every raid ends "
+        "once, no seat or ticket leaks, no reward is lost or doubled, the ranking is right",
+        "mmo.proof.raids",
+        "raids_under_kills",
+        "[supervisor]\ncrashes_max = 1000\n",
+    ),
+    Proof(
+        "raid-disconnects",
+        "vanishing in the queue, before the start, in battle and at the end of a raid: the other "
+        "goes on, both may raid again, nothing is lost or left",
+        "mmo.proof.raid_departures",
+        "raid_disconnects",
+    ),
+    Proof(
         "odds",
         "rolls are uniform at every level under any key, a drift of half a point is found, clean "
         "runs raise no alarm, and every receipt recomputes",

@@ -60,6 +60,18 @@ class Stores:
         finally:
             cluster.close()
 
+    def boards(self, seasons: set[int]) -> dict[tuple[int, int], int]:
+        """Score by season and user on the boards in Redis."""
+        cluster = self._cluster()
+        try:
+            return {
+                (season, int(member)): int(score)
+                for season in seasons
+                for member, score in cluster.zrange(board_key(season), 0, -1, withscores=True)
+            }
+        finally:
+            cluster.close()
+
     def primaries(self) -> list[int]:
         """Places in the list of servers (from 0) that are primaries now."""
         found = []
@@ -105,6 +117,11 @@ class Stores:
                     for u in behind
                 ]
             time.sleep(0.2)
+
+
+def board_key(season: int) -> str:
+    """The board of a season, as the store names it."""
+    return f"{{ranking:{season}}}:board"
 
 
 def _address(text: str) -> tuple[str, int]:

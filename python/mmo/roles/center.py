@@ -8,11 +8,14 @@ ROLE = Role(
     systems=(
         *("presence", "session_notices", "growth", "grants", "items", "shop", "enhance"),
         *("season_pass", "roll_keys", "health"),
+        *("raid_entry", "raid_tokens", "raid_tickets"),
     ),
+    edges=("raid_card",),
     states={
         "sessions": volatile.sessions,
         "roll_days": volatile.roll_days,
         "servers": volatile.servers,
+        "tickets": volatile.tickets,
     },
     dials=("center",),
     owns_players=True,

@@ -1,10 +1,14 @@
-"""The raid server: links to the centers and to matching and answers how it is."""
+"""The raid server: rooms, battles, results. Owns no player; admits members by their raid tokens."""
 
 from mmo.contract import Role
+from mmo.systems import volatile
 
 ROLE = Role(
     name="raid",
-    systems=("health",),
+    systems=("raid_seats", "raid", "health"),
+    states={"raids": volatile.raids},
     dials=("center", "matching"),
-    has_clients=False,
+    runs_raids=True,
+    token_types=("raid+jwt",),
+    datagrams=True,
 )

@@ -38,6 +38,7 @@ class Bundle(msgspec.Struct, array_like=True, frozen=True):
     mileage: int = 0
     exp: int = 0
     items: tuple[BundleItem, ...] = ()
+    score: int = 0  # a raid's score: the owner keeps it when it is a new best
 
 
 class Grant(msgspec.Struct, frozen=True):

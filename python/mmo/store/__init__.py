@@ -11,11 +11,12 @@ from typing import Protocol
 
 import msgspec
 
-from mmo.contract import Credentials
+from mmo.contract import Credentials, PlayerCard, RankingView
 from mmo.state.change import Change, Row
 from mmo.state.grant import Grant
 from mmo.state.place import Claim, PaymentBooked
 from mmo.state.player import Head, OperationRecord, Player
+from mmo.state.raid import OrphanRaid, RaidCheckpoint, RaidEntry, RaidRecord
 from mmo.state.roll import DayKey
 from mmo.store.code_rows import CodeRecord, CodeRow, CodeSwitch
 from mmo.store.settings import StoreSettings
@@ -131,6 +132,42 @@ class Store(Protocol):
 
     async def credentials(self, name: str) -> Credentials | None:
         """The account of a NFC name."""
+        ...
+
+    async def card(self, user: int, day: int) -> PlayerCard | None:
+        """What others may read of a player, with his unsettled raid and the entries of `day`."""
+        ...
+
+    async def raid_enter(self, entry: RaidEntry) -> PlayerCard | None:
+        """CLAIM a raid seat by its token, once, and read the member's card. None: the guard did not
+        hold (jti spent or replaced, expired, settled, run elsewhere, a newer session)."""
+        ...
+
+    async def keep_checkpoints(self, checkpoints: Sequence[RaidCheckpoint]) -> int:
+        """Keep the newest state of running raids in one statement; those that another incarnation
+        runs, or that are settled, are left alone. Returns how many were kept."""
+        ...
+
+    async def orphan_raids(self, number: int, incarnation: int) -> list[OrphanRaid]:
+        """Unsettled raids whose server's lease has ended, or which an earlier life of server
+        `number` (any other incarnation) left; at most 32, oldest first."""
+        ...
+
+    async def raid(self, raid: int) -> RaidRecord | None:
+        """One raid as it stands in the books."""
+        ...
+
+    async def ranking_page(self, season: int, user: int, start: int, count: int) -> RankingView:
+        """`count` places from place `start` on, best first, with the place of `user`. Read from
+        Redis; from MySQL while Redis is away or being rebuilt."""
+        ...
+
+    async def ranking_around(self, season: int, user: int, around: int) -> RankingView:
+        """The place of `user` with `around` neighbours on each side."""
+        ...
+
+    async def ranking_of(self, season: int, user: int, users: Sequence[int]) -> RankingView:
+        """The named users by their places, with the place of `user`."""
         ...
 
     async def sweep(self, users: Sequence[int]) -> Sweep:

@@ -10,12 +10,13 @@ import logging
 from collections.abc import Sequence
 from types import TracebackType
 
-from mmo.contract import Credentials
+from mmo.contract import Credentials, PlayerCard, RankingView
 from mmo.errors import StoreError, StoreUnavailable
 from mmo.state.change import Row
 from mmo.state.grant import Grant
 from mmo.state.place import Claim, PaymentBooked
 from mmo.state.player import OperationRecord, Player
+from mmo.state.raid import OrphanRaid, RaidCheckpoint, RaidEntry, RaidRecord
 from mmo.state.roll import DayKey
 from mmo.store import (
     Claimed,
@@ -32,6 +33,8 @@ from mmo.store import (
     migrate,
     payments,
     presence,
+    raids,
+    ranking,
     roll_keys,
 )
 from mmo.store.leases import Leases
@@ -178,6 +181,50 @@ class DurableStore:
         """See `Store.credentials`."""
         async with self._deadline(), self.pool.take() as connection:
             return await presence.credentials(connection, name)
+
+    async def card(self, user: int, day: int) -> PlayerCard | None:
+        """See `Store.card`."""
+        async with self._deadline(), self.pool.take() as connection:
+            return await raids.card(connection, user, day)
+
+    async def raid_enter(self, entry: RaidEntry) -> PlayerCard | None:
+        """See `Store.raid_enter`."""
+        async with self._deadline():
+            return await presence.retried(
+                self.pool, lambda connection: raids.enter(connection, entry)
+            )
+
+    async def keep_checkpoints(self, checkpoints: Sequence[RaidCheckpoint]) -> int:
+        """See `Store.keep_checkpoints`."""
+        async with self._deadline():
+            return await presence.retried(
+                self.pool, lambda connection: raids.keep(connection, checkpoints)
+            )
+
+    async def orphan_raids(self, number: int, incarnation: int) -> list[OrphanRaid]:
+        """See `Store.orphan_raids`."""
+        async with self._deadline(), self.pool.take() as connection:
+            return await raids.orphans(connection, number, incarnation)
+
+    async def raid(self, raid: int) -> RaidRecord | None:
+        """See `Store.raid`."""
+        async with self._deadline(), self.pool.take() as connection:
+            return await raids.read(connection, raid)
+
+    async def ranking_page(self, season: int, user: int, start: int, count: int) -> RankingView:
+        """See `Store.ranking_page`."""
+        async with self._deadline(), self.pool.take() as connection:
+            return await ranking.page(connection, season, user, start, count)
+
+    async def ranking_around(self, season: int, user: int, around: int) -> RankingView:
+        """See `Store.ranking_around`."""
+        async with self._deadline(), self.pool.take() as connection:
+            return await ranking.around(connection, season, user, around)
+
+    async def ranking_of(self, season: int, user: int, users: Sequence[int]) -> RankingView:
+        """See `Store.ranking_of`."""
+        async with self._deadline(), self.pool.take() as connection:
+            return await ranking.of_users(connection, season, user, users)
 
     async def sweep(self, users: Sequence[int]) -> Sweep:
         """See `Store.sweep`."""

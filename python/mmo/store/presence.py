@@ -26,7 +26,7 @@ from mmo.state.place import (
     SessionClosed,
     SessionOpened,
 )
-from mmo.store import Seat, Sweep, payments
+from mmo.store import Seat, Sweep, payments, raids
 from mmo.store import statements as sql
 from mmo.store.connection import Conflict, Connection, ConstraintBroken
 from mmo.store.mysql_pool import MysqlPool
@@ -117,6 +117,7 @@ _WRITERS: dict[type[Row], Callable[[Connection, Any], Awaitable[bool]]] = {
     PlacePrepared: _prepare,
     SessionClosed: _close_session,
     PaymentBooked: payments.book,
+    **raids.WRITERS,
 }
 
 

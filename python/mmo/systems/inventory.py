@@ -64,11 +64,21 @@ def no_room(bag: Bag, env: Env) -> Outcome:
 def attack_power(content: Content, bag: Bag, now_ms: int) -> int:
     """Attack power of the equipment that is put on; 0 for bare hands or when its days are over."""
     item = bag.worn()
-    if item is None or expired(item, now_ms):
-        return 0
-    row = content.item(EQUIPMENT, item.code)
-    power = 0 if row is None else row.attack_power
-    return power + item.enhance * content.combat.damage_per_enhance
+    worn = () if item is None else ((item.code, item.enhance, item.expires_ms),)
+    return attack_power_of(content, worn, now_ms)
+
+
+def attack_power_of(content: Content, worn: Iterable[tuple[int, int, int]], now_ms: int) -> int:
+    """Attack power of worn equipment as (code, enhancement, expires_ms), as a card names it;
+    what has expired gives none."""
+    power = 0
+    for code, enhance, expires_ms in worn:
+        if 0 < expires_ms <= now_ms:
+            continue
+        row = content.item(EQUIPMENT, code)
+        power += 0 if row is None else row.attack_power
+        power += enhance * content.combat.damage_per_enhance
+    return power
 
 
 def place_items(

@@ -13,6 +13,7 @@ from mmo.contract import (
     Presence,
     Refuse,
     Send,
+    Tell,
     ToNode,
     ToRole,
     handles,
@@ -42,6 +43,7 @@ from mmo.wire.messages.presence import (
     ServerRow,
     SessionOk,
 )
+from mmo.wire.messages.raid_queue import RaidQueueLeft
 from mmo.wire.messages.session import Disconnected, Entered
 from mmo.wire.opcode import CloseReason, Code, Op
 
@@ -80,6 +82,8 @@ def enter(
     tells = arrival_tells(user, bag, env)
     if message.typ == LOGIN:
         tells.append(login_event(user))
+    if before is not None and before.session_epoch != epoch:
+        tells.append(Tell(user, RaidQueueLeft(user)))
     return Outcome(
         replies=(
             welcome(
@@ -218,6 +222,7 @@ def logout(message: Logout, *, sessions: Sessions, env: Env) -> Outcome | Refuse
         row_refused=Refuse(Code.SESSION_OVER),
         effects=(SessionLost(user),),
         sends=sends,
+        tells=(Tell(user, RaidQueueLeft(user)),),
         closes=(Close(0, CloseReason.LOGGED_OUT, forget=True),),
     )
 
@@ -242,4 +247,8 @@ def disconnected(message: Disconnected, *, sessions: Sessions, env: Env) -> Outc
     sends: list[Send] = []
     if session.place in (0, env.node.number):
         sends.append(Presence(message.user, "offline", env.node.number))
-    return Outcome(effects=(SessionLost(message.user),), sends=sends)
+    return Outcome(
+        effects=(SessionLost(message.user),),
+        sends=sends,
+        tells=(Tell(message.user, RaidQueueLeft(message.user)),),
+    )

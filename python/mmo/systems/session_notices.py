@@ -11,6 +11,7 @@ from mmo.contract import (
     Outcome,
     Presence,
     Send,
+    Tell,
     ToNode,
     ToRole,
     handles,
@@ -31,6 +32,7 @@ from mmo.wire.messages.link import (
     SessionSeen,
 )
 from mmo.wire.messages.presence import PlaceSeen
+from mmo.wire.messages.raid_queue import RaidQueueLeft
 from mmo.wire.opcode import CloseReason, Op
 
 ASKED_ROLES = ("login", "center", "channel", "matching", "raid", "cash")
@@ -48,6 +50,7 @@ def session_ended(message: SessionEnded, *, sessions: Sessions, env: Env) -> Out
     return Outcome(
         effects=(SessionLost(message.user),),
         sends=sends,
+        tells=(Tell(message.user, RaidQueueLeft(message.user)),),
         closes=(Close(message.user, message.reason, forget=True),),
     )
 
@@ -61,6 +64,7 @@ def session_seen(message: SessionSeen, *, sessions: Sessions, env: Env) -> Outco
     return Outcome(
         effects=(SessionLost(message.user),),
         sends=(Presence(message.user, "offline", env.node.number),),
+        tells=(Tell(message.user, RaidQueueLeft(message.user)),),
         closes=(Close(message.user, CloseReason.SESSION_TAKEN, forget=True),),
     )
 
@@ -130,9 +134,9 @@ def grant_waiting(message: GrantWaiting, *, sessions: Sessions, env: Env) -> Out
     return Outcome(sends=(ToNode(session.place, message),))
 
 
-@handles(Op.SERVER_LOAD, by="peer", peers=("channel",), needs=("servers",))
+@handles(Op.SERVER_LOAD, by="peer", peers=("channel", "matching", "raid"), needs=("servers",))
 def server_load(message: ServerLoad, *, servers: Servers, env: Env) -> Outcome:
-    """Where a game server is and how full."""
+    """Where a game server is and how full; from a matching server: that it lives."""
     return load_told(message, env)
 
 
@@ -152,8 +156,8 @@ def health_told(message: NodeHealthOk, *, servers: Servers, env: Env) -> Outcome
 
 @ticks(every_ms=250, of="sessions")
 def tell_load(sessions: Sessions, *, env: Env) -> Outcome:
-    """Tell the login servers where this center is and how many it holds, and show as online again
-    who never finished his move."""
+    """Tell the login and matching servers where this center is and how many it holds, and show as
+    online again who never finished his move."""
     node = env.node
     over = [user for user, over_ms in sessions.moving.items() if over_ms <= env.now_ms]
     load = ServerLoad(
@@ -170,6 +174,7 @@ def tell_load(sessions: Sessions, *, env: Env) -> Outcome:
         effects=[MoveOver(user) for user in over],
         sends=[
             ToRole("login", load),
+            ToRole("matching", load),
             *(Presence(user, "online", node.number) for user in over),
         ],
     )

@@ -8,6 +8,7 @@ from mmo.contract import Env
 LOGIN = "login+jwt"
 SESSION = "session+jwt"
 MOVE = "move+jwt"
+RAID = "raid+jwt"
 
 
 def new_jti(env: Env) -> str:

@@ -6,7 +6,10 @@ Named by roles as factories; called once by the node at start.
 from mmo.content import Content
 from mmo.contract import NodeView
 from mmo.state.attempts import Attempts
+from mmo.state.center_tickets import CenterTickets
 from mmo.state.channel_world import ChannelWorld
+from mmo.state.match_tickets import MatchTickets
+from mmo.state.raid_room import RaidRooms
 from mmo.state.roll_days import RollDays
 from mmo.state.servers import Servers
 from mmo.state.sessions import Sessions
@@ -36,3 +39,18 @@ def attempts(content: Content, node: NodeView) -> Attempts:
 def roll_days(content: Content, node: NodeView) -> RollDays:
     """Nothing read yet."""
     return RollDays()
+
+
+def raids(content: Content, node: NodeView) -> RaidRooms:
+    """No raid yet."""
+    return RaidRooms()
+
+
+def tickets(content: Content, node: NodeView) -> CenterTickets:
+    """Nobody waits for a raid yet."""
+    return CenterTickets()
+
+
+def matching(content: Content, node: NodeView) -> MatchTickets:
+    """Nobody waits, no server heard of yet."""
+    return MatchTickets()

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from mmo.contract import Credentials
+from mmo.contract import Credentials, PlayerCard, RankingView
 from mmo.errors import OperatorError, StoreUnavailable
 from mmo.state.bag import Bag, Item
 from mmo.state.change import Row
@@ -26,11 +26,13 @@ from mmo.state.place import (
     SessionOpened,
 )
 from mmo.state.player import Head, OperationBook, OperationRecord, Player
+from mmo.state.raid import OrphanRaid, RaidCheckpoint, RaidEntry, RaidRecord
 from mmo.state.roll import DayKey
 from mmo.state.score import Score
 from mmo.state.wallet import Wallet
 from mmo.store import Claimed, LeaseRow, PlayerCommit, Seat, Sweep, Verdict
 from mmo.store.ledger import MemberRows
+from mmo.testing import fake_raids
 from mmo.testing.fake_code import FakeCodeStore
 from mmo.testing.fake_tables import (
     FakeAccount,
@@ -178,6 +180,48 @@ class FakeStore(FakeCodeStore):
             *(account.locked_until_ms, account.failures),
         )
 
+    async def card(self, user: int, day: int) -> PlayerCard | None:
+        """See `Store.card`."""
+        self._begin()
+        return fake_raids.card(self.database, user, day)
+
+    async def raid_enter(self, entry: RaidEntry) -> PlayerCard | None:
+        """See `Store.raid_enter`."""
+        self._begin()
+        entered = fake_raids.enter(self.database, entry)
+        self.faults.strike_after()
+        return entered
+
+    async def keep_checkpoints(self, checkpoints: Sequence[RaidCheckpoint]) -> int:
+        """See `Store.keep_checkpoints`."""
+        self._begin()
+        return fake_raids.keep(self.database, checkpoints)
+
+    async def orphan_raids(self, number: int, incarnation: int) -> list[OrphanRaid]:
+        """See `Store.orphan_raids`."""
+        self._begin()
+        return fake_raids.orphans(self.database, number, incarnation)
+
+    async def raid(self, raid: int) -> RaidRecord | None:
+        """See `Store.raid`."""
+        self._begin()
+        return fake_raids.record(self.database, raid)
+
+    async def ranking_page(self, season: int, user: int, start: int, count: int) -> RankingView:
+        """See `Store.ranking_page`."""
+        self._begin()
+        return fake_raids.page(self.database, season, user, start, count)
+
+    async def ranking_around(self, season: int, user: int, around: int) -> RankingView:
+        """See `Store.ranking_around`."""
+        self._begin()
+        return fake_raids.around(self.database, season, user, around)
+
+    async def ranking_of(self, season: int, user: int, users: Sequence[int]) -> RankingView:
+        """See `Store.ranking_of`."""
+        self._begin()
+        return fake_raids.of_users(self.database, season, user, users)
+
     async def sweep(self, users: Sequence[int]) -> Sweep:
         """See `Store.sweep`."""
         self._begin()
@@ -318,6 +362,9 @@ class FakeStore(FakeCodeStore):
     def _write(self, row: Row) -> bool:
         if isinstance(row, PaymentBooked):
             return book(self.database, row)
+        of_raids = fake_raids.write(self.database, row)
+        if of_raids is not None:
+            return of_raids
         user: int = getattr(row, "user", 0)
         head = self.database.heads.get(user)
         account = next((a for a in self.database.accounts.values() if a.user == user), None)

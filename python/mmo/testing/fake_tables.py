@@ -19,6 +19,7 @@ from mmo.state.roll import DayKey
 from mmo.state.wallet import COINS_MAX
 from mmo.store import CodeRecord, LeaseRow
 from mmo.store.ledger import MemberRows
+from mmo.testing.fake_raids import FakeRaidTables
 
 LEVEL_MAX = 1_000
 SLOT_MAX = 9_999
@@ -109,6 +110,7 @@ class FakeDatabase:
     bundles: dict[str, bytes] = field(default_factory=dict)
     generations: dict[int, CodeRecord] = field(default_factory=dict)
     locked: set[int] = field(default_factory=set)
+    raid_tables: FakeRaidTables = field(default_factory=FakeRaidTables)
     incarnation: int = 1
     is_down: bool = False
 

@@ -21,6 +21,7 @@ OperationId = tuple[int, int]
 
 _classes: dict[int, type] = {}
 _decoders: dict[int, Any] = {}
+_streams: dict[int, type] = {}
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -36,6 +37,23 @@ def message(opcode: Op) -> Callable[[T], T]:
         return cls
 
     return declare
+
+
+def stream(opcode: Op) -> Callable[[T], T]:
+    """Declare the class that reads the fixed little-endian record which the message of `opcode`
+    carries: for high-rate streams, where every byte and microsecond counts and newest wins."""
+
+    def declare(cls: T) -> T:
+        assert opcode not in _streams, f"{opcode!r} has two records"
+        _streams[int(opcode)] = cls
+        return cls
+
+    return declare
+
+
+def stream_of(opcode: int) -> type | None:
+    """The class declared by `stream` for an opcode."""
+    return _streams.get(opcode)
 
 
 class Encoded(msgspec.Struct, frozen=True):

@@ -31,6 +31,20 @@ class Op(IntEnum):
     SESSION_SEEN = 29  # center -> centers: another center holds the session now
     LEASE_SEEN = 30  # any -> any: how long ago the sender renewed its lease
     GRANT_WAITING = 31  # cash -> centers -> owner: look at the grants of `user` now
+    TICKET_PUT = 32  # center -> matching: a player waits for a raid
+    TICKET_PUT_OK = 33
+    TICKET_CANCEL = 34  # center -> matching: he waits no more
+    TICKET_CANCELLED = 35
+    TICKETS_HELD = 36  # matching -> center: what it holds of this center's tickets
+    TICKETS_ALL = 37  # center -> matching: all of them again
+    TICKET_EXPLAIN = 38  # center -> matching
+    TICKET_EXPLAINED = 39
+    RAID_RESERVE = 40  # matching -> raid: a room for this team
+    RAID_RESERVED = 41
+    RAID_RELEASE = 42  # matching -> raid: the reservation is given up
+    RAID_TEAM_FOUND = 43  # matching, raid -> center: prepare the token of this member
+    RAID_TEAM_FAILED = 44  # matching -> center: the ticket is gone without a raid
+    RAID_OVER = 45  # raid -> centers, matching: settled, its members are free
 
     # every role
     HELLO = 100
@@ -129,6 +143,46 @@ class Op(IntEnum):
     CASH_CHANGED = 900  # push after a grant of cash was claimed
     PAYMENT_NOTICE = 901  # internal: edge result at the cash role
 
+    # waiting for a raid (center)
+    RAID_QUEUE = 1000
+    RAID_QUEUE_OK = 1001
+    RAID_CANCEL = 1002
+    RAID_CANCEL_OK = 1003
+    RAID_EXPLAIN = 1004
+    RAID_EXPLAIN_OK = 1005
+    RAID_MATCHED = 1006  # push, and the answer to RAID_REJOIN
+    RAID_UNMATCHED = 1007  # push
+    RAID_REJOIN = 1008
+    RAID_FREED = 1009  # push: the raid is over
+    RAID_PARTY = 1010
+    RAID_PARTY_OK = 1011
+    RAID_QUEUE_CARDED = 1012  # internal: edge result
+    RAID_REJOIN_CARDED = 1013  # internal: edge result
+    RAID_QUEUE_LEFT = 1014  # internal: the connection of a player who waited ended
+
+    # a raid (raid)
+    RAID_ENTERED = 1100  # answer to ENTER
+    DATAGRAM_KEY = 1101  # push
+    RAID_READY = 1102
+    RAID_READY_OK = 1103
+    RAID_TEAM = 1104  # push
+    RAID_START = 1105  # push
+    RAID_ACT = 1106
+    RAID_ACT_OK = 1107
+    RAID_STRUCK = 1108  # push
+    RAID_STREAM = 1109  # lossy push
+    RAID_ENDED = 1110  # push
+    RAID_LEAVE = 1111
+    RAID_LEAVE_OK = 1112
+    RAID_ORPHAN = 1113  # internal: an unsettled raid of a dead server
+
+    # ranking (center)
+    RANKING_PAGE = 1200
+    RANKING_AROUND = 1201
+    RANKING_FRIENDS = 1202
+    RANKING_OK = 1203
+    RANKING_READ = 1204  # internal: edge result
+
 
 INTERNAL = frozenset(
     {
@@ -142,6 +196,11 @@ INTERNAL = frozenset(
         Op.ROLL_KEYS_SEEN,
         Op.PASS_EVENT,
         Op.PAYMENT_NOTICE,
+        Op.RAID_QUEUE_CARDED,
+        Op.RAID_REJOIN_CARDED,
+        Op.RAID_QUEUE_LEFT,
+        Op.RAID_ORPHAN,
+        Op.RANKING_READ,
     }
 )
 """Opcodes whose message never leaves a node: no client knows it, so none is refused over it."""
@@ -214,6 +273,21 @@ class Code(IntEnum):
     PASS_ALREADY_CLAIMED = 804
     PASS_REWARD_UNKNOWN = 805
     PASS_LINE_OWNED = 806
+    RAID_KIND_UNKNOWN = 1000
+    ALREADY_QUEUED = 1001
+    NOT_QUEUED = 1002
+    ALREADY_IN_RAID = 1003  # rejoin it, or wait for its end
+    NOT_IN_RAID = 1004
+    RAID_ENTRIES_SPENT = 1005  # the day's entries of this kind are used
+    PARTY_INVALID = 1006  # size outside the kind's team, or the party is full
+    MATCHING_AWAY = 1007
+    ALREADY_MATCHED = 1008  # too late to cancel: the team is formed
+    RAID_LEVEL_MISSING = 1009
+    RAID_NOT_RUNNING = 1100
+    RAID_ACTION_UNKNOWN = 1101
+    RAID_FALLEN = 1102  # the detail is the milliseconds until he stands again, 0 never
+    RAID_INPUTS_FULL = 1103
+    RANKING_SEASON_UNKNOWN = 1200
 
 
 class CloseReason(IntEnum):

@@ -68,6 +68,8 @@ def node_settings() -> NodeSettings:
         rule_budget_ms=250,
         rule_failures_max=20,
         rule_failures_window_ms=10_000,
+        room_tick_ms_max=1_000,
+        player_edges_max=1,
         failpoints=False,
         seed=1,
         edges_running_max=1,

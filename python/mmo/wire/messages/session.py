@@ -51,7 +51,7 @@ class Claims(msgspec.Struct, frozen=True):
     jti: str
     epoch: int  # session epoch
     name: str = ""  # account name
-    room: int = 0
+    room: int = 0  # raid id of a raid token
     seat: int = 0
 
 
@@ -67,6 +67,7 @@ class Entered(msgspec.Struct, array_like=True, frozen=True):
     resumed: bool = False  # the resident was still in memory
     operation_counter: int = 0  # highest operation counter used in this session epoch
     previous_number: int = 0  # who owned the player before this claim, 0: nobody
+    card: Any = None  # `contract.PlayerCard` of a raid's member, on roles that run raids
 
 
 @message(Op.CLOSED)

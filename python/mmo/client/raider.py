@@ -1,0 +1,254 @@
+"""The raider: queues, fights with others, comes back into a running battle, takes the rewards.
+
+Generators of `steps`; own no socket and no clock. What a server tells at the end of a raid is kept
+in the hero's `RaidLog`; at the end of the journey every announced reward must have come, and the
+ranking must show the best of all results. Called by `journeys`, proofs and locust.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from mmo.client.datagrams import PROVE_AGAIN_S
+from mmo.client.hero import Hero
+from mmo.client.hunting import KNOWN_EVERY_S
+from mmo.client.session import (
+    BLAMELESS,
+    Displaced,
+    Retry,
+    arrive,
+    ask,
+    code_name,
+    come_back,
+    log_out,
+    overhear,
+    register,
+    show,
+    silence,
+    stay_known,
+)
+from mmo.client.steps import CENTER, GAME, RAID, Drop, Lost, Prove, Receive, Walk
+from mmo.wire.messages.raid import RaidAct, RaidActOk, RaidEntered, RaidReady
+from mmo.wire.messages.raid_queue import (
+    RaidCancel,
+    RaidCancelOk,
+    RaidExplain,
+    RaidMatched,
+    RaidQueue,
+    RaidQueueOk,
+    RaidRejoin,
+)
+from mmo.wire.messages.ranking import RankingAround
+from mmo.wire.messages.session import Refused
+from mmo.wire.opcode import Code
+
+KIND = 1
+RAID_GRANT = 4
+"""`state.grant.SourceKind.RAID`."""
+CANCEL_SHARE = 0.02
+EXPLAIN_SHARE = 0.1
+DATAGRAM_SHARE = 0.75
+"""So many prove an address; the others get the stream over their connection."""
+LISTEN_MS = 250.0
+PACE_MS = 60.0
+
+
+def raider(me: Hero, seconds: float) -> Walk[None]:
+    """Raid for `seconds`, then wait for what was promised, compare, and log out."""
+    yield from register(me)
+    yield from arrive(me)
+    until = me.clock() + seconds
+    yield from raid_until_over(me, lambda: me.clock() < until)
+
+
+def raid_until_over(me: Hero, goes_on: Callable[[], bool]) -> Walk[None]:
+    """Raid while told to; then every reward must have come and the ranking must agree."""
+    while goes_on():
+        found = yield from at_center(me, lambda: find_raid(me, goes_on))
+        if found is not None:
+            yield from fight(me, found)
+    yield from at_center(me, lambda: take_rewards(me))
+    yield from at_center(me, lambda: compare_ranking(me))
+    for fault in me.raids.wrong:
+        me.meter.error(f"{me.name}: {fault}")
+    yield Drop(RAID)
+    yield Drop(GAME)
+    yield Drop(CENTER)
+    me.loosen()
+    yield from arrive(me)
+    yield from log_out(me)
+
+
+def at_center(me: Hero, walk: Callable[[], Walk[Any]]) -> Walk[Any]:
+    """Walk a stretch from its beginning again after each lost connection to the center."""
+    while True:
+        try:
+            return (yield from walk())
+        except Lost as lost:
+            yield from come_back(me, lost, to_lobby=True)
+
+
+def find_raid(me: Hero, goes_on: Callable[[], bool]) -> Walk[RaidMatched | None]:
+    """Into the queue and out of it with a seat; None when the time was over first."""
+    log, retry = me.raids, Retry(me, "finding a raid")
+    while True:
+        log.matched, log.unmatched = None, 0
+        refusals = (Code.ALREADY_IN_RAID, Code.ALREADY_QUEUED, Code.MATCHING_AWAY)
+        reply = yield from ask(me, CENTER, RaidQueue(KIND), expects=tuple(map(int, refusals)))
+        if isinstance(reply, RaidQueueOk) or reply.code == Code.ALREADY_QUEUED:
+            found = yield from _wait_for_match(me, goes_on)
+            if found is not None or not goes_on():
+                return found
+        elif reply.code == Code.ALREADY_IN_RAID:
+            found = yield from rejoin(me)
+            if found is not None:
+                return found
+            yield from retry.again("the last raid is not over")
+        else:
+            yield from retry.again(code_name(reply.code))
+
+
+def _wait_for_match(me: Hero, goes_on: Callable[[], bool]) -> Walk[RaidMatched | None]:
+    """Wait for the match; sometimes ask why, sometimes leave the queue. None: out of the queue."""
+    log = me.raids
+    known_at = began = me.clock()
+    leaves = me.rng.random() < CANCEL_SHARE
+    if me.rng.random() < EXPLAIN_SHARE:
+        yield from ask(me, CENTER, RaidExplain(), expects=(int(Code.NOT_QUEUED),))
+    while log.matched is None and not log.unmatched:
+        if leaves or not goes_on():
+            reply = yield from ask(
+                me, CENTER, RaidCancel(),
+                expects=(int(Code.NOT_QUEUED), int(Code.ALREADY_MATCHED), int(Code.MATCHING_AWAY)),
+            )  # fmt: skip
+            leaves = False
+            if isinstance(reply, RaidCancelOk) or reply.code == Code.NOT_QUEUED:
+                return log.matched
+        event = yield Receive(CENTER, LISTEN_MS)
+        if event is not None:
+            overhear(me, event)
+        if me.clock() - known_at > KNOWN_EVERY_S:
+            yield from stay_known(me)
+            known_at = me.clock()
+        if (me.clock() - began) * 1000 > me.policy.patience_ms:
+            me.meter.error(f"{me.name}: nobody was found for a raid")
+            return None
+    if log.matched is not None:
+        me.meter.action("RaidMatched", (me.clock() - began) * 1000)
+    return log.matched
+
+
+def rejoin(me: Hero) -> Walk[RaidMatched | None]:
+    """A fresh token for the raid that still runs; None when there is none or its server is away."""
+    reply = yield from ask(
+        me, CENTER, RaidRejoin(), expects=(int(Code.NOT_IN_RAID), int(Code.SERVER_AWAY))
+    )
+    return reply if isinstance(reply, RaidMatched) else None
+
+
+def fight(me: Hero, found: RaidMatched) -> Walk[None]:
+    """To the raid server, into the battle, and back into it after a lost connection, until the
+    result is told or the raid is known to be over without it."""
+    retry = Retry(me, "fighting a raid")
+    seat: RaidMatched | None = found
+    while seat is not None:
+        me.raids.matched = None
+        try:
+            entered = yield from show(me, RAID, (seat.host, seat.port), seat.token)
+            assert isinstance(entered, RaidEntered), f"the raid server answered {entered}"
+            me.raids.enter(entered)
+            yield from battle(me, entered.raid)
+            yield Drop(RAID)
+            return
+        except Displaced:
+            yield from retry.again("the seat was refused")
+        except Lost as lost:
+            me.meter.loss(str(lost))
+            if lost.reason not in BLAMELESS:
+                me.meter.error(f"{me.name}: {lost}")
+                raise
+            if found.raid in me.raids.scores:
+                return
+            yield from retry.again(str(lost))
+        yield Drop(RAID)
+        if found.raid in me.raids.aborted:
+            return
+        # A server that took the raid over may have told a new seat already.
+        seat = me.raids.matched or (yield from at_center(me, lambda: rejoin(me)))
+
+
+def battle(me: Hero, raid: int) -> Walk[None]:
+    """Ready, then blow after blow until the result is told."""
+    log = me.raids
+    streams = me.rng.random() < DATAGRAM_SHARE
+    proved_at = -1e9
+    key = None
+    number = 0
+    next_at = 0.0
+    until = me.clock() + me.policy.patience_ms / 1000
+    said = yield from ask(me, RAID, RaidReady(), expects=(int(Code.NOT_IN_RAID),))
+    if isinstance(said, Refused):
+        return
+    while raid not in log.scores:
+        if log.key is not None:
+            key, log.key = log.key, None
+        if key is not None and streams and me.clock() - proved_at > PROVE_AGAIN_S:
+            proved_at = me.clock()
+            yield Prove(RAID, key)
+        if log.runs and me.clock() >= next_at:
+            number += 1
+            wait_ms = yield from act(me, raid, number)
+            next_at = me.clock() + wait_ms / 1000
+        wait_ms = LISTEN_MS if not log.runs else max(1.0, (next_at - me.clock()) * 1000)
+        event = yield Receive(RAID, min(wait_ms, LISTEN_MS))
+        if event is not None:
+            overhear(me, event)
+        if me.clock() > until:
+            yield from silence(me, RAID, "the end of a raid")
+
+
+def act(me: Hero, raid: int, number: int) -> Walk[float]:
+    """One input: mostly the plain blow, else any of the first four. Returns how long to wait."""
+    action = 0 if me.rng.random() < 0.8 else me.rng.randrange(4)
+    refusals = (
+        *(Code.COOLDOWN, Code.RAID_NOT_RUNNING, Code.RAID_FALLEN, Code.RAID_INPUTS_FULL),
+        *(Code.NOT_IN_RAID, Code.RAID_ACTION_UNKNOWN),
+    )
+    reply = yield from ask(me, RAID, RaidAct(action, number), expects=tuple(map(int, refusals)))
+    if isinstance(reply, RaidActOk):
+        me.raids.fought.add(raid)
+    elif reply.code in (Code.COOLDOWN, Code.RAID_FALLEN):
+        left_ms = float(reply.detail or 0)
+        return max(PACE_MS, min(left_ms or LISTEN_MS, 1000.0))
+    return PACE_MS
+
+
+def take_rewards(me: Hero) -> Walk[None]:
+    """Wait until every announced reward was claimed by the center and told."""
+    until = me.clock() + me.policy.patience_ms / 1000
+    while True:
+        told = {source for kind, source in me.record.granted if kind == RAID_GRANT}
+        missing = me.raids.granted - told
+        if not missing or (me.policy.faults and me.record.loose):
+            return
+        if me.clock() > until:
+            me.meter.error(f"{me.name}: the rewards of raids {sorted(missing)} never came")
+            return
+        event = yield Receive(CENTER, LISTEN_MS)
+        if event is not None:
+            overhear(me, event)
+        else:
+            yield from stay_known(me)
+
+
+def compare_ranking(me: Hero) -> Walk[None]:
+    """The board shows the best of all results that were told (or more, while faults hide some)."""
+    retry = Retry(me, "reading the ranking")
+    while True:
+        board = yield from ask(me, CENTER, RankingAround())
+        best = me.raids.best
+        if board.own_score == best or (me.policy.faults and board.own_score >= best):
+            return
+        if board.own_score > best:
+            me.meter.error(f"{me.name}: the ranking says {board.own_score}, best told {best}")
+            return
+        yield from retry.again(f"the ranking says {board.own_score}, best told {best}")

@@ -1,0 +1,164 @@
+"""The proof that leaving a raid without a word leaves nothing behind, in every state of it.
+
+Owns the states and who vanishes: one of a pair, or both. What must hold afterwards is
+`raids.close_raids`.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from functools import partial
+
+from mmo.client.aio import Shell
+from mmo.client.fleet import muster, source_of
+from mmo.client.hero import Hero
+from mmo.client.meter import Meter
+from mmo.client.raider import KIND, at_center, compare_ranking, fight, find_raid, take_rewards
+from mmo.client.session import arrive, ask, log_out, register, show
+from mmo.client.steps import CENTER, RAID, Receive, Send, Walk
+from mmo.proof.arena import Arena
+from mmo.proof.load import FAULT_POLICY
+from mmo.proof.raids import close_raids
+from mmo.proof.verdict import Trial
+from mmo.wire.messages.raid import RaidAct, RaidReady
+from mmo.wire.messages.raid_queue import RaidMatched, RaidQueue, RaidQueueOk
+
+
+def in_queue(me: Hero, others: list[Hero]) -> Walk[None]:
+    """Waiting for a match that cannot come."""
+    yield from arrive(me)
+    reply = yield from ask(me, CENTER, RaidQueue(KIND))
+    assert isinstance(reply, RaidQueueOk), reply
+
+
+def matched(me: Hero, others: list[Hero]) -> Walk[None]:
+    """A seat is kept, the token never shown."""
+    yield from arrive(me)
+    yield from _find(me)
+
+
+def before_the_start(me: Hero, others: list[Hero]) -> Walk[None]:
+    """At the raid server, not ready."""
+    yield from arrive(me)
+    yield from _sit(me)
+
+
+def in_battle(me: Hero, others: list[Hero]) -> Walk[None]:
+    """In the battle, having struck, an input on its way."""
+    yield from before_the_start(me, others)
+    yield from ask(me, RAID, RaidReady())
+    until = me.clock() + 20
+    while not me.raids.runs and me.clock() < until:
+        event = yield Receive(RAID, 100)
+        if event is not None:
+            me.hear(getattr(event, "message", None))
+    assert me.raids.runs, "the battle did not begin"
+    yield Send(RAID, RaidAct(0, 1))
+
+
+def at_the_end(me: Hero, others: list[Hero]) -> Walk[None]:
+    """The moment the result is told: the reward is not claimed yet."""
+    yield from arrive(me)
+    yield from fight(me, (yield from _find(me)))
+
+
+STATES = (in_queue, matched, before_the_start, in_battle, at_the_end)
+
+
+def _find(me: Hero) -> Walk[RaidMatched]:
+    found = yield from find_raid(me, lambda: True)
+    assert found is not None, "no raid was found"
+    return found
+
+
+def _sit(me: Hero) -> Walk[None]:
+    seat = yield from _find(me)
+    entered = yield from show(me, RAID, (seat.host, seat.port), seat.token)
+    me.raids.enter(entered)
+
+
+async def raid_disconnects(arena: Arena, trial: Trial, short: bool) -> None:
+    """Vanish in the queue, before the start, in battle and at the end, one of a pair or both: the
+    other one goes on, both may raid again, nothing is lost or left."""
+    meter = Meter()
+    everybody: list[Hero] = []
+    rounds = 1 if short else 4
+    for place, state in enumerate(STATES):
+        for both in (False, True):
+            for turn in range(rounds):
+                first = 60_000 + place * 1000 + both * 100 + turn * 10
+                pair = muster(arena.addresses("login"), 2, first, meter, FAULT_POLICY)
+                await _vanish(pair, state, both, first)
+                took = await _raid_again(trial, pair, first, state.__name__)
+                everybody += pair
+            who = "both" if both else "one of two"
+            trial.tried(f"{who}: {(state.__doc__ or '').strip()} Raided again within {took:.1f} s.")
+    for text in meter.findings:
+        trial.found(text)
+    trial.expect(not meter.errors, f"{meter.errors} errors of clients")
+    trial.figure("states", len(STATES))
+    await close_raids(arena, trial, [me.raids for me in everybody], everybody)
+
+
+async def _vanish(
+    pair: list[Hero], state: Callable[[Hero, list[Hero]], Walk[None]], both: bool, first: int
+) -> None:
+    """Bring both into the state (in the queue: only one, so that no match comes), then cut."""
+    shells = [Shell(source_of(first + at)) for at in range(2)]
+    alone = state is in_queue
+    gone = pair if both else pair[:1]
+    try:
+        for me, shell in zip(pair, shells, strict=True):
+            await shell.walk(register(me))
+        async with asyncio.timeout(60):
+            if alone:
+                for me, shell in zip(gone, shells, strict=False):
+                    await shell.walk(state(me, pair))
+                    shell.cut_all()
+                    me.loosen()
+                return
+            await asyncio.gather(
+                *(shell.walk(state(me, pair)) for me, shell in zip(pair, shells, strict=True))
+            )
+    finally:
+        for shell in shells:
+            shell.cut_all()
+        for me in pair:
+            me.loosen()
+
+
+async def _raid_again(trial: Trial, pair: list[Hero], first: int, state: str) -> float:
+    """Both log in, come back into what still runs or queue anew, and get a result."""
+    shells = [Shell(source_of(first + 5 + at)) for at in range(2)]
+    began = time.monotonic()
+    before = [len(me.raids.scores) for me in pair]
+
+    def again(me: Hero, at: int) -> Walk[None]:
+        yield from arrive(me)
+        goes_on = partial(_lacks_result, me, before[at])
+        while goes_on():
+            found = yield from at_center(me, lambda: find_raid(me, goes_on))
+            if found is not None:
+                yield from fight(me, found)
+        yield from at_center(me, lambda: take_rewards(me))
+        yield from at_center(me, lambda: compare_ranking(me))
+        yield from log_out(me)
+
+    try:
+        async with asyncio.timeout(120):
+            await asyncio.gather(
+                *(
+                    shell.walk(again(me, at))
+                    for at, (me, shell) in enumerate(zip(pair, shells, strict=True))
+                )
+            )
+    except TimeoutError:
+        trial.found(f"{state}: they could not raid again: {pair[0].meter.findings[-3:]}")
+    finally:
+        for shell in shells:
+            shell.cut_all()
+    return time.monotonic() - began
+
+
+def _lacks_result(me: Hero, before: int) -> bool:
+    return len(me.raids.scores) <= before

@@ -1,0 +1,207 @@
+"""The proof of the raids under kills of raid, matching and center servers.
+
+Owns the raiders, the order of the blows, and what must hold when they are done: every raid ended
+once, nobody is kept out, no reward is lost or doubled, the ranking is the best of all results.
+`raid_departures` closes with the same.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from mmo.client.fleet import Fleet, muster, sail
+from mmo.client.hero import Hero
+from mmo.client.journeys import Journey
+from mmo.client.meter import Meter
+from mmo.client.raid_log import RaidLog
+from mmo.client.raider import raid_until_over
+from mmo.client.session import arrive, register
+from mmo.client.steps import Walk
+from mmo.proof.arena import LOOK_EVERY_S, Arena
+from mmo.proof.economy import kill_one
+from mmo.proof.load import FAULT_POLICY, books_balance, nobody_is_left
+from mmo.proof.raid_books import RaidBooks
+from mmo.proof.verdict import Trial
+
+KINDS = ("raid", "matching", "center")
+FAULT_EVERY_S = 5.0
+SETTLED_S = 30.0
+"""When a raid of a dead server must be settled at the latest, after the last blow: its lease (6 s),
+the look for orphans, the time its members have to come back, and the battle itself."""
+
+BOARD_S = 15.0
+"""How long Redis may take to repeat the ranking of MySQL after the last fault."""
+
+END_S = 150.0
+T = TypeVar("T")
+
+
+class Raiders:
+    """Bots that raid until told to stop."""
+
+    def __init__(self, arena: Arena, count: int, seed: int) -> None:
+        self.meter = Meter()
+        self.heroes = muster(arena.addresses("login"), count, seed, self.meter, FAULT_POLICY)
+        self._raiding = True
+        self._task: asyncio.Task[Fleet] | None = None
+
+    def _walk(self, me: Hero, _: float) -> Walk[None]:
+        yield from register(me)
+        yield from arrive(me)
+        yield from raid_until_over(me, lambda: self._raiding)
+
+    @property
+    def results(self) -> int:
+        """Results that were told."""
+        return sum(len(me.raids.scores) for me in self.heroes)
+
+    async def begin(self) -> None:
+        """Start all and return when each of them was told a result."""
+        journey = Journey("raiders", "raid until told to stop", self._walk, lambda _: 10)
+        self._task = asyncio.create_task(sail(self.heroes, [journey], 0, spread_s=1))
+        await self.until(lambda: all(me.raids.scores for me in self.heroes), "a result for each")
+
+    async def until(self, holds: Callable[[], bool], what: str, within_s: float = 90) -> None:
+        """Wait until `holds()`. Raises `TimeoutError`."""
+        assert self._task is not None
+        until = time.monotonic() + within_s
+        while not holds():
+            if self._task.done() or time.monotonic() > until:
+                raise TimeoutError(f"not {what}: {self.meter.findings[:5]}")
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def end(self) -> Fleet:
+        """Tell all to stop, to take what they were promised, and to compare."""
+        self._raiding = False
+        assert self._task is not None
+        async with asyncio.timeout(END_S):
+            return await self._task
+
+    async def abandon(self) -> None:
+        """Cut them off where they are."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+
+async def raids_under_kills(arena: Arena, trial: Trial, short: bool) -> None:
+    """Raid while every 5 s a raid, matching or center server dies; then hold everything against
+    everything."""
+    raiders = Raiders(arena, 12 if short else 64, seed=71)
+    try:
+        await raiders.begin()
+        await _blows(arena, trial, 3 if short else 24)
+        trial.expect(await arena.ready_s() is not None, "the cluster was not repaired")
+        enough = raiders.results + len(raiders.heroes)
+        await raiders.until(lambda: raiders.results >= enough, "raiding on after the last blow")
+        fleet = await raiders.end()
+    finally:
+        await raiders.abandon()
+    for text in fleet.meter.findings:
+        trial.found(f"bot {text}")
+    trial.expect(not fleet.meter.errors, f"{fleet.meter.errors} errors of bots")
+    trial.figure("connections_lost", fleet.meter.losses)
+    trial.figure("retries", fleet.meter.retries)
+    await close_raids(arena, trial, [me.raids for me in raiders.heroes], raiders.heroes)
+
+
+async def _blows(arena: Arena, trial: Trial, count: int) -> None:
+    """Kill -9 one after the other, evenly in time."""
+    rng = random.Random(72)
+    killed: dict[str, int] = dict.fromkeys(KINDS, 0)
+    began = time.monotonic()
+    for number in range(count):
+        await asyncio.sleep(max(0.0, began + number * FAULT_EVERY_S - time.monotonic()))
+        kind = KINDS[number % len(KINDS)]
+        if await kill_one(arena, rng, kind):
+            killed[kind] += 1
+    trial.tried(
+        f"kill -9 every {FAULT_EVERY_S:.0f} s: "
+        + ", ".join(f"{kind} {times} times" for kind, times in killed.items())
+    )
+    trial.figure("killed", killed)
+    for kind, times in killed.items():
+        trial.expect(times > 0, f"no {kind} was killed")
+
+
+async def close_raids(arena: Arena, trial: Trial, logs: list[RaidLog], heroes: list[Hero]) -> None:
+    """Every raid ended once, what was told is in the books, nobody is kept out, the ranking is
+    right, no server keeps a ticket or a room, and the audit agrees."""
+    books = RaidBooks(arena)
+    left = await _until_none(books.unsettled, SETTLED_S)
+    trial.expect(not left, f"raids {left} have no end {SETTLED_S:.0f} s after the last battle")
+    states = await asyncio.to_thread(books.states)
+    scores = await asyncio.to_thread(books.scores)
+    _told_is_true(trial, logs, heroes, scores)
+    for fault in await asyncio.to_thread(books.leaked):
+        trial.found(fault)
+    for fault in await asyncio.to_thread(books.reward_faults):
+        trial.found(fault)
+    rewards = await asyncio.to_thread(books.rewards)
+    for me, log in zip(heroes, logs, strict=True):
+        lost = [raid for raid in log.granted if (raid, me.user) not in rewards]
+        trial.expect(not lost, f"{me.name} was promised rewards of raids {lost} and has none")
+    await _ranking_agrees(trial, books)
+    finished = sum(state == 3 for state in states.values())
+    trial.expect(finished > 0, "no raid finished")
+    trial.tried(
+        f"{len(states)} raids: {finished} finished, {len(states) - finished} aborted with their "
+        f"entries given back; {len(rewards)} rewards claimed, each once"
+    )
+    trial.figure("raids_finished", finished)
+    trial.figure("raids_aborted", len(states) - finished)
+    trial.figure("results_told", sum(len(log.scores) for log in logs))
+    trial.figure("frames", sum(log.frames for log in logs))
+    await nothing_waits(arena, trial)
+    await books_balance(arena, trial, len(heroes))
+    await nobody_is_left(arena, trial)
+
+
+def _told_is_true(
+    trial: Trial, logs: list[RaidLog], heroes: list[Hero], scores: dict[tuple[int, int], int]
+) -> None:
+    for me, log in zip(heroes, logs, strict=True):
+        for raid, score in log.scores.items():
+            held = scores.get((raid, me.user))
+            trial.expect(
+                held == score, f"{me.name} was told {score} in raid {raid}, the books say {held}"
+            )
+
+
+async def _until_none(read: Callable[[], list[T]], within_s: float) -> list[T]:
+    """What `read` still returns when it returned nothing, or after `within_s`."""
+    until = time.monotonic() + within_s
+    while True:
+        found = await asyncio.to_thread(read)
+        if not found or time.monotonic() > until:
+            return found
+        await asyncio.sleep(0.5)
+
+
+async def _ranking_agrees(trial: Trial, books: RaidBooks) -> None:
+    faults = await _until_none(books.ranking_faults, BOARD_S)
+    for fault in faults:
+        trial.found(fault)
+    trial.expect(not faults, "the ranking is not the best of all results")
+
+
+async def nothing_waits(arena: Arena, trial: Trial, within_s: float = 40.0) -> None:
+    """No matching server keeps a ticket or a team, no center a ticket, no raid server a room."""
+    began = time.monotonic()
+    while True:
+        held: dict[str, int] = {}
+        for node in arena.file().nodes:
+            if node.role in ("matching", "center", "raid"):
+                stats = await arena.stats(node.name)
+                held |= {
+                    f"{node.name}: {name}": int(value)
+                    for name, value in stats.items()
+                    if name.startswith("state_raid") and value
+                }
+        if not held or time.monotonic() - began > within_s:
+            break
+        await asyncio.sleep(0.5)
+    trial.expect(not held, f"still held {within_s:.0f} s after the last bot: {held}")
+    trial.tried("no ticket, no team, no room is left on any server")
