@@ -96,9 +96,13 @@ class Game:
     """A node that runs generation 1 of the game, and the ways to change it."""
 
     def __init__(
-        self, world: Callable[..., World], database: FakeDatabase | None = None, **settings: Any
+        self,
+        world: Callable[..., World],
+        database: FakeDatabase | None = None,
+        bundle: Bundle | None = None,
+        **settings: Any,
     ) -> None:
-        self.first = bundle_of("one")
+        self.first = bundle or bundle_of("one")
         self.database = database or FakeDatabase()
         self.store = FakeStore(self.database)
         self.database.code.bundle = self.first.digest
