@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from mmo.cli.canary import Canary
 from mmo.cli.checker import Checker
 from mmo.cli.publishing import who
 from mmo.cli.sources import import_game, read_sources, watched
@@ -39,6 +40,8 @@ class Done(msgspec.Struct, frozen=True):
     late: list[str] = []
     differences: list[str] = []
     only_checked: bool = False
+    went_back: str = ""  # why a canary was not kept
+    canary: dict[str, Any] = {}
 
     def as_json(self) -> dict[str, Any]:
         """The documented form first."""
@@ -112,6 +115,31 @@ class Desk:
         return Done(
             switched.generation, switched.nodes, switched.switch_ms, switched.changed,
             _since(began), switched.late, coordinator.differences,
+        )  # fmt: skip
+
+    async def canary(self, name: str, for_s: float, note: str = "") -> Done:
+        """Take what lies on the disk, on one node first. `went_back` says why it was not kept.
+        Raises `OperatorError`."""
+        coordinator = self._coordinating()
+        began = asyncio.get_running_loop().time()
+        bundle = read_sources(self._config).bundle
+        row = await coordinator.row()
+        changed = bundle.changed_from(await coordinator.bundle(row.bundle))
+        if not changed:
+            return Done(row.generation, [], 0.0, [], _since(began))
+        await self._checker.check(bundle.packed(), bundle.digest)
+        tried = await Canary(coordinator, self._config.reload).run(bundle, name, for_s, note)
+        told = msgspec.to_builtins(tried)
+        told.pop("switched")
+        if tried.switched is None:
+            return Done(
+                row.generation, [], 0.0, changed, _since(began),
+                differences=coordinator.differences, went_back=tried.why, canary=told,
+            )  # fmt: skip
+        done = tried.switched
+        return Done(
+            done.generation, done.nodes, done.switch_ms, changed, _since(began), done.late,
+            coordinator.differences, canary=told,
         )  # fmt: skip
 
     async def back(self) -> Done:

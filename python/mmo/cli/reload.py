@@ -6,13 +6,17 @@ operator, by scripts and by whoever writes rules.
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mmo.cli import terminal
+from mmo.cli.durations import seconds_of
 from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption, load, open_home
-from mmo.cli.rim import OK, PARTIAL
+from mmo.cli.rim import FAILED, OK, PARTIAL
+
+if TYPE_CHECKING:
+    from mmo.cli.desk import Desk, Done
 
 
 def register(app: typer.Typer) -> None:
@@ -28,12 +32,31 @@ def reload(
     json: JsonOption = False,
     check: Annotated[bool, typer.Option("--check", help="Only check, change nothing.")] = False,
     back: Annotated[bool, typer.Option("--back", help="To the code before this one.")] = False,
+    canary: Annotated[str, typer.Option("--canary", help="On this node first.")] = "",
+    length: Annotated[str, typer.Option("--for", help="How long the canary tries.")] = "30s",
     note: Annotated[str, typer.Option("--note", help="Kept with the generation.")] = "",
 ) -> int:
     """Take rules and tables from the disk: all nodes switch, or none does."""
-    if check and back:
-        raise typer.BadParameter("--check and --back exclude each other")
-    return _run(home, config, lambda desk: _reload(desk, json, check, back, note))
+    if check + back + bool(canary) > 1:
+        raise typer.BadParameter("--check, --back and --canary exclude each other")
+    seconds = seconds_of(length)
+
+    async def work(desk: "Desk") -> int:
+        if back:
+            done = await desk.back()
+        elif canary:
+            done = await desk.canary(canary, seconds, note)
+        else:
+            done = await desk.reload(note, only_check=check)
+        if json:
+            terminal.print_json(done.as_json())
+        else:
+            _print(done)
+        if done.went_back:
+            return FAILED
+        return PARTIAL if done.late else OK
+
+    return _run(home, config, work)
 
 
 def dev(
@@ -76,19 +99,7 @@ def _run(home: Path, config: Path | None, work: Any) -> int:
     return asyncio.run(run())
 
 
-async def _reload(desk: Any, json: bool, check: bool, back: bool, note: str) -> int:
-    if back:
-        done = await desk.back()
-    else:
-        done = await desk.reload(note, only_check=check)
-    if json:
-        terminal.print_json(done.as_json())
-    else:
-        _print(done)
-    return PARTIAL if done.late else OK
-
-
-def _print(done: Any) -> None:
+def _print(done: "Done") -> None:
     if not done.changed:
         print(f"  generation {done.generation} is what lies on the disk; nothing to do")
         return
@@ -96,6 +107,10 @@ def _print(done: Any) -> None:
         print(f"  changed  {path}")
     for text in done.differences:
         print(f"  differs  {text}")
+    if done.went_back:
+        print(f"  went back after {done.canary['seconds']} s: {done.went_back}")
+        print(f"  generation {done.generation} goes on everywhere")
+        return
     if done.only_checked:
         print(f"  checked in {done.took_ms:.0f} ms; generation {done.generation} goes on")
         return

@@ -10,6 +10,7 @@ waits for every switch under way. So at no time do two generations decide.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -64,7 +65,7 @@ class Coordinator:
                 return Switched(row.generation, [], 0.0, [], _since(began), [])
             await self.keep(bundle)
             nodes = await self.prepare(row.next, bundle.digest, await self.living())
-            took = await self._switch_all(row, bundle.digest, note, nodes)
+            took = await self._switch_all(row, row.next, bundle.digest, note, nodes, nodes)
             if took is not None:
                 names = [node.name for node in nodes]
                 return Switched(row.next, names, took[0], changed, _since(began), took[1])
@@ -83,10 +84,73 @@ class Coordinator:
                 "E0420", "a rolling restart is under way", "reload when it has ended"
             )
         if row.canary:
-            raise OperatorError(
-                "E0420", f"generation {row.canary} is tried by a canary", "wait for its end"
-            )
+            if await self._is_tried(row):
+                raise OperatorError(
+                    "E0420", f"generation {row.canary} is tried by a canary", "wait for its end"
+                )
+            await self._stored(self._store.end_canary(row.canary, "its node ended"))
         return row
+
+    async def _is_tried(self, row: CodeRow) -> bool:
+        """Whether the canary of the row still decides by it."""
+        for node in await self.living():
+            if node.number == row.canary_number:
+                try:
+                    said = await self.ask(node, {"ask": "generation"})
+                except NotRunning:
+                    return True  # alive by its lease: it may
+                return bool(said.get("generation") == row.canary)
+        return False
+
+    async def ask(self, node: LeaseRow, question: Request) -> Reply:
+        """One node, within the time for an answer. Raises `OperatorError`."""
+        return await self._ask(node, question, self._settings.answer_ms / 1_000)
+
+    async def begin_canary(
+        self, row: CodeRow, digest: str, node: LeaseRow, for_s: float, note: str
+    ) -> None:
+        """Let one prepared node decide by the next generation, alone."""
+        switch = CodeSwitch(
+            kind="canary", generation=row.next, bundle=digest, before=row.generation,
+            who=self._who, note=note[:NOTE_CHARACTERS_MAX], canary_number=node.number,
+        )  # fmt: skip
+        if not await self._stored(self._store.switch_code(switch)):
+            await self.abandon(row.next, [node])
+            raise OperatorError("E0419", "another reload came in between", "try again")
+        question = {
+            "ask": "canary", "number": row.next, "bundle": digest, "for_ms": int(for_s * 1_000),
+        }  # fmt: skip
+        try:
+            await self.ask(node, question)
+        except BaseException:
+            await self.end_canary(row.next, node, "its node did not switch")
+            raise
+
+    async def end_canary(self, number: int, node: LeaseRow, why: str) -> None:
+        """The canary goes back to what all others decide by."""
+        await self._stored(self._store.end_canary(number, why[:NOTE_CHARACTERS_MAX]))
+        with contextlib.suppress(OperatorError):  # it reads the row by itself within a second
+            await self.ask(node, {"ask": "look"})
+
+    async def promote(self, row: CodeRow, bundle: Bundle, canary: LeaseRow, note: str) -> Switched:
+        """All nodes take the generation that the canary decides by. Raises `OperatorError`; then
+        the canary went back too."""
+        began = time.monotonic()
+        changed = bundle.changed_from(await self.bundle(row.bundle))
+        self._bundles[bundle.digest] = bundle
+        try:
+            living = await self.living()
+            others = [node for node in living if node.number != canary.number]
+            ready = await self.prepare(row.next, bundle.digest, others) if others else []
+            alive = [*ready, *(node for node in living if node.number == canary.number)]
+            took = await self._switch_all(row, row.next, bundle.digest, note, ready, alive)
+            if took is None:
+                raise OperatorError("E0419", "a node came or went in between", "try again")
+        except BaseException:
+            await self.end_canary(row.next, canary, "the others could not take it")
+            raise
+        names = [node.name for node in alive]
+        return Switched(row.next, names, took[0], changed, _since(began), took[1])
 
     async def bundle(self, digest: str) -> Bundle | None:
         """Sources by their hash; None when the store has none."""
@@ -155,30 +219,37 @@ class Coordinator:
             node = now
 
     async def _switch_all(
-        self, row: CodeRow, digest: str, note: str, nodes: list[LeaseRow]
+        self,
+        row: CodeRow,
+        number: int,
+        digest: str,
+        note: str,
+        nodes: list[LeaseRow],
+        alive: list[LeaseRow],
     ) -> tuple[float, list[str]] | None:
-        """Pause all, write, let all switch. None: something came in between, nothing changed."""
+        """Pause `nodes`, write while nobody but `alive` is, let all switch. None: something came in
+        between, nothing changed."""
         began = time.monotonic()
         now_ms = (await self._stored(self._store.code())).now_ms
         deadline_ms = now_ms + self._settings.hold_ms
         question = {
-            "ask": "hold", "number": row.next, "bundle": digest, "deadline_ms": deadline_ms,
+            "ask": "hold", "number": number, "bundle": digest, "deadline_ms": deadline_ms,
         }  # fmt: skip
         switch = CodeSwitch(
-            kind="reload", generation=row.next, bundle=digest, before=row.generation,
+            kind="reload", generation=number, bundle=digest, before=row.generation,
             who=self._who, note=note[:NOTE_CHARACTERS_MAX], deadline_ms=deadline_ms,
-            holders=tuple((node.number, node.incarnation) for node in nodes),
+            holders=tuple((node.number, node.incarnation) for node in alive),
         )  # fmt: skip
         try:
             await self._hold_all(question, nodes)
         except BaseException:
-            await self.abandon(row.next, nodes)
+            await self.abandon(number, nodes)
             raise
         # From here on the row may change whatever happens to this process: no promise is given.
         if not await self._write(switch):
-            await self.abandon(row.next, nodes)
+            await self.abandon(number, nodes)
             return None
-        late = await self._look(row.next, nodes)
+        late = await self._look(number, alive)
         return _since(began), late
 
     async def _hold_all(self, question: Request, nodes: Sequence[LeaseRow]) -> None:

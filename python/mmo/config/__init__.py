@@ -319,6 +319,9 @@ class Reload(_Section, frozen=True):
     bundle_bytes_max: Annotated[int, msgspec.Meta(ge=65_536, le=15 << 20)]
     answer_ms: Milliseconds
     patience_ms: Milliseconds
+    canary_errors_permille_max: Annotated[float, msgspec.Meta(ge=0, le=1_000)]
+    canary_refusals_permille_max: Annotated[float, msgspec.Meta(ge=0, le=1_000)]
+    canary_times_max: Annotated[float, msgspec.Meta(ge=1, le=1_000)]
     hold_ms: Milliseconds
 
 

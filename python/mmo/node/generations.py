@@ -21,6 +21,8 @@ from mmo.store.code_rows import CodeRow
 
 LOOK_MS = 25
 """How often a held node reads the row by itself; the coordinator tells it sooner."""
+CANARY_GRACE_MS = 15_000
+"""How long after its time a canary waits for whoever began it."""
 FROZEN_OF_ROLE = (
     *("name", "edges", "dials", "owns_players", "token_types", "has_clients", "signs"),
     *("datagrams", "takes_payments"),
@@ -44,6 +46,7 @@ class Generations:
         self.switched_ms = 0
         self._deadline_ms = 0  # of the hold, by the database's clock
         self._asked = False  # the row is being read
+        self._before: Generation | None = None  # what a canary goes back to
         self._is_behind = False  # found out to be: nothing is decided here any more
         # While its lease lives nobody switches without this node; one that was stopped for as long
         # as it takes to lose the lease may have missed a switch.
@@ -58,6 +61,8 @@ class Generations:
             "candidate": candidate.number if candidate is not None else 0,
             "held": self.is_held,
             "rooms": self.pins.counts(),
+            "quarantined": list(self._engine.quarantine.rules.values()),
+            "last_failure": self._engine.quarantine.last,
         }
 
     async def prepare(self, question: dict[str, Any]) -> dict[str, Any]:
@@ -95,6 +100,39 @@ class Generations:
         self._engine.timers.after(LOOK_MS, self._look_again)
         return {"held": number}
 
+    async def canary(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Decide by the candidate alone, as the row says; after `for_ms` and the time of a reload
+        without a word it ends by itself."""
+        number, digest = int(question["number"]), str(question["bundle"])
+        row = await self._engine.store.code(settled=True)
+        candidate = self.candidate
+        if (
+            candidate is None
+            or (candidate.number, candidate.digest) != (number, digest)
+            or row.canary != number
+        ):
+            raise OperatorError("E0419", f"generation {number} is not prepared here", "try again")
+        self._before = self.current
+        self.switch(candidate)
+        after_ms = int(question["for_ms"]) + CANARY_GRACE_MS
+        self._engine.timers.after(after_ms, lambda: self._engine.spawn(self._end_canary(number)))
+        return self.view()
+
+    async def _end_canary(self, number: int) -> None:
+        """Nobody decided about the canary in time."""
+        if self._before is None or self.current.number != number:
+            return
+        mark = self.mark
+        try:
+            await self._engine.store.end_canary(number, "nobody decided in time")
+            row = await self._engine.store.code(settled=True)
+        except StoreError:
+            self._engine.timers.after(
+                CANARY_GRACE_MS, lambda: self._engine.spawn(self._end_canary(number))
+            )
+            return
+        self.seen(row, mark)
+
     async def look(self, question: dict[str, Any]) -> dict[str, Any]:
         """Read the row now and do what it says."""
         await self._read()
@@ -124,6 +162,11 @@ class Generations:
             candidate.digest,
         ):
             self.switch(candidate)
+        elif row.generation == self.current.number:
+            self._forget_before()
+            self._give_up_late(row, settled)
+        elif self._before is not None and row.canary != self.current.number:
+            self.switch(self._before)  # the canary went back
         elif not row.allows(self.current.number, self._engine.settings.number):
             self._engine.log.error(
                 "generation behind", generation=self.current.number, row=row.generation
@@ -131,17 +174,30 @@ class Generations:
             self._is_behind = True
             self._hold()
             self.on_behind(row)
-        elif settled and self.is_held and row.now_ms > self._deadline_ms:
+        else:
+            self._give_up_late(row, settled)
+
+    def _give_up_late(self, row: CodeRow, settled: bool) -> None:
+        """End a hold whose switch can happen no more."""
+        if settled and self.is_held and self._deadline_ms and row.now_ms > self._deadline_ms:
             self._engine.log.warning("switch given up", generation=self.current.number)
             self._deadline_ms = 0
             self.give_up()
             self._release()
 
+    def _forget_before(self) -> None:
+        """What a canary could go back to is not needed any more."""
+        before, self._before = self._before, None
+        if before is not None and before is not self.current and before not in self.older:
+            self._retire(before)
+
     def switch(self, generation: Generation) -> None:
         """Decide by another generation from the next message on."""
         engine, old = self._engine, self.current
         assert generation.env is not None and generation.table is not None
-        is_kept = self.pins.keep(old)
+        goes_back = generation is self._before
+        is_kept = not goes_back and self.pins.keep(old)
+        self.pins.unpin(generation)
         engine.decide_by(generation.role, generation.env, generation.table)
         self.pins.lead(engine.table)
         self.current, self.candidate = generation, None
@@ -149,9 +205,13 @@ class Generations:
         self._deadline_ms = 0
         self.switched_ms = engine.clock_ms()
         self._release()
+        if goes_back:
+            self._before = None
+        if generation in self.older:
+            self.older.remove(generation)
         if is_kept:
             self.older.append(old)
-        else:
+        elif old is not self._before:
             self._retire(old)
         engine.metrics.count("generations_switched_total")
         engine.log.info(
@@ -185,6 +245,7 @@ class Generations:
         """The last room of an older generation ended."""
         if generation in self.older:
             self.older.remove(generation)
+        if generation is not self._before and generation is not self.current:
             self._retire(generation)
             self._engine.log.info("generation freed", generation=generation.number)
 

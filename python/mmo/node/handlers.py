@@ -95,6 +95,8 @@ class Table:
             for opcode, route in mine.items():
                 heir = theirs.get(opcode) or _without_rule(route)
                 route.heir = heir if heir is not route else None
+            for route in theirs.values():
+                route.heir = None  # also of a generation that comes back
             mine.clear()
             mine.update(theirs)
         self.ticks = newer.ticks

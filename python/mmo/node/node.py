@@ -127,6 +127,7 @@ class Node:
             "hold": engine.generations.hold,
             "look": engine.generations.look,
             "abandon": engine.generations.abandon,
+            "canary": engine.generations.canary,
         }
         self._admin = Admin(engine.settings.admin_socket, answers)
         self._intake: Intake | None = None

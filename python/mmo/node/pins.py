@@ -39,6 +39,15 @@ class Pins:
         self._forget_ended()
         return any(old in pinned.values() for pinned in self._rooms.values())
 
+    def unpin(self, generation: Generation) -> None:
+        """A generation runs again: its rooms need no way of their own."""
+        self._unwrap()
+        for state, pinned in list(self._rooms.items()):
+            for key in [key for key, one in pinned.items() if one is generation]:
+                del pinned[key]
+            if not pinned:
+                del self._rooms[state]
+
     def lead(self, table: Table) -> None:
         """Messages that these routes get for an older room go to its own rules."""
         self._unwrap()

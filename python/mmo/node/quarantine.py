@@ -47,6 +47,7 @@ class Quarantine:
         """Another generation decides: everything may be asked again."""
         self._failures.clear()
         self.rules.clear()
+        self.last = ""
 
     def _close(self, route: Route) -> None:
         refusal = Refuse(Code.QUARANTINED, str(route.opcode))
