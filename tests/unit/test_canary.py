@@ -141,7 +141,9 @@ def test_nothing_else_is_reloaded_while_a_canary_tries(coop: Coop) -> None:
     assert seen == ["asked", "E0420"]
 
 
-def test_a_canary_that_nobody_decides_about_goes_back(coop: Coop) -> None:
+def test_a_canary_that_nobody_decides_about_goes_back(
+    coop: Coop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Gone(Exception):
         pass
 
@@ -150,16 +152,15 @@ def test_a_canary_that_nobody_decides_about_goes_back(coop: Coop) -> None:
         raise Gone
 
     coop.while_tried = dies
-    end = coop.store.end_canary
 
     async def unheard(number: int, why: str) -> bool:
         raise Gone
 
-    coop.store.end_canary = unheard  # type: ignore[method-assign]
+    monkeypatch.setattr(coop.store, "end_canary", unheard)
     with pytest.raises(Gone):
         coop.tries("two")
     assert coop.generations == [1, 2, 1]
-    coop.store.end_canary = end  # type: ignore[method-assign]
+    monkeypatch.undo()
     coop.games[12].world.move(20_000)
     assert coop.generations == [1, 1, 1] and coop.database.code.canary == 0
     ann = coop.games[12].world.player("ann")

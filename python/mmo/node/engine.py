@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mmo.node.peers import Peers
     from mmo.node.quarantine import Quarantine
     from mmo.node.raids import Raids
+    from mmo.node.recorder import Recorder
     from mmo.node.residents import Residents
     from mmo.node.resting import Resting
     from mmo.node.rooms import Rooms
@@ -55,6 +56,7 @@ class Engine:
     generations: "Generations"
     ticker: "Ticker"
     quarantine: "Quarantine"
+    recorder: "Recorder"
     raids: "Raids"
     table: Table
     core: "NetCore"

@@ -77,6 +77,13 @@ class Generations:
         generation = await build_beside(number, bundle, self._engine.role.name)
         try:
             self._furnish(generation)
+            differences, failures = await self._engine.recorder.compare(generation)
+            if failures:
+                raise OperatorError(
+                    "E0430",
+                    f"recorded messages fail in the new code: {failures[0]}",
+                    f"{len(failures)} of them did not before; nothing was changed",
+                )
             if self.is_held or number <= self.current.number:
                 raise OperatorError("E0419", "another reload came in between", "try again")
         except BaseException:
@@ -86,7 +93,9 @@ class Generations:
             self.candidate.free()
         self.candidate = generation
         took_ms = (time.perf_counter() - began) * 1_000
-        return {"prepared": number, "took_ms": round(took_ms, 1)}
+        return {
+            "prepared": number, "took_ms": round(took_ms, 1), "differences": differences,
+        }  # fmt: skip
 
     def hold(self, question: dict[str, Any]) -> dict[str, Any]:
         """Decide nothing more until the row was read. `deadline_ms` of the database's clock: no

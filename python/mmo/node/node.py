@@ -29,6 +29,7 @@ from mmo.node.outcomes import Outcomes
 from mmo.node.peers import Peers
 from mmo.node.quarantine import Quarantine
 from mmo.node.raids import Raids
+from mmo.node.recorder import Recorder
 from mmo.node.residents import Residents
 from mmo.node.resting import Resting
 from mmo.node.router import Router
@@ -91,6 +92,7 @@ def compose(
     engine.generations = Generations(engine, generation, edges_package)
     engine.ticker = Ticker(engine)
     engine.quarantine = Quarantine(engine)
+    engine.recorder = Recorder(engine)
     engine.router = Router(engine)
     engine.lanes = Lanes(engine.router.perform)
     engine.outcomes = Outcomes(engine)
@@ -168,6 +170,7 @@ class Node:
             self._arm()
             timers.every(LAG_SAMPLE_MS, engine.generations.trust)
             engine.generations.trust()
+            engine.recorder.start()
             gc.collect()
             gc.freeze()
             gc.set_threshold(YOUNG_OBJECTS_MAX, 20, 50)
