@@ -110,6 +110,7 @@ def main() -> None:
     from mmo.cli.sources import import_game
     from mmo.config.load import load_config
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asks ends this process by closing its input
     file = sys.argv[1] if len(sys.argv) > 1 else ""
     failure: OperatorError | None = None
     try:

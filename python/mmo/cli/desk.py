@@ -5,6 +5,7 @@ Owns their life and the steps of a reload in order: read, check, switch. Prints 
 """
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
@@ -193,6 +194,13 @@ class Desk:
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text, encoding="utf-8")
+
+    async def warm(self) -> None:
+        """Let the checker know the code that lies on the disk, so that the first save does not wait
+        for it; faults are told when it is taken."""
+        bundle = read_sources(self._config).bundle
+        with contextlib.suppress(OperatorError):
+            await self._checker.check(bundle.packed(), bundle.digest)
 
     def folders(self) -> list[Path]:
         """Where a save is noticed."""

@@ -129,6 +129,7 @@ async def _dev(desk: Any, json: bool) -> int:
         print("  reload at every save in")
         for folder in desk.folders():
             print(f"    {folder}")
+    await desk.warm()
     async for _ in desk.saves():
         try:
             done = await desk.reload("saved")

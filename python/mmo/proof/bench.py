@@ -18,6 +18,7 @@ from mmo.proof import (
     bench_mixed,
     bench_network,
     bench_pool,
+    bench_reload,
     bench_start,
 )
 from mmo.proof.bench_result import BenchResult
@@ -42,6 +43,7 @@ def benches() -> dict[str, Bench]:
         "pool": bench_pool.pool,
         "mixed": bench_mixed.mixed,
         "start": bench_start.start,
+        "reload": bench_reload.reload,
         "instructions": bench_instructions.instructions,
     }
 
