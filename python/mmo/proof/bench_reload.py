@@ -64,7 +64,7 @@ async def measure(window_s: float, report: Report) -> BenchResult:
     checks = (
         Check("every save was taken", len(live_ms) >= SAVES_MIN, f"{len(live_ms)} saves"),
         same("no bot met an error", 0, fleet.meter.errors + told.meter.errors),
-        same("no connection was lost", 0, fleet.meter.losses + told.meter.losses),
+        same("no connection was lost", 0, fleet.meter.lost + told.meter.lost),
         Check("no generation answered after the next one did", not backwards, str(backwards[:2])),
         Check("the books balance", bool(audit["balanced"]), str(audit["findings"][:3])),
     )

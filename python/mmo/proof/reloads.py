@@ -6,6 +6,7 @@ Owns the injuries and what must be true of all answers and books. The saves go t
 
 import asyncio
 import contextlib
+import itertools
 import os
 import random
 import resource
@@ -75,8 +76,8 @@ async def reload(arena: Arena, trial: Trial, short: bool) -> None:
         fleet = await probers.end()
         for text in fleet.meter.findings:
             trial.found(f"prober {text}")
-        losses = fleet.meter.losses + hunters.meter.losses
-        trial.expect(not losses, f"{losses} connections were lost")
+        losses = {**fleet.meter.losses, **hunters.meter.losses}
+        trial.expect(not losses, f"connections were lost: {losses}")
         await close_with(arena, trial, hunters)
     finally:
         await probers.abandon()
@@ -203,7 +204,7 @@ async def _witness(arena: Arena, trial: Trial, probers: Probers) -> None:
     trial.tried(f"{len(probers.seen)} answers by {len(generations)} generations, in their order")
     trial.figure("answers", len(probers.seen))
     rows = await asyncio.to_thread(_commit_spans, arena)
-    for (older, _, last_ms), (newer, first_ms, _) in zip(rows, rows[1:], strict=False):
+    for (older, _, last_ms), (newer, first_ms, _) in itertools.pairwise(rows):
         trial.expect(
             last_ms <= first_ms,
             f"generation {older} decided a commit {last_ms - first_ms} ms after {newer} did",
