@@ -107,6 +107,22 @@ class ToRole(msgspec.Struct, frozen=True):
     message: Any
 
 
+class ToAny(msgspec.Struct, frozen=True):
+    """A link message to one linked server of a role, the same one while its link is up; dropped
+    (and counted) without any."""
+
+    role: str
+    message: Any
+
+
+class SendAway(msgspec.Struct, frozen=True):
+    """As `ToUser`, to a player who shall go to another server: a drain waits until his connection
+    here ended."""
+
+    user: int
+    message: Any
+
+
 class Presence(msgspec.Struct, frozen=True):
     """Publish where a player is seen (`Store.online`), best effort: at server `number`."""
 
@@ -137,7 +153,10 @@ class Keep(msgspec.Struct, frozen=True):
     checkpoint: Any
 
 
-Send = ToUser | ToUsers | ToNode | ToRole | Presence | LookForGrants | ProveDatagrams | Keep
+Send = (
+    ToUser | ToUsers | ToNode | ToRole | ToAny | SendAway
+    | Presence | LookForGrants | ProveDatagrams | Keep
+)  # fmt: skip
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -354,6 +373,11 @@ class Outside(Protocol):
         """The node's clock, unix time in milliseconds."""
         ...
 
+    @property
+    def content(self) -> Any:
+        """The tables of the running generation, as in `Env.content`."""
+        ...
+
     async def credentials(self, name: str) -> Credentials | None:
         """The account of a name in NFC; None: there is none."""
         ...
@@ -393,7 +417,8 @@ class Role(msgspec.Struct, frozen=True):
     systems: tuple[str, ...]  # module names below the systems package, such as "hunt"
     edges: tuple[str, ...] = ()
     states: Mapping[str, Callable[[Any, NodeView], Any]] = {}
-    """Volatile states by name: `(content, node) -> state`, made at start."""
+    """Volatile states by name: `(content, node) -> state`, made at start. Rooms in them (see
+    `ticks`) are waited for when the node drains."""
     dials: tuple[str, ...] = ()  # roles whose servers this one keeps a link to
     owns_players: bool = False  # may CLAIM places
     runs_raids: bool = False

@@ -15,6 +15,7 @@ from typing import Any
 
 import mysql.connector
 import pytest
+from tests.cluster.seen import until
 
 from mmo.client.aio import Shell
 from mmo.client.fleet import muster, source_of
@@ -99,8 +100,13 @@ def test_a_wrong_word_is_a_usage_error(arena: Arena, words: tuple[str, ...], cod
 
 
 def test_call_sends_any_message_and_prints_the_reply(arena: Arena) -> None:
-    listed = asyncio.run(arena.command("call", "SERVER_LIST", "{}", "--as", "caller"))
-    assert [row["number"] for row in listed["servers"]] == [11, 12]
+
+    async def listed() -> bool:
+        """A center that a proof killed hears of the servers a moment after it is ready."""
+        told = await arena.command("call", "SERVER_LIST", "{}", "--as", "caller")
+        return [row["number"] for row in told["servers"]] == [11, 12]
+
+    assert asyncio.run(until(listed))
     refused = asyncio.run(
         arena.command("call", "MOVE", '{"number": 99}', "--as", "caller", accept=(1,))
     )

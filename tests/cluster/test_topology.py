@@ -8,11 +8,23 @@ import os
 import pytest
 from tests.cluster.seen import CENTERS, NODES, details, hero_of, until
 
+from mmo.client.hero import Hero
 from mmo.client.session import arrive, log_out, register, servers
+from mmo.client.steps import Pause, Walk
 from mmo.errors import OperatorError
 from mmo.proof.arena import Arena
+from mmo.wire.messages.presence import ServerRow
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+
+LOOK_EVERY_MS = 250  # under the rate that a client may ask for lists with
+
+
+def looked(me: Hero) -> Walk[list[ServerRow]]:
+    """The list of servers, at the pace of a client that looks again and again."""
+    yield Pause(LOOK_EVERY_MS)
+    rows = yield from servers(me)
+    return rows
 
 
 async def test_every_role_is_a_process_of_its_own(arena: Arena) -> None:
@@ -36,8 +48,12 @@ async def test_a_server_of_four_more_lines_is_listed_and_entered(arena: Arena) -
     try:
         await shell.walk(register(me))
         await shell.walk(arrive(me))
-        rows = await shell.walk(servers(me))
-        assert {row.number for row in rows if row.open} == {11, 12, 13}
+
+        async def listed() -> bool:
+            rows = await shell.walk(looked(me))
+            return {row.number for row in rows if row.open} == {11, 12, 13}
+
+        assert await until(listed)
         await shell.walk(log_out(me))
     finally:
         shell.cut_all()

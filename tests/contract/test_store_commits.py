@@ -20,6 +20,7 @@ from mmo.state.change import Change
 from mmo.state.grant import Grant, GrantClaimed
 from mmo.state.growth import ExpGained
 from mmo.state.place import SessionOpened
+from mmo.state.score import ScoreRaised
 from mmo.state.wallet import COINS_MAX, Account, CoinsMoved, Currency
 from mmo.store import Store, Verdict
 
@@ -212,6 +213,16 @@ async def test_a_grant_is_there_once_and_claimed_once(cluster: Cluster, store: S
     assert await store.commit([claim]) == [Verdict.GUILTY]
     assert (await loaded(store, user)).wallet.gold == 5
     assert await store.grant([Grant(user, 1, 5, bundle)]) == 0
+
+
+async def test_a_best_score_is_kept_with_its_commit(cluster: Cluster, store: Store) -> None:
+    player = await cluster.playing(store)
+    assert await store.commit([commit_of(player, ScoreRaised(41))]) == [Verdict.COMMITTED]
+    again = await loaded(store, player.user)
+    assert again.score.best == 41
+    lower = commit_of(again, ScoreRaised(17))
+    assert await store.commit([lower]) == [Verdict.COMMITTED]
+    assert (await loaded(store, player.user)).score.best == 41
 
 
 async def test_the_sweep_sees_places_and_a_bounded_number_of_grants(

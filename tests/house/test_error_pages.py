@@ -7,11 +7,12 @@ import ast
 import re
 from pathlib import Path
 
-from tests.house.tree import parsed, python_files, short
+from tests.house.tree import ROOT, parsed, python_files, short
 
 from mmo.cli.explain import read_pages
 
 CODE = re.compile(r"E\d{4}")
+HEADING = re.compile(r"^# (E\d{4}) ", re.M)
 PAGE_WORDS_MIN = 15
 
 
@@ -35,6 +36,13 @@ def test_every_code_that_is_raised_has_a_page() -> None:
 def test_every_page_has_a_code_that_is_raised() -> None:
     raised = {code for path in python_files("python/mmo") for code in codes_in(path)}
     assert set(read_pages()) <= raised, set(read_pages()) - raised
+
+
+def test_every_code_has_one_page() -> None:
+    pages = (ROOT / "python/mmo/cli/pages").glob("*.md")
+    headings = [code for page in pages for code in HEADING.findall(page.read_text("utf-8"))]
+    twice = sorted({code for code in headings if headings.count(code) > 1})
+    assert headings and not twice, twice
 
 
 def test_every_page_says_enough_to_mend_it() -> None:

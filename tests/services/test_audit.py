@@ -26,6 +26,7 @@ pytestmark = pytest.mark.services
 BUNDLE = msgspec.msgpack.encode(Bundle(gold=7)).hex()
 REFUND = msgspec.msgpack.encode(Bundle(cash=-50)).hex()
 CASH = msgspec.msgpack.encode(Bundle(cash=50)).hex()
+SCORE, LOWER = (msgspec.msgpack.encode(Bundle(score=score)).hex() for score in (40, 30))
 SECRET, DAY = b"the roll secret of these books, 32 bytes", 20260101
 ITEM = "user_id, uid, kind, slot, code, count"
 KEYLESS = (
@@ -38,11 +39,14 @@ KEYLESS = (
     "ALTER TABLE pass_claim DROP FOREIGN KEY pass_claim_progress",
     "ALTER TABLE pass_claim DROP PRIMARY KEY",
     "ALTER TABLE payment_order DROP FOREIGN KEY payment_order_account",
+    "ALTER TABLE raid_member DROP FOREIGN KEY raid_member_raid,"
+    " DROP FOREIGN KEY raid_member_account",
     "ALTER TABLE payment_order DROP PRIMARY KEY, DROP CONSTRAINT payment_order_amount",
 )
 TABLES = (
     *("item", "item_ledger", "ledger", "event_log", "reward_grant", "cache_dirty", "node_lease"),
     *("enhance_log", "counter", "pass_claim", "pass_progress", "payment_order", "roll_key"),
+    *("raid_member", "raid", "raid_busy", "ranking", "ranking_dirty"),
     *("player_head", "account"),
 )
 
@@ -97,7 +101,43 @@ HONEST = (
     f" VALUES (2, 1, 7, UNHEX('{CASH}'), 1), (2, 2, 8, UNHEX('{REFUND}'), 1)",
 )
 
+RAID = (
+    "raid, kind, map, seed, state, reason, number, incarnation, season, generation, day, opened_ms"
+)
+SEAT = "raid, user_id, seat, session_epoch, center, ticket, name, level, attack, day, score"
+RAIDS = (
+    f"INSERT INTO raid ({RAID}, checkpoint, replay, inputs_hash) VALUES"
+    " (70, 1, 1, 1, 3, 1, 31, 1, 1, 1, 20260101, 1, '', 'fought', UNHEX(SHA2('fought', 256))),"
+    " (71, 1, 1, 1, 3, 1, 31, 1, 1, 1, 20260101, 1, '', '', UNHEX(SHA2('purged', 256))),"
+    " (72, 1, 1, 1, 4, 4, 31, 1, 1, 1, 20260101, 1, '', '', NULL),"
+    " (73, 1, 1, 1, 2, 0, 31, 1, 1, 1, 20260101, 1, '', '', NULL)",
+    f"INSERT INTO raid_member ({SEAT}) VALUES"
+    " (70, 1, 0, 1, 1, 1, 'a', 1, 1, 20260101, 40), (70, 2, 1, 1, 1, 1, 'b', 1, 1, 20260101, 0),"
+    " (71, 1, 0, 1, 1, 1, 'a', 1, 1, 20260101, 30),"
+    " (72, 1, 0, 1, 1, 1, 'a', 1, 1, 0, NULL),"
+    " (73, 2, 0, 1, 1, 1, 'b', 1, 1, 20260101, NULL)",
+    "INSERT INTO raid_busy VALUES (2, 73)",
+    "INSERT INTO ranking (season, user_id, score, raid, since_ms) VALUES (1, 1, 40, 70, 1)",
+    "INSERT INTO ranking_dirty VALUES (1, 1, 40, 1)",
+    "INSERT INTO reward_grant (user_id, source_kind, source_id, bundle, created_ms)"
+    f" VALUES (1, 4, 70, UNHEX('{SCORE}'), 1), (1, 4, 71, UNHEX('{LOWER}'), 1)",
+)
+"""Of user 1: two finished raids and an aborted one; user 2 scored nothing and is in a raid."""
+
 PLANTED = {
+    "ranking": "DELETE FROM ranking",
+    "ranking-raid": "UPDATE ranking SET raid = 71",
+    "ranking-mark": "UPDATE ranking_dirty SET score = 41",
+    "score-best": "UPDATE player_head SET score_best = 41 WHERE user_id = 1",
+    "raid-reward": "DELETE FROM reward_grant WHERE source_kind = 4 AND source_id = 71",
+    "raid-grant": "UPDATE reward_grant SET source_id = 72 WHERE source_id = 71",
+    "raid-busy": "INSERT INTO raid_busy VALUES (1, 71)",
+    "raid-entry": "UPDATE raid_member SET day = 20260101 WHERE raid = 72",
+    "raid-seats": "UPDATE raid_member SET seat = 1 WHERE raid = 71",
+    "raid-scored": "UPDATE raid_member SET score = NULL WHERE raid = 70 AND user_id = 2",
+    "raid-score": "UPDATE raid_member SET score = 41 WHERE raid = 70 AND user_id = 1",
+    "raid-result": "DELETE FROM raid_member WHERE raid = 72",
+    "raid-inputs": "UPDATE raid SET replay = 'forged' WHERE raid = 70",
     "attempt": "DELETE FROM enhance_log WHERE attempt = 2",
     "attempt-step": "UPDATE enhance_log SET enhance_after = enhance_after + 1 WHERE attempt = 1",
     "enhance": "UPDATE item SET enhance = enhance + 1 WHERE uid = 910",
@@ -137,6 +177,25 @@ PLANTED = {
     "cache-mark": "INSERT INTO cache_dirty VALUES (1, 4, 1)",
 }
 MORE = {
+    "a score changed by hand": ("ranking", "UPDATE raid_member SET score = 50 WHERE raid = 71"),
+    "a rank raised by hand": ("ranking", "UPDATE ranking SET score = 50"),
+    "a rank of nothing": (
+        "ranking-raid",
+        "INSERT INTO ranking (season, user_id, score, raid, since_ms) VALUES (2, 2, 9, 70, 1)",
+    ),
+    "a mark of nobody": ("ranking-mark", "INSERT INTO ranking_dirty VALUES (3, 2, 1, 1)"),
+    "a best score that was not kept": (
+        "score-best",
+        "UPDATE reward_grant SET claimed_version = 3 WHERE source_id = 70",
+    ),
+    "a reward twice": (
+        "raid-reward",
+        "INSERT INTO reward_grant SELECT * FROM reward_grant WHERE source_id = 70",
+    ),
+    "a member who is free": ("raid-busy", "DELETE FROM raid_busy"),
+    "busy in nothing": ("raid-busy", "UPDATE raid_busy SET raid = 99"),
+    "an entry lost": ("raid-entry", "UPDATE raid_member SET day = 0 WHERE raid = 70"),
+    "a score before the end": ("raid-result", "UPDATE raid_member SET score = 1 WHERE raid = 73"),
     "a head without its rise of the log": ("version", "UPDATE player_head SET version = 4"),
     "a log that begins late": ("version", "UPDATE event_log SET version = version + 1"),
     "a sink that pays": ("ledger-line", "UPDATE ledger SET amount = 5 WHERE account = 101"),
@@ -198,7 +257,7 @@ def ask(settings: StoreSettings) -> Ask:
         async with MysqlPool(settings) as pool:
             async with pool.take() as connection:
                 texts = [f"DELETE FROM {name}" for name in TABLES]
-                texts += [t.format(**named) for t in HONEST] if honest else []
+                texts += [t.format(**named) for t in (*HONEST, *RAIDS)] if honest else []
                 for text in (*texts, *lies):
                     await connection.execute(Statement.verbatim(text))
             return await audit(pool, known_of(content, (1, 2, 11, 12, 21, 31, 41)), SECRET)

@@ -167,7 +167,7 @@ def claimed(player: Player, source_kind: int, source_id: int, bundle: bytes) -> 
     """What the owner's rule makes of the grant."""
     outcome = claim_grant(
         GrantClaim(player.user, source_kind, source_id, bundle),
-        **parts(player, "growth", "wallet", "bag", "pass_progress"),
+        **parts(player, "growth", "wallet", "bag", "score", "pass_progress"),
         env=Game("channel", CHANNEL).env(player.user),
     )
     assert outcome.changes

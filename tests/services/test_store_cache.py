@@ -423,7 +423,7 @@ async def test_the_sampler_tells_what_shows_what_is_late_and_what_is_gone(
         assert await store.relay.put_waiting() == 3
         assert await sampled(store) == {"compared": 3, "absent": 0, "late": 0, "ahead": 0}
         await earn(store, late)
-        await store.cache._many([("DEL", snapshot_key(gone.user))])
+        await store.cache.many([("DEL", snapshot_key(gone.user))])
         assert await sampled(store) == {"compared": 3, "absent": 1, "late": 1, "ahead": 0}
         ahead = msgspec.structs.replace(snapshot_of(shown), version=shown.head.version + 1)
         await store.cache.put([(shown.user, ahead)])

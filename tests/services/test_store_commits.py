@@ -1,4 +1,4 @@
-"""Group commit on a real MariaDB: plans, locks, kills. What only a real database can answer."""
+"""Group commit on a real MariaDB: locks, kills. What only a real database can answer."""
 
 import asyncio
 import itertools
@@ -13,9 +13,8 @@ from mmo.state.bag import Item, ItemBorn, ItemKind
 from mmo.state.change import Change
 from mmo.state.player import Player
 from mmo.state.wallet import Account, CoinsMoved, Currency
-from mmo.store import PlayerCommit, StoreSettings, Verdict, economy, leases, relay, sampler
-from mmo.store import statements as sql
-from mmo.store.connection import IDLE_TRANSACTION_S, Connection, Statement
+from mmo.store import PlayerCommit, StoreSettings, Verdict
+from mmo.store.connection import IDLE_TRANSACTION_S, Statement
 from mmo.store.durable import DurableStore
 from mmo.store.janitor import IDLE, end_idle
 
@@ -75,122 +74,6 @@ def earn(player: Player, counter: int, *more: Change, amount: int = 1) -> Player
         generation=1,
         now_ms=1,
     )
-
-
-# -- plans -----------------------------------------------------------------------------------------
-
-GROUP_STATEMENTS: dict[str, tuple[Statement, str]] = {
-    "lock heads": (sql.LOCK_HEADS, "[1,2]"),
-    "move heads": (sql.MOVE_HEADS, "[[1,0,1,0,0,0,0,0],[2,0,1,0,0,0,0,0]]"),
-    "count items": (economy.COUNT_ITEMS, "[[1,1,1,1,1],[2,2,1,1,1]]"),
-    "change items": (economy.CHANGE_ITEMS, "[[1,1,1,1,0,0,1,1,0,0,0],[2,2,1,1,0,0,1,1,0,0,0]]"),
-    "end items": (economy.END_ITEMS, "[[1,1,1,1],[2,2,1,1]]"),
-    "raise counters": (economy.RAISE_COUNTERS, "[[1,1,1,1,1],[2,1,1,1,1]]"),
-    "move passes": (economy.MOVE_PASSES, '[[1,1,1,1,0,"[]"],[2,1,1,1,0,"[]"]]'),
-    "claim grants": (sql.CLAIM_GRANTS, "[[1,1,1,1],[2,1,1,1]]"),
-    "read seats": (sql.READ_SEATS, "[1,2]"),
-    "read grants": (sql.READ_GRANTS, "[1,2]"),
-    "add grants": (sql.ADD_GRANTS, '[[1,1,1,""]]'),
-    "head versions": (sampler.HEAD_VERSIONS, "[1,2]"),
-    "renew marks": (relay.RENEW_MARKS, "[1,2]"),
-    "drop marks": (relay.DROP_MARKS, "[[1,1],[2,1]]"),
-}
-ROW_STATEMENTS: dict[str, tuple[Statement, tuple[object, ...]]] = {
-    "find operation": (sql.FIND_OPERATION, (1, 1, 1)),
-    "head": (sql.READ_HEAD, (1,)),
-    "head and owned": (sql.READ_HEAD_AND_OWNED, (1,)),
-    "latest operations": (sql.LATEST_OPERATIONS, (1,)),
-    "highest operations": (sql.HIGHEST_OPERATIONS, (1,)),
-    "lock head": (sql.LOCK_HEAD, (1,)),
-    "claim a reservation": (sql.CLAIM_RESERVED, (11, 1, 1, 11, "j", 1)),
-    "claim anywhere": (sql.CLAIM_ANYWHERE, (11, 1, 1)),
-    "claim again": (sql.CLAIM_AGAIN, (11, 1, 1, 11)),
-    "prepare": (sql.PREPARE_PLACE, (11, "j", 1, 1, 1)),
-    "open a session": (sql.OPEN_SESSION, (1, "j", 1, 1, 1, 0)),
-    "close a session": (sql.CLOSE_SESSION, (1, 1)),
-    "account": (sql.FIND_ACCOUNT, ("1", "1")),
-    "failure": (sql.COUNT_FAILURE, (1, 1)),
-    "lock an account": (sql.LOCK_ACCOUNT, (1, 1, 1)),
-    "charge of a refund": (economy.LOCK_CHARGE, ("1", 1)),
-    "refunds of a charge": (economy.REFUNDED, ("1",)),
-    "order": (economy.FIND_ORDER, ("1",)),
-    "lease": (leases.RENEW, ("r", "n", "h", 1, "l", 1, 1, 1, 1)),
-    "leave": (leases.LEAVE, (1, 1)),
-}
-FOUR_ROWS = (
-    "INSERT INTO account SELECT seq, seq, '', 0, 0, 0 FROM seq_1_to_4",
-    "INSERT INTO player_head (user_id) SELECT seq FROM seq_1_to_4",
-    "INSERT INTO event_log SELECT seq, 1, 1, 1, 1, '', 1, '', '', 1, 1 FROM seq_1_to_4",
-    "INSERT INTO item SELECT seq, seq, 1, 1, 1, 1, 0, 0, 0, 0 FROM seq_1_to_4",
-    "INSERT INTO counter SELECT seq, 1, 1, 1, 1 FROM seq_1_to_4",
-    "INSERT INTO pass_progress SELECT seq, 1, 1, 1, 0, '[]' FROM seq_1_to_4",
-    "INSERT INTO pass_claim SELECT seq, 1, 1, 0, 1, 1 FROM seq_1_to_4",
-    "INSERT INTO payment_order SELECT seq, seq, seq, 5, NULL, 1 FROM seq_1_to_4",
-    "INSERT INTO reward_grant SELECT seq, 1, 1, '', 1, NULL FROM seq_1_to_4",
-    "INSERT INTO cache_dirty SELECT seq, 1, 1 FROM seq_1_to_4",
-    "INSERT INTO node_lease SELECT seq, 'r', seq, 1, 'h', 1, 'h', 1, 1 FROM seq_1_to_4",
-)
-REAL_TABLES = {
-    *("a", "h", "i", "r", "c", "p", "l", "account", "player_head", "event_log", "node_lease"),
-    "payment_order",
-}
-BY_INDEX = {"eq_ref", "ref", "range", "const", "system"}
-
-
-async def plan_of(connection: Connection, statement: Statement, values: tuple[object, ...]) -> str:
-    """The access of every table, such as `g:ALL h:eq_ref`."""
-    explained = Statement("EXPLAIN " + statement.text)
-    rows = await connection.rows(explained, *values)
-    return " ".join(f"{row[2]}:{row[3]}" for row in rows if row[2])
-
-
-@pytest.fixture(scope="module")
-def four_rows(
-    store_settings: SettingsOf, fresh_database: Callable[..., str]
-) -> tuple[StoreSettings, str]:
-    """Settings of a database in which every table has four rows."""
-    name = fresh_database()
-    settings = store_settings(mysql_database=name)
-    return settings, name
-
-
-@pytest.fixture
-async def explainer(four_rows: tuple[StoreSettings, str]) -> AsyncIterator[Connection]:
-    """A connection into that database."""
-    connection = await Connection.open(four_rows[0], 0.0)
-    if not await connection.rows(Statement("SELECT 1 FROM account")):
-        for text in FOUR_ROWS:
-            await connection.execute(Statement.verbatim(text))
-        for table in (
-            *("account", "player_head", "event_log", "item", "reward_grant", "counter"),
-            *("pass_progress", "pass_claim", "payment_order"),
-        ):
-            await connection.rows(Statement.verbatim(f"ANALYZE TABLE {table}"))
-    yield connection
-    await connection.close()
-
-
-@pytest.mark.parametrize(
-    "name", [*GROUP_STATEMENTS, *ROW_STATEMENTS, "take marks", "holder of a lease"]
-)
-async def test_no_statement_scans_even_a_table_of_four_rows(
-    explainer: Connection, name: str
-) -> None:
-    special: dict[str, tuple[Statement, tuple[object, ...]]] = {
-        "take marks": (relay.TAKE_MARKS, ("[1,2]", 0)),
-        "holder of a lease": (leases.HOLDER, (1, 1)),
-    }
-    one = GROUP_STATEMENTS.get(name)
-    statement, values = (one[0], (one[1],)) if one else ROW_STATEMENTS.get(name) or special[name]
-    plan = await plan_of(explainer, statement, values)
-    accesses = [entry.split(":") for entry in plan.split()]
-    real = [access for table, access in accesses if table in REAL_TABLES]
-    assert real and set(real) <= BY_INDEX, plan
-
-
-async def test_the_plan_check_can_fail(explainer: Connection) -> None:
-    scan = Statement("SELECT user_id FROM player_head h WHERE h.gold = %s")
-    assert await plan_of(explainer, scan, (1,)) == "h:ALL"
 
 
 # -- locks -----------------------------------------------------------------------------------------

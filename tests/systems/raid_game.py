@@ -9,6 +9,7 @@ from typing import Any
 from tests.systems.game import Game, done
 
 from mmo.contract import Outcome, PlayerCard, Refuse, ToRole, ToUser, ToUsers
+from mmo.state.raid_battle import Battle
 from mmo.state.raid_room import Room
 from mmo.systems import raid, raid_seats
 from mmo.wire.messages.raid import RaidAct, RaidLeave, RaidReady
@@ -38,6 +39,13 @@ class RaidGame(Game):
     def room(self) -> Room:
         """The room of the one raid."""
         return self.raids.rooms[RAID]
+
+    @property
+    def battle(self) -> Battle:
+        """The battle of that room."""
+        battle = self.room.battle
+        assert battle is not None, "it did not begin"
+        return battle
 
     def does(self, outcome: Outcome | Refuse) -> Outcome:
         """All of an outcome, as the node does it."""

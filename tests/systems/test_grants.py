@@ -10,6 +10,7 @@ from mmo.contract import Outcome
 from mmo.state.bag import Item
 from mmo.state.grant import Bundle, BundleItem, GrantClaimed, SourceKind
 from mmo.state.player import Player
+from mmo.state.score import ScoreRaised
 from mmo.state.wallet import COINS_MAX, Account, CoinsMoved, Currency
 from mmo.systems.grants import claim_grant
 from mmo.wire.messages.cash import CashChanged
@@ -21,7 +22,9 @@ def claim(resident: Player, **bundle: Any) -> Outcome:
     game = Game("channel", CHANNEL)
     message = GrantClaim(1, 410, 99, msgspec.msgpack.encode(Bundle(**bundle)))
     outcome = claim_grant(
-        message, **parts(resident, "growth", "wallet", "bag", "pass_progress"), env=game.env(1)
+        message,
+        **parts(resident, "growth", "wallet", "bag", "score", "pass_progress"),
+        env=game.env(1),
     )
     applied(resident, outcome)
     return outcome
@@ -42,6 +45,15 @@ def test_grant_when_claimed_then_all_its_parts_come_in_one_commit_and_are_told()
     assert (410, 99) in resident.grants_claimed
     moved = [change for change in outcome.changes if isinstance(change, CoinsMoved)]
     assert {change.account for change in moved} == {Account.MINT_GRANT}
+
+
+def test_grant_when_it_holds_a_score_then_the_best_only_rises() -> None:
+    resident = player(1, score=20)
+    assert ScoreRaised(25) in claim(resident, score=25).changes
+    assert resident.score.best == 25
+    assert not [c for c in claim(resident, score=21).changes if isinstance(c, ScoreRaised)]
+    ScoreRaised(3).apply(resident)
+    assert resident.score.best == 25
 
 
 def test_grant_when_empty_then_is_claimed_all_the_same() -> None:
@@ -93,7 +105,7 @@ def test_correction_when_it_takes_items_then_worn_ones_and_full_stacks_go_last()
 def grant(resident: Player, source_kind: int, **bundle: Any) -> Outcome:
     """Claim a grant of one source, applied."""
     message = GrantClaim(1, source_kind, 99, msgspec.msgpack.encode(Bundle(**bundle)))
-    needs = parts(resident, "growth", "wallet", "bag", "pass_progress")
+    needs = parts(resident, "growth", "wallet", "bag", "score", "pass_progress")
     outcome = claim_grant(message, **needs, env=Game("channel", CHANNEL).env(1))
     applied(resident, outcome)
     return outcome

@@ -85,7 +85,7 @@ def test_grant_when_of_a_raid_or_a_kill_then_moves_its_mission(
 ) -> None:
     env = at(STARTS, all_events()).env(1)
     message = GrantClaim(1, int(source_kind), 9, msgspec.msgpack.encode(Bundle(gold=1)))
-    needs = parts(player(), "growth", "wallet", "bag", "pass_progress")
+    needs = parts(player(), "growth", "wallet", "bag", "score", "pass_progress")
     assert moved(claim_grant(message, **needs, env=env)) == missions
 
 

@@ -50,7 +50,9 @@ def entering(game: Game, resident: Player | None, user: int = 1, **fields: Any) 
         name: None if resident is None else getattr(resident, name) for name in PARTS
     }
     message = Entered("login+jwt", claims(user), resident is not None, **fields)
-    outcome = presence.enter(message, **held, sessions=game.sessions, env=game.env(user))
+    outcome = presence.enter(
+        message, **held, sessions=game.sessions, servers=game.servers, env=game.env(user)
+    )
     return game.apply(done(outcome))
 
 
@@ -252,8 +254,9 @@ def test_logout_when_owned_by_a_channel_then_the_session_ends_everywhere() -> No
 def test_renew_when_a_session_is_held_then_a_fresh_token_comes() -> None:
     game = Game("center", CENTER)
     game.hold_session(1, CHANNEL, epoch=8)
-    first = done(presence.renew(Renew(), sessions=game.sessions, env=game.env(1)))
-    second = done(presence.renew(Renew(), sessions=game.sessions, env=game.env(1)))
+    held = {"sessions": game.sessions, "servers": game.servers}
+    first = done(presence.renew(Renew(), **held, env=game.env(1)))
+    second = done(presence.renew(Renew(), **held, env=game.env(1)))
     tokens = [read_token(outcome.replies[0].session_token).claims for outcome in (first, second)]
     assert [token["epoch"] for token in tokens] == [8, 8]
     assert tokens[0]["jti"] != tokens[1]["jti"]
@@ -264,7 +267,8 @@ def test_center_when_no_session_is_held_then_every_wish_is_refused(asked: str) -
     game = Game("center", CENTER)
     message = {"lobby": Lobby(), "logout": Logout(), "renew": Renew()}[asked]
     rule = getattr(presence, asked)
-    assert_refused(rule(message, sessions=game.sessions, env=game.env(1)), Code.NOT_ENTERED)
+    held = {"sessions": game.sessions} | ({"servers": game.servers} if asked == "renew" else {})
+    assert_refused(rule(message, **held, env=game.env(1)), Code.NOT_ENTERED)
 
 
 def parting(game: Game, conn: int = 5) -> Outcome:

@@ -147,7 +147,9 @@ def test_load_when_told_then_is_the_newest_of_that_server() -> None:
 def test_load_when_a_center_tells_its_own_then_login_servers_know_where_it_is() -> None:
     game = center(CENTER)
     outcome = session_notices.tell_load(game.sessions, env=game.env())
-    (send,) = sent(outcome, ToRole)
+    send, to_centers, to_matching = sent(outcome, ToRole)
+    assert to_centers == ToRole("center", send.message)
+    assert to_matching == ToRole("matching", send.message)
     assert send.role == "login"
     login = Game("login", 1)
     login.apply(

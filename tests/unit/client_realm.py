@@ -7,6 +7,8 @@ the tests show that a client notices. Only for tests of the client.
 import random
 from typing import Any
 
+import msgspec
+
 from mmo.client.hero import Hero, Policy
 from mmo.client.meter import Meter
 from mmo.client.protocol import Answer, Event, Ping, Pong, Push, Stray, Token
@@ -14,7 +16,8 @@ from mmo.client.steps import Dial, Lost, Pause, Receive, Send, Walk
 from mmo.wire.messages import account, hunt, presence, session
 from mmo.wire.opcode import Code
 
-LOGIN_PORT, CENTER_PORT, GAME_PORTS = 1, 2, {11: 11, 12: 12}
+LOGIN_PORT, CENTER_PORT, OTHER_CENTER_PORT, GAME_PORTS = 1, 2, 3, {11: 11, 12: 12}
+CENTERS = [("realm", CENTER_PORT), ("realm", OTHER_CENTER_PORT)]
 
 
 class Player:
@@ -49,6 +52,8 @@ class Realm:
         self.wrong_place_at: set[int] = set()
         self.mute_at: set[int] = set()
         self.answer_twice_at: set[int] = set()
+        self.leaving: presence.ServerLeaving | None = None  # pushed with the next blow's answer
+        self.deaf_ports: set[int] = set()  # nobody answers there
         self.forget_gold_at_login = 0
         self.forget_rewards = False
         self.channel = 0
@@ -87,6 +92,8 @@ class Realm:
             self.now += step.wait_ms / 1000
             return None
         if isinstance(step, Dial):
+            if step.port in self.deaf_ports:
+                raise Lost(step.lane, 0, "cannot dial")
             self.lanes[step.lane] = step.port
             self.waiting[step.lane] = []
             return None
@@ -124,6 +131,9 @@ class Realm:
         answers = self._answer(self.lanes[step.lane], step.message)
         line.append(Answer(number, answers[0]))
         line += [Push(push) for push in answers[1:]]
+        if self.leaving is not None and isinstance(step.message, hunt.Hit):
+            line.insert(0, Push(self.leaving))
+            self.leaving = None
         if number in self.answer_twice_at:
             line.insert(0, Stray(number, answers[0]))
         return number
@@ -157,8 +167,10 @@ class Realm:
         kind, epoch = token.text.split()
         if int(epoch) != self.player.epoch:
             return [session.Refused(int(Code.TOKEN_REFUSED))]
+        port = CENTER_PORT if port == OTHER_CENTER_PORT else port
         if port == CENTER_PORT and kind == "session" and self.player.place not in (0, port):
-            return [presence.SessionOk(7, self.player.epoch, self.player.place, token.text)]
+            held = presence.SessionOk(7, self.player.epoch, self.player.place, token.text)
+            return [msgspec.structs.replace(held, centers=CENTERS)]
         if port != CENTER_PORT and kind == "session" and self.player.place != port:
             return [session.Refused(int(Code.TOKEN_REFUSED))]
         self.player.place = port
@@ -170,7 +182,7 @@ class Realm:
         last, player.last_login_ms = player.last_login_ms, 5
         return presence.Welcome(
             7, "용사one", player.epoch, 0, port, player.level, player.exp, player.gold, 0, 0, 0,
-            last, list(player.items.values()), [], [], f"session {player.epoch}",
+            last, list(player.items.values()), [], [], f"session {player.epoch}", centers=CENTERS,
         )  # fmt: skip
 
     def _serverlistask(self, port: int, _: Any) -> list[Any]:

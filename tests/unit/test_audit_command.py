@@ -16,7 +16,7 @@ from mmo.errors import OperatorError, StoreUnavailable
 from mmo.ops.audit import Finding, Flow, Report
 
 FLOWS = {"gold": Flow(minted=17, burned=5, held=12)}
-ITEMS = {"live": 1, "codes": 1, "log_lines": 3, "grants": 0, "rolls": 0}
+ITEMS = {"live": 1, "codes": 1, "log_lines": 3, "grants": 0, "rolls": 0, "raid_results": 0}
 WRONG = Finding("balance", 7, "currency 0: he holds 13, his ledger lines add up to 12")
 HONEST = Report(True, 2, 3, FLOWS, ITEMS, [])
 

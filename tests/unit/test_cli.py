@@ -21,7 +21,11 @@ def ran(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 
 @pytest.mark.parametrize(
     "command",
-    [("status",), ("stop",), ("kill", "mysql"), ("logs",), ("migrate", "check")],
+    [
+        *(("status",), ("stop",), ("kill", "mysql"), ("logs",), ("migrate", "check")),
+        *(("drain", "channel-1"), ("restart", "--rolling"), ("scale", "channel=3")),
+        *(("metrics", "center-1"), ("trace", "--user", "1")),
+    ],
 )
 def test_without_a_cluster_exit_code_three(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, command: tuple[str, ...]
@@ -43,7 +47,9 @@ def test_without_a_cluster_exit_code_three(
 @pytest.mark.parametrize(
     "arguments",
     [("nonsense",), ("status", "--colour"), ("run", "login"), ("run", "login", "--number", "0"),
-     ("migrate", "undo"), ("start", "--channels", "0"), ("kill",)],
+     ("migrate", "undo"), ("start", "--channels", "0"), ("kill",), ("drain",), ("restart",),
+     ("restart", "a", "--rolling"), ("scale", "channel"), ("scale", "channel=0"),
+     ("scale", "tavern=2"), ("trace",)],
 )  # fmt: skip
 def test_wrong_usage_is_two(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
     code, _, err = ran(capsys, *arguments)
@@ -87,6 +93,7 @@ def test_every_command_of_the_contract_has_home_config_and_json() -> None:
     wanted = {
         *("start", "stop", "status", "play", "bot", "call", "logs", "doctor", "explain"),
         *("check", "config", "migrate", "audit", "kill", "bench", "prove", "run"),
+        *("drain", "restart", "scale", "metrics", "trace"),
     }
     assert wanted <= set(commands)
     for name in wanted:
@@ -166,7 +173,8 @@ def test_doctor_makes_many_checks_and_tells_a_fix_for_what_fails(
     ensure_secrets(home, load_config(environment={}).config)
     _, out, _ = ran(capsys, "doctor", "--json", "--home", str(home.directory))
     rows = json.loads(out)["checks"]
-    assert len(rows) >= 12
+    assert len(rows) >= 20
+    assert all(row["code"] in read_pages() for row in rows)
     assert {row["name"]: row["verdict"] for row in rows}["secrets"] == "ok"
     (home.secrets / "link").chmod(0o644)
     code, out, _ = ran(capsys, "doctor", "--json", "--home", str(home.directory))
@@ -181,9 +189,9 @@ def test_doctor_sees_a_missing_server(capsys: pytest.CaptureFixture[str], tmp_pa
     code, out, _ = ran(
         capsys, "doctor", "--json", "--config", str(file), "--home", str(tmp_path / "home")
     )
-    found = {row["name"]: row["found"] for row in json.loads(out)["checks"]}
+    found = {row["name"]: row["code"] for row in json.loads(out)["checks"]}
     assert code == FAILED
-    assert "E0201" in found["mysql server"] and "E0213" in found["redis server"]
+    assert (found["mysql server"], found["redis server"]) == ("E0201", "E0213")
 
 
 def test_logs_are_merged_by_time_and_filtered(
@@ -236,3 +244,50 @@ def test_a_help_page_is_shown_for_no_command(capsys: pytest.CaptureFixture[str])
     code = run_command([])
     out = capsys.readouterr()
     assert code in (OK, USAGE) and "start" in out.out + out.err
+
+
+SAID = {
+    "ready": True,
+    "nodes": [
+        {
+            "name": "channel-1", "number": 11, "role": "channel", "pid": 7, "state": "ready",
+            "ready": True, "generation": 1, "connections": 5, "players": 4, "links": [2],
+            "loop_lag_p99_ms": 1.25, "queue": 0, "restarts": 0, "error": "", "client_port": 7116,
+            "ports": {"metrics": 7118},
+        },
+    ],
+    "stores": {"redis": {"ready": True, "servers": []}, "mysql": {"ready": True, "pid": 9}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("person", [True, False])
+def test_status_watch_shows_again_and_again_until_it_is_interrupted(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    person: bool,
+) -> None:
+    from mmo.cli import status, terminal
+    from mmo.cluster.home import ClusterFile, Home
+
+    home = Home(tmp_path)
+    home.create()
+    home.write(ClusterFile(1, "", 7100, str(tmp_path / "run"), [], [], ""))
+    asked: list[int] = []
+
+    def told(*_: object) -> dict[str, object]:
+        asked.append(1)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return SAID
+
+    monkeypatch.setattr(status, "read_status", told)
+    monkeypatch.setattr(status, "WATCH_S", 0.0)
+    monkeypatch.setattr(terminal, "on_terminal", lambda: person)
+    words = ("status", "--watch", "--home", str(tmp_path), *(() if person else ("--json",)))
+    _, out, _ = ran(capsys, *words)
+    assert len(asked) == 3
+    if person:
+        assert "channel-1" in out and "7116" in out and "…" not in out
+    else:
+        assert [json.loads(line) for line in out.splitlines()] == [SAID, SAID]

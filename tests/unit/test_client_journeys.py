@@ -6,12 +6,14 @@ from typing import Any
 import msgspec
 from tests.unit.client_realm import Realm
 
+from mmo.client.hunting import hold_on, hunt_while
 from mmo.client.journeys import JOURNEYS, walk_guarded
 from mmo.client.meter import Meter
 from mmo.client.protocol import Token
+from mmo.client.session import arrive, move, register, stay_known
 from mmo.wire.messages.account import Login
 from mmo.wire.messages.hunt import Hit
-from mmo.wire.messages.presence import Logout
+from mmo.wire.messages.presence import Logout, ServerLeaving
 from mmo.wire.opcode import CloseReason
 
 
@@ -127,9 +129,7 @@ def test_a_connection_lost_at_any_message_is_survived_with_nothing_missing() -> 
         realm = Realm()
         realm.lose_at = {number}
         meter = walk(realm)
-        # The scripted refusals are not repeated after a loss; their own connection is the test.
-        unscripted = [text for text in meter.findings if "ended early" not in text]
-        assert unscripted == [], f"lost at message {number}"
+        assert meter.findings == [], f"lost at message {number}"
 
 
 def test_a_lost_hunt_resumes_by_session_token_without_a_new_login() -> None:
@@ -160,3 +160,59 @@ def test_percentiles_are_samples_and_the_summary_has_the_promised_form() -> None
     assert fields == [
         "journey", "players", "actions", "errors", "refusals", "p50_ms", "p99_ms", "p999_ms",
     ]  # fmt: skip
+
+
+def test_a_hunter_whose_server_leaves_follows_the_token_and_logs_in_once() -> None:
+    realm = Realm()
+    hero = realm.hero()
+    realm.leaving = ServerLeaving(12, "realm", 12, "move 1")
+    realm.walk(register(hero))
+    realm.walk(arrive(hero))
+    assert realm.walk(move(hero, 11))
+    realm.walk(hunt_while(hero, lambda: hero.record.kills < 3))
+    assert hero.meter.findings == []
+    assert hero.game_number == realm.player.place == 12
+    assert hero.meter.losses == {"connection to game lost: the server leaves": 1}
+    assert len(hero.meter.pauses_ms) == 1 and hero.meter.logins_forced == 0
+    assert hero.record.loose == 0
+    assert sum(isinstance(message, Login) for message in realm.sent) == 1
+
+
+def test_a_token_that_came_too_late_leads_back_through_the_center() -> None:
+    realm = Realm()
+    hero = realm.hero()
+    realm.leaving = ServerLeaving(12, "realm", 12, "move 99")
+    realm.walk(register(hero))
+    realm.walk(arrive(hero))
+    assert realm.walk(move(hero, 11))
+    realm.walk(hunt_while(hero, lambda: hero.record.kills < 3))
+    assert hero.meter.findings == [] and hero.meter.logins_forced == 0
+    assert hero.game_number == realm.player.place == 11
+    assert sum(isinstance(message, Login) for message in realm.sent) == 1
+
+
+def test_a_center_that_says_it_leaves_is_left_and_the_game_goes_on_undisturbed() -> None:
+    realm = Realm()
+    hero = realm.hero()
+    realm.walk(register(hero))
+    realm.walk(arrive(hero))
+    assert realm.walk(move(hero, 11))
+    hero.hear(ServerLeaving(3, "realm", 3))
+    tokens = sum(isinstance(message, Token) for message in realm.sent)
+    realm.walk(hold_on(hero, lambda: stay_known(hero)))
+    assert hero.center == ("realm", 3) and not hero.center_leaves
+    assert realm.lanes["game"] == 11
+    assert sum(isinstance(message, Token) for message in realm.sent) == tokens + 1
+
+
+def test_a_center_that_is_gone_for_good_is_replaced_by_another_that_it_told_of() -> None:
+    realm = Realm()
+    hero = realm.hero()
+    realm.walk(register(hero))
+    realm.walk(arrive(hero))
+    assert realm.walk(move(hero, 11))
+    realm.deaf_ports = {2}
+    realm.lanes.pop("center")
+    realm.walk(hold_on(hero, lambda: stay_known(hero)))
+    assert hero.center == ("realm", 3)
+    assert hero.meter.findings == [] and hero.meter.logins_forced == 0

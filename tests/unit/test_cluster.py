@@ -10,19 +10,28 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from mmo.cluster.control import NotRunning, ask, ask_async, serve
-from mmo.cluster.home import ClusterFile, Home
+from mmo.cluster.home import AddedNode, ClusterFile, Home
 from mmo.cluster.node_process import EXIT_CONFIGURATION, NodeProcess
 from mmo.cluster.process import Child, ProcessId, end_process, identify, is_alive, wait_until
 from mmo.cluster.secret_files import ensure_secrets, read_secrets, too_open
-from mmo.cluster.topology import NODES_MAX, assign_ports, take_block, with_channels
+from mmo.cluster.topology import (
+    NODES_MAX,
+    assign_ports,
+    fresh_entry,
+    scaled,
+    take_block,
+    with_channels,
+)
 from mmo.config import NodeEntry
 from mmo.config.load import load_config
 from mmo.errors import ConfigError, OperatorError
 
 CONFIG = load_config(environment={}).config
+LIMITS = msgspec.structs.replace(CONFIG.node, drain_ms=100, leave_ms=0, busy_ms=0)
 SLEEPER = [sys.executable, "-c", "import signal; signal.pause()"]
 
 
@@ -300,7 +309,7 @@ async def test_a_node_that_no_longer_answers_is_ended_and_started_again(tmp_path
             await node.look(settings)
             await asyncio.sleep(0)
     assert node.child.pid != first
-    await node.stop(100)
+    await node.stop(LIMITS, move=False)
 
 
 async def test_a_node_that_is_configured_wrongly_is_not_tried_again(tmp_path: Path) -> None:
@@ -327,16 +336,97 @@ async def test_a_node_that_is_killed_on_request_is_always_restarted(tmp_path: Pa
                 await node.look(settings)
                 await asyncio.sleep(0)
     assert node.state == "starting"
-    await node.stop(100)
+    await node.stop(LIMITS, move=False)
 
 
 async def test_a_stopped_node_stays_stopped(tmp_path: Path) -> None:
     node = node_that(tmp_path, "import signal; signal.pause()")
     node.spawn()
     assert node.child is not None
-    result = await node.stop(100)
+    result = await node.stop(LIMITS, move=False)
     assert result["name"] == "a" and not is_alive(node.child.identity)
     await node.look(CONFIG.supervisor)
     assert node.state == "stopped"
     with pytest.raises(OperatorError, match="E0708"):
         node.kill()
+
+
+ENTRIES = CONFIG.nodes
+
+
+def test_a_fresh_node_gets_a_free_number_and_name_after_the_last_of_its_role() -> None:
+    channel = fresh_entry(ENTRIES, "channel")
+    assert (channel.name, channel.number) == ("channel-3", 13)
+    center = fresh_entry((*ENTRIES, NodeEntry(name="x", role="raid", number=3)), "center")
+    assert (center.name, center.number) == ("center-2", 4)
+    first = fresh_entry((), "matching")
+    assert (first.name, first.number) == ("matching-1", 21)
+
+
+def test_what_scale_changed_is_kept_over_a_stop_and_start() -> None:
+    added = [AddedNode("channel-3", "channel", 13), AddedNode("raid-2", "raid", 32)]
+    numbers = {entry.number for entry in scaled(ENTRIES, added, [12])}
+    assert numbers == {entry.number for entry in ENTRIES} - {12} | {13, 32}
+    fixed = {entry.number for entry in scaled(ENTRIES, added, [12], ("channel",))}
+    assert fixed == {entry.number for entry in ENTRIES} | {32}
+    taken = (*ENTRIES, NodeEntry(name="mine", role="raid", number=13))
+    assert [e.name for e in scaled(taken, added, []) if e.number == 13] == ["mine"]
+
+
+def test_ports_of_a_node_stay_its_own_when_others_come_and_go() -> None:
+    before = assign_ports(ENTRIES, 7100)
+    fewer = tuple(entry for entry in ENTRIES if entry.number != 12)
+    after = assign_ports((*fewer, fresh_entry(ENTRIES, "raid")), 7100, before)
+    kept = {ports.number: ports for ports in before}
+    assert all(ports == kept[ports.number] for ports in after if ports.number in kept)
+    fresh = next(ports for ports in after if ports.number not in kept)
+    assert fresh.client_port == kept[12].client_port, "the first free place"
+    elsewhere = assign_ports(ENTRIES, 7200, before)
+    assert [ports.client_port - 100 for ports in elsewhere] == [p.client_port for p in before]
+
+
+def test_the_targets_of_a_home_name_every_node_with_its_labels(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    file = a_file(home)
+    file.nodes = assign_ports(ENTRIES, 7100)
+    home.write_targets(file, "127.0.0.1")
+    groups = json.loads(home.metrics_targets.read_text(encoding="utf-8"))
+    assert len(groups) == len(ENTRIES)
+    assert groups[0] == {
+        "targets": ["127.0.0.1:7112"],
+        "labels": {"node": "login-1", "role": "login", "number": "1"},
+    }
+
+
+LOADS = """
+import pathlib, signal, sys
+if "--stands-by" in sys.argv:
+    pathlib.Path(sys.argv[1]).write_text(str(__import__("os").getpid()))
+signal.pause()
+"""
+
+
+async def test_a_successor_takes_the_place_when_its_code_is_loaded(tmp_path: Path) -> None:
+    loaded = tmp_path / "a.loaded"
+    node = node_that(tmp_path, LOADS, str(loaded))
+    node.spawn()
+    assert node.child is not None
+    first = node.child.identity
+    done = await node.replace(LIMITS, CONFIG.supervisor, loaded)
+    assert done["name"] == "a" and not is_alive(first)
+    assert node.state == "starting" and is_alive(node.child.identity)
+    assert node.child.identity != first
+    node.child.kill()
+
+
+async def test_a_successor_that_does_not_load_changes_nothing(tmp_path: Path) -> None:
+    program = 'import signal, sys; "--stands-by" in sys.argv and sys.exit("E0102 wrong"); '
+    node = node_that(tmp_path, program + "signal.pause()")
+    node.spawn()
+    assert node.child is not None
+    first = node.child.identity
+    with pytest.raises(OperatorError, match="E0722") as caught:
+        await node.replace(LIMITS, CONFIG.supervisor, tmp_path / "a.loaded")
+    assert "E0102 wrong" in caught.value.cause
+    assert node.child.identity == first and is_alive(first) and node.state == "starting"
+    node.child.kill()

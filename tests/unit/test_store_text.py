@@ -8,7 +8,7 @@ from mmo.state.change import Change
 from mmo.state.grant import GrantClaimed
 from mmo.state.growth import ExpGained, Growth
 from mmo.state.player import Head, OperationBook, Player
-from mmo.state.score import Score
+from mmo.state.score import Score, ScoreRaised
 from mmo.state.wallet import CoinsMoved, Wallet
 from mmo.store import PlayerCommit, players, statements
 from mmo.store.connection import Statement
@@ -79,7 +79,14 @@ def rows_of(player: Player, *changes: Change) -> GroupRows:
 
 
 def test_every_change_has_its_rows() -> None:
-    assert {ExpGained, CoinsMoved, ItemBorn, ItemStacked, GrantClaimed} <= BUILDERS.keys()
+    assert {
+        ExpGained,
+        CoinsMoved,
+        ItemBorn,
+        ItemStacked,
+        GrantClaimed,
+        ScoreRaised,
+    } <= BUILDERS.keys()
 
 
 def test_an_empty_outcome_still_moves_the_head_and_is_recorded() -> None:
@@ -103,8 +110,10 @@ def test_changes_become_rows_in_their_order() -> None:
         ItemStacked(Item(3, 2, 0, 301, 6), 2, 1),
         ItemStacked(Item(3, 2, 0, 301, 5), -1, 101),
         GrantClaimed(1, 6),
+        ScoreRaised(8),
+        ScoreRaised(6),
     )
-    assert rows.heads == [[7, 4, 3, 1, 6, 0, 5, 3]]
+    assert rows.heads == [[7, 4, 3, 1, 6, 0, 5, 8]]
     assert rows.coins == [[7, 5, 0, 1, 0, 10], [7, 5, 1, 101, 0, -4], [7, 5, 2, 2, 2, 5]]
     assert rows.items_born == [[7, 8, 2, 1, 302, 3, 0, 0, 0, 0]]
     assert rows.items_stacked == [[7, 3, 301, 4, 5]]  # once, from the count before both

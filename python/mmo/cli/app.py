@@ -13,9 +13,12 @@ import typer
 
 MODULES = (
     "lifecycle",
+    "rolling",
     "status",
     "reload",
     "new",
+    "metrics",
+    "trace",
     "logs",
     "doctor",
     "explain",
@@ -29,6 +32,8 @@ MODULES = (
     "audit",
     "odds",
     "restore",
+    "replay",
+    "rebuild",
     "bench",
     "prove",
 )

@@ -5,7 +5,7 @@ Owns the print and the exit code: 0 balanced, 1 a finding or nothing to check. T
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,9 +16,14 @@ from mmo.cluster.home import Home
 from mmo.errors import OperatorError, StoreUnavailable
 
 if TYPE_CHECKING:
-    from mmo.ops.audit import Report
+    from mmo.ops.audit import Finding, Report
     from mmo.ops.audit_checks import Known
     from mmo.store.settings import StoreSettings
+
+
+CacheOption = Annotated[
+    bool, typer.Option("--cache", help="Compare the boards in Redis with the ranking, too.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -26,9 +31,16 @@ def register(app: typer.Typer) -> None:
     app.command()(audit)
 
 
-def audit(home: HomeOption = HOME, config: ConfigOption = None, json: JsonOption = False) -> int:
+def audit(
+    home: HomeOption = HOME,
+    config: ConfigOption = None,
+    cache: CacheOption = False,
+    json: JsonOption = False,
+) -> int:
     """Prove that nothing a player owns was lost, doubled or invented."""
     import asyncio
+
+    import msgspec
 
     from mmo.cli.compose import home_store_settings
     from mmo.cluster.secret_files import read_secrets
@@ -49,6 +61,9 @@ def audit(home: HomeOption = HOME, config: ConfigOption = None, json: JsonOption
         raise OperatorError(
             "E0214", f"the books cannot be read: {error}", "mmo-cluster status; mmo-cluster doctor"
         ) from error
+    if cache:
+        findings = [*report.findings, *asyncio.run(_boards(settings))]
+        report = msgspec.structs.replace(report, balanced=not findings, findings=findings)
     if json:
         _print_json(report)
     else:
@@ -66,6 +81,20 @@ async def _asked(
         return await ask(pool, known, roll_secret())
 
 
+async def _boards(settings: "StoreSettings") -> "list[Finding]":
+    from mmo.ops.audit_board import boards
+    from mmo.store.board import Board
+    from mmo.store.mysql_pool import MysqlPool
+    from mmo.store.redis_cluster import RedisCache
+
+    cache = RedisCache(settings)
+    try:
+        async with MysqlPool(settings, connections_max=1) as pool, pool.take() as connection:
+            return await boards(connection, Board(cache))
+    finally:
+        await cache.close()
+
+
 def _print_json(report: "Report") -> None:
     import msgspec
 
@@ -79,7 +108,7 @@ def _print(report: "Report") -> None:
     print(
         f"\n{report.players} players, {report.ledger_lines} ledger lines, {items['live']} items of"
         f" {items['codes']} codes, {items['log_lines']} log lines, {items['grants']} grants,"
-        f" {items['rolls']} rolls recomputed"
+        f" {items['rolls']} rolls recomputed, {items['raid_results']} results of raids"
     )
     for finding in report.findings:
         print(f"  {finding.check}: user {finding.user}: {finding.text}")

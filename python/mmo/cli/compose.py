@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mmo.store.settings import StoreSettings
 
 FIRST_GENERATION = 1
+NOBODY_LISTENS = -1
 
 
 def store_settings(
@@ -93,6 +94,8 @@ def node_settings(
         "link_host": config.cluster.link_host,
         "client_port": ports.client_port,
         "link_port": ports.link_port,
+        "metrics_host": config.metrics.host,
+        "metrics_port": ports.metrics_port if config.metrics.enabled else NOBODY_LISTENS,
         "admin_socket": admin_socket,
         "generation": generation,
         # One connection is left for claims, sweeps and the lease while groups commit.

@@ -24,7 +24,7 @@ from mmo.cluster.home import ClusterFile, Home
 from mmo.config import Config
 from mmo.errors import OperatorError, StoreError
 from mmo.node.bundle import Bundle
-from mmo.store import CodeRecord, LeaseRow, Store, open_store
+from mmo.store import CodeRecord, CodeSwitch, LeaseRow, Store, open_store
 
 DEBOUNCE_MS = 50
 STEP_MS = 10
@@ -164,6 +164,32 @@ class Desk:
             switched.generation, switched.nodes, switched.switch_ms, switched.changed,
             _since(began), switched.late,
         )  # fmt: skip
+
+    async def begin_rolling(self) -> int:
+        """From now on processes that start run what lies on the disk; the generation they run by.
+        One that was begun before and did not end goes on. Raises `OperatorError`."""
+        assert self._store is not None, "the desk is not open"
+        bundle = read_sources(self._config).bundle
+        row = await self._store.code()
+        if row.bundle == bundle.digest:
+            return row.generation
+        await self._checker.check(bundle.packed(), bundle.digest)
+        await self.end_rolling()
+        row = await self._coordinating().row()
+        await self._coordinating().keep(bundle)
+        switch = CodeSwitch(
+            kind="rolling", generation=row.next, bundle=bundle.digest, before=row.generation,
+            who=who(), note="rolling restart",
+        )  # fmt: skip
+        if not await self._store.switch_code(switch):
+            raise OperatorError("E0419", "another reload came in between", "try again")
+        return switch.generation
+
+    async def end_rolling(self) -> int:
+        """Every process has started anew: one generation decides again."""
+        assert self._store is not None, "the desk is not open"
+        await self._store.end_rolling()
+        return await self.number()
 
     async def records(self, newest: int, count: int) -> Sequence[CodeRecord]:
         """Generations from `newest` (0: the one that decides) downwards. Raises `OperatorError`

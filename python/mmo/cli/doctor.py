@@ -1,11 +1,11 @@
 """`doctor`: what of this machine and this home would make a cluster fail or crawl.
 
-Owns the list of checks; each is a function of the configuration and the home that returns what it
+Owns the print; each check is a function of the configuration and the home that returns what it
 saw. Mends nothing by itself. Called by the operator.
 """
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -16,8 +16,6 @@ from mmo.cli.rim import FAILED, OK
 if TYPE_CHECKING:
     from mmo.cli.doctor_checks import Finding
 
-Verdict = Literal["ok", "warning", "failed"]
-
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
@@ -25,23 +23,29 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(home: HomeOption = HOME, config: ConfigOption = None, json: JsonOption = False) -> int:
-    """Look at Python, the core, limits, ports, servers, disk, memory, clock, secrets, schema."""
+    """Look at Python, the core, limits, ports, servers, disk, memory, clock, secrets, schema, and
+    at the nodes, links and figures of a cluster that runs."""
     rows: list[dict[str, Any]] = []
-    for name, finding in _findings(home, config):
-        rows.append(
-            {"name": name, "verdict": finding.verdict, "found": finding.text} | _fix(finding)
-        )
+    for name, code, finding in _findings(home, config):
+        row = {"name": name, "code": code, "verdict": finding.verdict, "found": finding.text}
+        rows.append(row | ({"fix": finding.fix} if finding.fix else {}))
     failed = any(row["verdict"] == "failed" for row in rows)
     if json:
         terminal.print_json({"ok": not failed, "checks": rows})
     else:
-        table = [(row["verdict"], row["name"], row["found"], row.get("fix", "")) for row in rows]
-        terminal.print_table(("", "check", "found", "fix"), table)
+        heads = ("", "code", "check", "found", "fix")
+        table = [(*(row[key] for key in _COLUMNS), row.get("fix", "")) for row in rows]
+        terminal.print_table(heads, table)
     return FAILED if failed else OK
 
 
-def _findings(home: Any, config: Any) -> Iterator[tuple[str, "Finding"]]:
-    from mmo.cli import doctor_checks as checks
+_COLUMNS = ("verdict", "code", "name", "found")
+
+
+def _findings(home: Any, config: Any) -> Iterator[tuple[str, str, "Finding"]]:
+    """Each check by name and code. What a check raises says more than its own code does."""
+    from mmo.cli.doctor_checks import Finding
+    from mmo.cli.doctor_list import CHECKS
     from mmo.cli.options import load
     from mmo.cluster.home import Home
     from mmo.errors import OperatorError
@@ -49,22 +53,13 @@ def _findings(home: Any, config: Any) -> Iterator[tuple[str, "Finding"]]:
     try:
         loaded = load(config, home)
     except OperatorError as error:
-        yield "config", checks.Finding("failed", f"{error.code} {error.cause}", error.fix)
+        yield "config", error.code, Finding("failed", error.cause, error.fix)
         return
-    yield (
-        "config",
-        checks.Finding(
-            "ok", f"{len(loaded.origins)} values, profile {loaded.config.cluster.profile}"
-        ),
-    )
+    told = f"{len(loaded.origins)} values, profile {loaded.config.cluster.profile}"
+    yield "config", "E0800", Finding("ok", told)
     place = Home(home)
-    all_checks: tuple[tuple[str, Callable[..., checks.Finding]], ...] = checks.CHECKS
-    for name, check in all_checks:
+    for name, code, check in CHECKS:
         try:
-            yield name, check(loaded.config, place)
+            yield name, code, check(loaded.config, place)
         except OperatorError as error:
-            yield name, checks.Finding("failed", f"{error.code} {error.cause}", error.fix)
-
-
-def _fix(finding: "Finding") -> dict[str, str]:
-    return {"fix": finding.fix} if finding.fix else {}
+            yield name, error.code, Finding("failed", error.cause, error.fix)

@@ -10,7 +10,6 @@ import resource
 import shutil
 import socket
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -101,7 +100,7 @@ def check_ports(config: Config, home: Home) -> Finding:
     from mmo.cluster.topology import take_block
 
     file = home.read()
-    if file is not None and _supervisor_answers(home):
+    if file is not None and supervisor_answers(home):
         return Finding("ok", f"{file.port_first} to {file.port_first + 99} are ours and in use")
     remembered = file.port_first if file is not None else 0
     block = take_block(config, remembered)
@@ -157,7 +156,7 @@ def check_memory(config: Config, home: Home) -> Finding:
     facts = {line.split(":")[0]: int(line.split()[1]) << 10 for line in lines}
     free = facts["MemAvailable"]
     text = f"{free >> 20} MiB available"
-    if free < MEMORY_BYTES_MIN and not _supervisor_answers(home):
+    if free < MEMORY_BYTES_MIN and not supervisor_answers(home):
         return Finding("warning", text, f"{MEMORY_BYTES_MIN >> 20} MiB for a whole cluster")
     return Finding("ok", text)
 
@@ -238,7 +237,7 @@ def check_leftovers(config: Config, home: Home) -> Finding:
     if file is None:
         return Finding("ok", "nothing was ever started here")
     alive = [name for name, process in file.processes.items() if is_alive(process)]
-    if alive and not _supervisor_answers(home):
+    if alive and not supervisor_answers(home):
         text = f"{len(alive)} processes without a supervisor: {' '.join(alive)}"
         return Finding("warning", text, "mmo-cluster stop")
     return Finding("ok", f"{len(alive)} processes, all watched" if alive else "none")
@@ -251,7 +250,7 @@ def check_schema(config: Config, home: Home) -> Finding:
     from mmo.cli.compose import home_store_settings
     from mmo.store import migrate
 
-    if not config.mysql.is_external and not _supervisor_answers(home):
+    if not config.mysql.is_external and not supervisor_answers(home):
         return Finding("ok", "not looked at: the cluster does not run")
     left = asyncio.run(migrate.plan(home_store_settings(home.directory, config)))
     if left:
@@ -272,32 +271,10 @@ def check_address(config: Config, home: Home) -> Finding:
     return Finding("ok", f"{config.cluster.host}, links on {config.cluster.link_host}")
 
 
-def _supervisor_answers(home: Home) -> bool:
+def supervisor_answers(home: Home) -> bool:
+    """Whether the cluster of this home runs."""
     try:
         ask(home.socket("supervisor", home.read()), {"ask": "ping"}, 1.0)
     except (NotRunning, OperatorError):
         return False
     return True
-
-
-CHECKS: tuple[tuple[str, Callable[[Config, Home], Finding]], ...] = (
-    ("python", check_python),
-    ("core", check_core),
-    ("core settings", check_core_settings),
-    ("drivers", check_driver),
-    ("open files", check_open_files),
-    ("cores", check_cores),
-    ("memory", check_memory),
-    ("disk", check_disk),
-    ("clock", check_clock),
-    ("addresses", check_address),
-    ("ports", check_ports),
-    ("accept backlog", check_backlog),
-    ("socket paths", check_socket_paths),
-    ("redis server", check_redis_server),
-    ("mysql server", check_mysql_server),
-    ("secrets", check_secrets),
-    ("tls", check_tls),
-    ("leftovers", check_leftovers),
-    ("schema", check_schema),
-)

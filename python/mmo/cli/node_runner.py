@@ -7,6 +7,7 @@ the lease of an earlier process. Never serves a message. Called by `run`.
 import asyncio
 import contextlib
 import importlib
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -27,6 +28,7 @@ T = TypeVar("T")
 LEASE_HELD_CODE = "E0702"
 SCHEMA_BEHIND_CODE = "E0204"
 RETRY_S = 0.05
+STAND_BY_S = 0.02  # rhythm of the questions whether the number is free
 CODE = ("mmo._core", "mmo.cli.core", "mmo.log", "mmo.node.node", "mmo.store.durable")
 STORE_WAIT_S = 20.0  # a node that starts while the database restarts waits this long for it
 
@@ -40,6 +42,7 @@ def configured_ports(entry: NodeEntry) -> NodePorts:
         entry.client_port,
         entry.link_port,
         entry.datagram_port,
+        entry.metrics_port,
     )
 
 
@@ -54,12 +57,19 @@ class NodeRunner:
     """Composition and life of one node. SIGTERM drains."""
 
     def __init__(
-        self, home: Home, config: Config, ports: NodePorts, replaces: bool, logs_to_file: bool
+        self,
+        home: Home,
+        config: Config,
+        ports: NodePorts,
+        replaces: bool,
+        logs_to_file: bool,
+        stands_by: bool = False,
     ) -> None:
         self.home = home
         self.config = config
         self.ports = ports
         self._replaces = replaces
+        self._stands_by = stands_by
         self._logs_to_file = logs_to_file
 
     async def run(self) -> int:
@@ -86,6 +96,9 @@ class NodeRunner:
             await self._load_generation(store)
             await self._publish_keys(store)
             node = self._compose(store, self.home.socket(self.ports.name, file))
+            if self._stands_by:
+                loaded = self.home.loaded_file(self.ports.name)
+                loaded.write_text(str(os.getpid()), encoding="ascii")
             await self._start(node)
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -94,7 +107,7 @@ class NodeRunner:
             code = await self._serve(node)
             watchdog.stop()
             if code == 0:
-                self._incarnation_file().unlink(missing_ok=True)
+                self._forget_incarnation(node)
             return code
         finally:
             with contextlib.suppress(StoreUnavailable):
@@ -134,6 +147,8 @@ class NodeRunner:
 
         door = PaymentServer(self.home, self.config, self.ports, self._secrets, node.engine)
         door.start()
+        # What it answered is written before the node ends, and its port is free for a successor.
+        node.doors.append(door.stop)
         try:
             return await node.run()
         finally:
@@ -219,8 +234,13 @@ class NodeRunner:
         return Node(engine, make_core, ROLE_NAMES)
 
     async def _start(self, node: "Node") -> None:
-        """Start; while an earlier process's lease still lives, wait for its end."""
-        end = asyncio.get_running_loop().time() + 2 * self.config.node.lease_ms / 1000
+        """Start; while an earlier process's lease still lives, wait for its end: who stands by for
+        as long as that one may drain."""
+        limits = self.config.node
+        wait_ms = 2 * limits.lease_ms
+        if self._stands_by:
+            wait_ms += limits.drain_ms + limits.leave_ms + limits.busy_ms
+        end = asyncio.get_running_loop().time() + wait_ms / 1000
         while True:
             try:
                 await node.start()
@@ -228,7 +248,7 @@ class NodeRunner:
             except OperatorError as error:
                 if error.code != LEASE_HELD_CODE or asyncio.get_running_loop().time() > end:
                     raise
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(STAND_BY_S if self._stands_by else RETRY_S)
 
     async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Ask the stores; a database that starts, or restarts, answers soon. Under a supervisor a
@@ -253,6 +273,13 @@ class NodeRunner:
         if self._replaces and path.exists():
             with contextlib.suppress(ValueError, MmoError):
                 await store.leave(self.ports.number, int(path.read_text(encoding="ascii")))
+
+    def _forget_incarnation(self, node: "Node") -> None:
+        """The lease was given back; a successor that has the number by now keeps its own."""
+        path = self._incarnation_file()
+        with contextlib.suppress(OSError):
+            if path.read_text(encoding="ascii") == str(node.lease.row.incarnation):
+                path.unlink()
 
     def _incarnation_file(self) -> Path:
         return self.home.directory / "run" / f"{self.ports.name}.incarnation"

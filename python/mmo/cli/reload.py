@@ -16,6 +16,8 @@ from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption, load, op
 from mmo.cli.rim import FAILED, OK, PARTIAL
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from mmo.cli.desk import Desk, Done
 
 
@@ -56,7 +58,7 @@ def reload(
             return FAILED
         return PARTIAL if done.late else OK
 
-    return _run(home, config, work)
+    return at_desk(home, config, work)
 
 
 def dev(
@@ -68,7 +70,7 @@ def dev(
     from mmo.cli.lifecycle import start
 
     start(home=home, config=config, json=json, channels=None, follow=0)
-    return _run(home, config, lambda desk: _dev(desk, json))
+    return at_desk(home, config, lambda desk: _dev(desk, json))
 
 
 def generation(
@@ -80,10 +82,11 @@ def generation(
     out: Annotated[Path | None, typer.Option("--out", help="Write its sources here.")] = None,
 ) -> int:
     """Which code a generation is: its hash, when, by whom, and its sources."""
-    return _run(home, config, lambda desk: _generation(desk, number, last, out, json))
+    return at_desk(home, config, lambda desk: _generation(desk, number, last, out, json))
 
 
-def _run(home: Path, config: Path | None, work: Any) -> int:
+def at_desk(home: Path, config: Path | None, work: "Callable[[Desk], Awaitable[int]]") -> int:
+    """Open the desk of a home, do one thing at it, close it."""
     import asyncio
 
     from mmo.cli.desk import Desk

@@ -12,7 +12,6 @@ from typing import Any
 
 from mmo.cli.rim import USAGE, guard
 from mmo.cluster.home import Home
-from mmo.config import NodeEntry
 from mmo.errors import ConfigError, ContentError
 
 
@@ -45,6 +44,7 @@ def main() -> None:
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--config", default="")
     parser.add_argument("--replaces", action="store_true")
+    parser.add_argument("--stands-by", action="store_true")
     arguments = parser.parse_args()
     sys.exit(
         guard(
@@ -54,6 +54,7 @@ def main() -> None:
                 arguments.home,
                 arguments.config,
                 replaces=arguments.replaces,
+                stands_by=arguments.stands_by,
             ),
             as_json=False,
         )
@@ -67,13 +68,16 @@ def run_node(
     config: str,
     *,
     replaces: bool = False,
+    stands_by: bool = False,
     logs_to_file: bool = True,
 ) -> int:
     """Compose a node and serve until it ends; returns its exit code. `replaces`: the caller knows
-    that the earlier process of this home and number has ended, so its lease may be given back."""
+    that the earlier process of this home and number has ended, so its lease may be given back.
+    `stands_by`: the earlier process serves still; this one loads, and waits for its end."""
     import uvloop
 
     from mmo.cli.node_runner import NodeRunner, configured_ports
+    from mmo.cluster.topology import entry_of
     from mmo.config.load import load_config, node_entry
 
     place = Home(home)
@@ -82,13 +86,13 @@ def run_node(
         file = place.read()
         known = [entry for entry in file.nodes if entry.number == number] if file else []
         configured = [entry for entry in loaded.config.nodes if entry.number == number]
-        if known and known[0].role == role == "channel" and not configured:
-            # A channel server that `start --channels` added: the home knows it, no file does.
-            entry = NodeEntry(name=known[0].name, role="channel", number=number)
+        if known and known[0].role == role and not configured:
+            # Added by `scale` or `start --channels`: the home knows it, no file does.
+            entry = entry_of(known[0])
         else:
             entry = node_entry(loaded.config, role, number)
         ports = known[0] if known else configured_ports(entry)
-        runner = NodeRunner(place, loaded.for_node(entry), ports, replaces, logs_to_file)
+        runner = NodeRunner(place, loaded.for_node(entry), ports, replaces, logs_to_file, stands_by)
         return uvloop.run(runner.run())
     except (ConfigError, ContentError) as error:
         print(error, file=sys.stderr)

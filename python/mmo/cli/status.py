@@ -4,7 +4,9 @@ Owns the print; the supervisor gathers. Imports only the parser, the home and th
 Called by the operator, by scripts and by `start`.
 """
 
+import shutil
 import time
+from collections import Counter
 from typing import Annotated, Any
 
 import typer
@@ -32,17 +34,36 @@ def status(
 ) -> int:
     """A row a node, and the stores."""
     place, file = open_home(home)
+    if watch and not json and terminal.on_terminal():
+        return _watch_live(place, file)
     while True:
         said = read_status(place, file)
         if json:
             terminal.print_json(said)
         else:
-            if watch and terminal.on_terminal():
-                print("\x1b[2J\x1b[H", end="")
             _print(said)
         if not watch:
             return OK if said["ready"] else PARTIAL
         time.sleep(WATCH_S)
+
+
+def _watch_live(place: Home, file: ClusterFile | None) -> int:
+    """One table that changes in place until Ctrl-C, for a person. A cluster that stops answering is
+    shown as such; it may come back."""
+    from rich.console import Group
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(auto_refresh=False, screen=False) as live:
+        while True:
+            try:
+                said = read_status(place, file)
+                table = terminal.table(*_fitting(said))
+                live.update(Group(table, *map(Text, _below(said))))
+            except NotRunning as gone:
+                live.update(Text(f"{gone.cause}; asking again"))
+            live.refresh()
+            time.sleep(WATCH_S)
 
 
 def read_status(place: Home, file: ClusterFile | None) -> dict[str, Any]:
@@ -52,20 +73,26 @@ def read_status(place: Home, file: ClusterFile | None) -> dict[str, Any]:
     return ask(place.socket("supervisor", file), {"ask": "status"}, ANSWER_S)
 
 
-def _print(said: dict[str, Any]) -> None:
-    heads = (
-        "node",
-        "number",
-        "role",
-        "pid",
-        "state",
-        "gen",
-        "conns",
-        "lag p99 ms",
-        "queue",
-        "port",
-    )
-    rows = [
+_HEADS = (
+    *("node", "number", "role", "pid", "state", "gen", "players", "conns"),
+    *("lag p99 ms", "queue", "links", "restarts", "port", "figures"),
+)
+
+
+_WIDE_COLUMNS = 116  # of a terminal that shows all of a row
+_LEFT_OUT = ("role", "links", "restarts", "queue", "figures")
+
+
+def _fitting(said: dict[str, Any]) -> tuple[list[str], list[list[object]]]:
+    """Heads and rows; on a narrow terminal without those columns that are looked at least."""
+    narrow = terminal.on_terminal() and shutil.get_terminal_size().columns < _WIDE_COLUMNS
+    shown = [at for at, head in enumerate(_HEADS) if not (narrow and head in _LEFT_OUT)]
+    rows = [[row[at] for at in shown] for row in _rows(said)]
+    return [_HEADS[at] for at in shown], rows
+
+
+def _rows(said: dict[str, Any]) -> list[tuple[object, ...]]:
+    return [
         (
             row["name"],
             row["number"],
@@ -73,23 +100,39 @@ def _print(said: dict[str, Any]) -> None:
             row["pid"] or "-",
             row["state"],
             row["generation"],
+            row.get("players", "-"),
             row["connections"],
             f"{row['loop_lag_p99_ms']:.1f}",
             row["queue"],
+            len(row.get("links", ())),
+            row["restarts"],
             row["client_port"],
+            row.get("ports", {}).get("metrics", "-"),
         )
         for row in said["nodes"]
     ]
-    terminal.print_table(heads, rows)
+
+
+def _below(said: dict[str, Any]) -> list[str]:
+    """Lines under the table: stores, and what went wrong last."""
     redis, mysql = said["stores"]["redis"], said["stores"]["mysql"]
     servers = redis.get("servers", [])
     running = sum(1 for server in servers if server["running"])
-    print()
-    print(f"redis  {_word(redis)}" + (f"  {running}/{len(servers)} servers" if servers else ""))
-    print(f"mysql  {_word(mysql)}" + (f"  pid {mysql['pid']}" if mysql.get("pid") else ""))
+    lines = ["", f"redis  {_word(redis)}" + (f"  {running}/{len(servers)} servers" * bool(servers))]
+    lines.append(f"mysql  {_word(mysql)}" + (f"  pid {mysql['pid']}" if mysql.get("pid") else ""))
+    rooms: Counter[str] = Counter()
     for row in said["nodes"]:
-        if row["error"]:
-            print(f"{row['name']}: {row['error']}")
+        rooms.update(row.get("rooms", {}))
+        lines += [f"{row['name']}: quarantined {rule}" for rule in row.get("quarantined", ())]
+    if rooms:
+        told = ", ".join(f"{rooms[number]} of generation {number}" for number in sorted(rooms))
+        lines.append(f"rooms  {told}")
+    return lines + [f"{row['name']}: {row['error']}" for row in said["nodes"] if row["error"]]
+
+
+def _print(said: dict[str, Any]) -> None:
+    terminal.print_table(*_fitting(said))
+    print("\n".join(_below(said)))
 
 
 def _word(store: dict[str, Any]) -> str:

@@ -46,8 +46,9 @@ async def supervise(arguments: argparse.Namespace) -> int:
         return f"{schema}, {await publish(config, secrets, socket, numbers)}"
 
     supervisor = Supervisor(
-        Home(arguments.home), config, nodes, arguments.config, prepare, arguments.follow
-    )
+        Home(arguments.home), config, nodes, arguments.config, prepare, arguments.follow,
+        () if arguments.channels is None else ("channel",),
+    )  # fmt: skip
     return await supervisor.run()
 
 

@@ -7,7 +7,10 @@ command groups; imports rich only for a table on a terminal.
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def print_json(value: Any) -> None:
@@ -31,18 +34,24 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     texts = [[str(cell) for cell in row] for row in rows]
     if on_terminal():
         from rich.console import Console
-        from rich.table import Table
 
-        table = Table(*heads, box=None, header_style="bold", pad_edge=False)
-        for row in texts:
-            table.add_row(*(_coloured(cell) for cell in row))
-        Console().print(table)
+        Console().print(table(heads, rows))
         return
     widths = [max([len(head), *(len(row[i]) for row in texts)]) for i, head in enumerate(heads)]
     for row in [list(heads), *texts]:
         print(
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         )
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> "Table":
+    """A table for a person, its telling words coloured."""
+    from rich.table import Table
+
+    made = Table(*heads, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        made.add_row(*(_coloured(str(cell)) for cell in row))
+    return made
 
 
 def confirm(question: str, yes: bool) -> bool:
@@ -58,5 +67,5 @@ def _coloured(cell: str) -> str:
     from rich.markup import escape
 
     colour = {"yes": "green", "ready": "green", "ok": "green", "no": "red", "failed": "red"}
-    colour |= {"waiting": "yellow", "starting": "yellow", "warning": "yellow"}
+    colour |= {"waiting": "yellow", "starting": "yellow", "draining": "yellow", "warning": "yellow"}
     return f"[{colour[cell]}]{cell}[/]" if cell in colour else escape(cell)

@@ -14,7 +14,7 @@ import msgspec
 from mmo.client.meter import Meter
 from mmo.client.raid_log import RaidLog
 from mmo.wire.messages.hunt import GrantReward, KillReward, MonsterRow
-from mmo.wire.messages.presence import ItemView, Welcome
+from mmo.wire.messages.presence import ItemView, ServerLeaving, Welcome
 
 Address = tuple[str, int]
 
@@ -143,6 +143,9 @@ class Hero:
         self.operation_counter = 0
         self.ticket = ""
         self.center: Address | None = None
+        self.centers: list[Address] = []  # all that were open when one told
+        self.center_leaves = False  # it said where to go and ends soon
+        self.leaving: ServerLeaving | None = None  # the game server ends soon; a seat waits there
         self.login_token = ""
         self.session_token = ""
         self.game: Address | None = None  # the channel server that owns him, when one does
@@ -172,8 +175,29 @@ class Hero:
             self.hit_open = False
         elif isinstance(message, GrantReward):
             self.record.grant(message)
+        elif isinstance(message, ServerLeaving):
+            if message.token:
+                self.leaving = message
+            else:
+                self.center, self.center_leaves = (message.host, message.port), True
         else:
             self.raids.hear(message, self.user)
+
+    def settle_at(self, address: Address | None, number: int) -> None:
+        """A game server owns the player now, None: a center does. He is in no channel yet."""
+        self.game, self.game_number, self.channel = address, number, 0
+        self.leaving = None
+
+    def know_centers(self, told: list[Address]) -> None:
+        """A center told which are open."""
+        if told:
+            self.centers = [(host, port) for host, port in told]
+
+    def try_another_center(self) -> None:
+        """The one in use does not answer: the next one that was told of is tried."""
+        if self.center in self.centers and len(self.centers) > 1:
+            at = self.centers.index(self.center)
+            self.center = self.centers[(at + 1) % len(self.centers)]
 
     def meet(self, told: Welcome) -> None:
         """Arrived: compare with the record, then go on from what was told."""
@@ -191,6 +215,7 @@ class Hero:
         if told.session_token:
             self.session_token = told.session_token
             self.renewed_at = self.clock()
+            self.know_centers(told.centers)
 
     def loosen(self) -> None:
         """The connection ended: what was on its way may have happened or not."""

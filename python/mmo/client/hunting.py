@@ -139,14 +139,15 @@ def hunt_while(me: Hero, goes_on: Callable[[], bool]) -> Walk[None]:
             yield from come_back(me, lost)
 
 
-def hold_on(me: Hero, walk: Callable[[], Walk[None]]) -> Walk[None]:
-    """Walk a stretch from its beginning again after each lost connection."""
+def hold_on(me: Hero, walk: Callable[[], Walk[None]], *, to_lobby: bool = False) -> Walk[None]:
+    """Walk a stretch from its beginning again after each lost connection. `to_lobby`: who is at the
+    center comes back there."""
     while True:
         try:
             yield from walk()
             return
         except Lost as lost:
-            yield from come_back(me, lost)
+            yield from come_back(me, lost, to_lobby=to_lobby)
 
 
 def settle(me: Hero) -> Walk[None]:

@@ -52,17 +52,12 @@ def tour(me: Hero, seconds: float) -> Walk[None]:
     yield from register(me)
     yield from register_again(me)
     yield from arrive(me)
-    yield from refused(me, CENTER, Move(-1), Code.SERVER_UNKNOWN)
-    rows = yield from servers(me)
-    if len(rows) < 2:
-        me.meter.error(f"{me.name}: a tour needs two channel servers, the list has {len(rows)}")
-        return
+    yield from hold_on(me, lambda: _look_around(me), to_lobby=True)
     yield from settle(me)
     first_server = me.game_number
-    yield from refused(me, GAME, ChannelEnter(0), Code.CHANNEL_UNKNOWN)
-    yield from refused(me, GAME, Hit(1), Code.NOT_IN_CHANNEL)
-    yield from hold_on(me, lambda: choose_channel(me))
-    yield from refused(me, GAME, Hit(2**63 - 1), Code.MONSTER_UNKNOWN)
+    yield from hold_on(me, lambda: refused(me, GAME, ChannelEnter(0), Code.CHANNEL_UNKNOWN))
+    yield from hold_on(me, lambda: refused(me, GAME, Hit(1), Code.NOT_IN_CHANNEL))
+    yield from hold_on(me, lambda: _strike_nobody(me))
     yield from hunt_while(me, lambda: me.record.level < TOUR_LEVEL)
     yield from hold_on(me, lambda: choose_channel(me, avoid=me.channel))
     yield from hold_on(me, lambda: move_somewhere(me, avoid=first_server))
@@ -80,6 +75,19 @@ def tour(me: Hero, seconds: float) -> Walk[None]:
     if told.level < TOUR_LEVEL or not told.last_login_ms:
         me.meter.error(f"{me.name}: level {told.level}, last login {told.last_login_ms}")
     yield from log_out(me)
+
+
+def _look_around(me: Hero) -> Walk[None]:
+    yield from refused(me, CENTER, Move(-1), Code.SERVER_UNKNOWN)
+    rows = yield from servers(me)
+    if len(rows) < 2:
+        me.meter.error(f"{me.name}: a tour needs two channel servers, the list has {len(rows)}")
+
+
+def _strike_nobody(me: Hero) -> Walk[None]:
+    if not me.channel:
+        yield from choose_channel(me)
+    yield from refused(me, GAME, Hit(2**63 - 1), Code.MONSTER_UNKNOWN)
 
 
 def register_again(me: Hero) -> Walk[None]:

@@ -37,6 +37,8 @@ class Meter:
         self.lost = 0
         self.findings: list[str] = []
         self.losses: dict[str, int] = {}
+        self.logins_forced = 0  # a password was shown again because no session was left
+        self.pauses_ms = array("d")
         self.took_ms = array("d")
         self.by_kind: dict[str, int] = {}
 
@@ -56,6 +58,10 @@ class Meter:
         """A connection ended under a bot, which comes back; `text` says how."""
         self.lost += 1
         self.losses[text] = self.losses.get(text, 0) + 1
+
+    def came_back(self, took_ms: float) -> None:
+        """A bot plays again, `took_ms` after it noticed that its connection ended."""
+        self.pauses_ms.append(took_ms)
 
     def percentile_ms(self, share: float) -> float:
         """The smallest sample that at least `share` of all do not exceed; 0 without samples."""

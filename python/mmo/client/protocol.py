@@ -30,6 +30,7 @@ PUSHES = frozenset(
         int(Op.ITEMS_EXPIRED),
         int(Op.PASS_PROGRESS),
         int(Op.CASH_CHANGED),
+        int(Op.SERVER_LEAVING),
         int(Op.RAID_UNMATCHED),
         int(Op.RAID_FREED),
         int(Op.DATAGRAM_KEY),

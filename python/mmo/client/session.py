@@ -19,6 +19,7 @@ from mmo.wire.messages.presence import (
     MoveOk,
     Renew,
     RenewOk,
+    ServerLeaving,
     ServerListAsk,
     ServerRow,
     SessionOk,
@@ -95,6 +96,7 @@ def ask(me: Hero, lane: str, message: Any, *, expects: tuple[int, ...] = ()) -> 
     is raised where another server owns the player while servers are made to fail: a move asked for
     before a connection died may happen after it."""
     what = type(message).__name__
+    _go_if_told(me, lane)
     retry = Retry(me, what)
     began = me.clock()
     while True:
@@ -115,6 +117,13 @@ def ask(me: Hero, lane: str, message: Any, *, expects: tuple[int, ...] = ()) -> 
             me.meter.error(f"{me.name}: {fault}")
             raise fault
     return reply
+
+
+def _go_if_told(me: Hero, lane: str) -> None:
+    """The server at the end of `lane` ends soon and said so: nothing new is asked of it."""
+    if (lane == GAME and me.leaving is not None) or (lane == CENTER and me.center_leaves):
+        me.hit_open = False  # not struck yet
+        raise Lost(lane, int(CloseReason.MOVED), "the server leaves")
 
 
 def _once(me: Hero, lane: str, message: Any) -> Walk[Any]:
@@ -154,6 +163,10 @@ def silence(me: Hero, lane: str, what: str) -> Walk[None]:
 def greet(me: Hero, lane: str, address: Address) -> Walk[Any]:
     """Dial and say hello. Returns HELLO_OK."""
     yield Dial(lane, *address)
+    if lane == CENTER:
+        me.center_leaves = False
+    elif lane == GAME:
+        me.leaving = None
     return (yield from ask(me, lane, hello()))
 
 
@@ -209,7 +222,7 @@ def log_in(
             me.ticket = ""
             me.user, me.login_token = reply.user, reply.token
             me.center, me.session_token = (reply.host, reply.port), ""
-            me.game, me.game_number, me.channel = None, 0, 0
+            me.settle_at(None, 0)
         return reply  # type: ignore[no-any-return]
 
 
@@ -234,6 +247,7 @@ def show(me: Hero, lane: str, address: Address, token: str) -> Walk[Any]:
         me.meet(reply)
     elif isinstance(reply, SessionOk):
         me.session_token, me.renewed_at = reply.session_token, me.clock()
+        me.know_centers(reply.centers)
     return reply
 
 
@@ -274,7 +288,7 @@ def move(me: Hero, number: int) -> Walk[bool]:
         yield from show(me, GAME, (reply.host, reply.port), reply.token)
     except Displaced:
         return False
-    me.game, me.game_number, me.channel = (reply.host, reply.port), number, 0
+    me.settle_at((reply.host, reply.port), number)
     return True
 
 
@@ -301,16 +315,43 @@ def lobby(me: Hero) -> Walk[Welcome]:
     me.loosen()
     told = yield from ask(me, CENTER, Lobby())
     me.meet(told)
-    me.game, me.game_number, me.channel = None, 0, 0
+    me.settle_at(None, 0)
     return told  # type: ignore[no-any-return]
 
 
 def log_out(me: Hero) -> Walk[None]:
-    """End the session everywhere."""
-    yield from ask(me, CENTER, Logout())
+    """End the session everywhere. When the connection dies before the answer, the session token
+    tells whether it happened: a session that is over is the answer."""
+    retry = Retry(me, "logging out")
+    while True:
+        try:
+            yield from ask(me, CENTER, Logout())
+            break
+        except Lost as lost:
+            me.meter.loss(str(lost))
+            if lost.reason not in BLAMELESS:
+                raise
+            if not (yield from _held_still(me, retry)):
+                break
     yield Drop(CENTER)
     yield Drop(GAME)
     me.session_token, me.game, me.center = "", None, None
+
+
+def _held_still(me: Hero, retry: Retry) -> Walk[bool]:
+    """Whether a center takes the session token; False when the session is over."""
+    while me.session_token and me.center is not None:
+        try:
+            yield from show(me, CENTER, me.center, me.session_token)
+            return True
+        except Displaced:
+            return False
+        except Lost as lost:
+            if lost.reason not in BLAMELESS:
+                raise
+            me.try_another_center()
+            yield from retry.again(str(lost))
+    return False
 
 
 def stay_known(me: Hero) -> Walk[None]:
@@ -319,14 +360,17 @@ def stay_known(me: Hero) -> Walk[None]:
         reply = yield from ask(me, CENTER, Renew())
         assert isinstance(reply, RenewOk)
         me.session_token, me.renewed_at = reply.session_token, me.clock()
+        me.know_centers(reply.centers)
     else:
         yield from ask(me, CENTER, Ping())
 
 
 def come_back(me: Hero, lost: Lost, *, to_lobby: bool = False) -> Walk[None]:
-    """After a lost connection: hold center and game server again, by session token while it is
-    honoured, by a new login otherwise. `to_lobby`: who had no game server stays at the center. An
-    end that blames this client is an error and is raised."""
+    """After a lost connection, or one whose server leaves: hold center and game server again, by
+    the token that the leaving server gave, by session token while it is honoured, by a new login
+    otherwise. `to_lobby`: who had no game server stays at the center. An end that blames this
+    client is an error and is raised."""
+    began = me.clock()
     me.loosen()
     me.meter.loss(str(lost))
     if lost.reason not in BLAMELESS:
@@ -334,34 +378,65 @@ def come_back(me: Hero, lost: Lost, *, to_lobby: bool = False) -> Walk[None]:
             me.meter.error(f"{me.name}: {lost}")
         raise lost
     retry = Retry(me, "coming back")
+    only_center = lost.lane == CENTER
     while True:
         try:
-            yield from _resume(me, to_lobby)
+            yield from _resume(me, to_lobby, only_center)
+            me.meter.came_back((me.clock() - began) * 1000)
             return
         except Displaced:
             yield Drop(GAME)
             me.session_token, me.game = "", None
+            me.meter.logins_forced += 1
         except Lost as again:
             if again.reason not in BLAMELESS:
                 raise
+            only_center = only_center and again.lane == CENTER
             yield from retry.again(str(again))
 
 
-def _resume(me: Hero, to_lobby: bool) -> Walk[None]:
+def _resume(me: Hero, to_lobby: bool, only_center: bool) -> Walk[None]:
+    """One try. `only_center`: the connection to the game server was not seen to end."""
+    if me.leaving is not None and (yield from _follow(me, me.leaving)):
+        return
     if not me.session_token or me.center is None:
         yield from arrive(me)
         if not to_lobby:
             yield from move_somewhere(me)
         return
-    held = yield from show(me, CENTER, me.center, me.session_token)
+    try:
+        held = yield from show(me, CENTER, me.center, me.session_token)
+    except Lost:
+        me.try_another_center()
+        raise
     place = held.place_number if isinstance(held, SessionOk) else 0
-    me.channel = 0
-    if me.game is not None and place == me.game_number:
-        yield from show(me, GAME, me.game, me.session_token)
+    still = me.game if place == me.game_number else None
+    if still is not None and (only_center or (yield from _sit_again(me, still))):
         return
     yield Drop(GAME)
-    me.game = None
+    me.settle_at(None, 0)
     if isinstance(held, SessionOk):
         yield from lobby(me)
     if not to_lobby:
         yield from move_somewhere(me)
+
+
+def _follow(me: Hero, there: ServerLeaving) -> Walk[bool]:
+    """Go where the leaving game server keeps a seat. False when the token came too late."""
+    me.leaving = None  # tried once: a server that is not reached is no way
+    try:
+        yield from show(me, GAME, (there.host, there.port), there.token)
+    except Displaced:
+        return False
+    me.settle_at((there.host, there.port), there.number)
+    return True
+
+
+def _sit_again(me: Hero, address: Address) -> Walk[bool]:
+    """At the game server that owns him still. False when his seat went to others meanwhile."""
+    me.channel = 0
+    try:
+        yield from show(me, GAME, address, me.session_token)
+    except Displaced:
+        return False
+    return True

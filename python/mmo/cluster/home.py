@@ -29,6 +29,15 @@ class NodePorts(msgspec.Struct, frozen=True):
     client_port: int
     link_port: int
     datagram_port: int
+    metrics_port: int = 0
+
+
+class AddedNode(msgspec.Struct, frozen=True):
+    """A node that `scale` added: no configuration names it."""
+
+    name: str
+    role: str
+    number: int
 
 
 class ClusterFile(msgspec.Struct):
@@ -43,6 +52,8 @@ class ClusterFile(msgspec.Struct):
     mysql_socket: str
     supervisor: ProcessId | None = None
     processes: dict[str, ProcessId] = {}
+    added: list[AddedNode] = []
+    removed: list[int] = []  # numbers of configured nodes that `scale` took away
 
 
 class Home:
@@ -70,6 +81,15 @@ class Home:
     def code_named(self) -> Path:
         """There since the supervisor named the code that this start runs; nodes wait for it."""
         return self.directory / "run" / "code"
+
+    @property
+    def metrics_targets(self) -> Path:
+        """Where every node's figures are, as Prometheus reads it (`file_sd_configs`)."""
+        return self.directory / "metrics-targets.json"
+
+    def loaded_file(self, name: str) -> Path:
+        """Written by a node that stands by, with its pid, when its code is loaded."""
+        return self.directory / "run" / f"{name}.loaded"
 
     def log_file(self, name: str) -> Path:
         """The structured log of a node."""
@@ -99,6 +119,20 @@ class Home:
         path = self.cluster_file.with_suffix(".new")
         path.write_bytes(msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n")
         path.replace(self.cluster_file)
+
+    def write_targets(self, file: ClusterFile, host: str) -> None:
+        """Say where the figures of all nodes are; Prometheus notices the change by itself."""
+        groups = [
+            {
+                "targets": [f"{host}:{node.metrics_port}"],
+                "labels": {"node": node.name, "role": node.role, "number": str(node.number)},
+            }
+            for node in file.nodes
+            if node.metrics_port
+        ]
+        path = self.metrics_targets.with_suffix(".new")
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(groups), indent=2) + b"\n")
+        path.replace(self.metrics_targets)
 
     def socket(self, name: str, file: ClusterFile | None) -> Path:
         """The admin socket of a node or of `supervisor`."""
@@ -139,4 +173,5 @@ class Home:
                 shutil.rmtree(file.socket_directory, ignore_errors=True)
         for name in ("redis", "mysql", "log", "secrets", "run"):
             shutil.rmtree(self.directory / name, ignore_errors=True)
+        self.metrics_targets.unlink(missing_ok=True)
         self.cluster_file.unlink(missing_ok=True)

@@ -16,16 +16,20 @@ from typing import Any, Literal
 from mmo.cluster.control import NotRunning, ask_async
 from mmo.cluster.home import NodePorts
 from mmo.cluster.process import Child
+from mmo.config import Node as NodeConfig
 from mmo.config import Supervisor as SupervisorSettings
 from mmo.errors import OperatorError
 
-State = Literal["stopped", "starting", "ready", "waiting", "failed"]
+State = Literal["stopped", "starting", "ready", "draining", "waiting", "failed"]
 
 STATUS_S = 0.15  # longest wait for a node's status: `status` must answer within 250 ms
 ANSWER_S = 1.0  # longest wait for an answer that nobody waits for
+WAIT_STEP_S = 0.25  # rhythm of the questions to a node that drains
+LOADED_LOOK_S = 0.02  # rhythm of the look for a successor's code
 AFTER_DRAIN_S = 3.0  # from the end of a drain to the end of the process
 ERROR_CHARACTERS_MAX = 300
 ASK_EVERY_S = 1.0  # how often a ready node is asked whether it still answers
+REPLACES, STANDS_BY = "--replaces", "--stands-by"
 EXIT_CONFIGURATION = 2
 """Exit code of a node that cannot run as it is configured: restarting it changes nothing."""
 
@@ -101,23 +105,81 @@ class NodeProcess:
         row["client_port"] = self.ports.client_port
         return row
 
-    async def stop(self, grace_ms: int) -> dict[str, Any]:
-        """Drain and end. `killed`: it did not end by itself, or not in order. `unflushed`: 0, or 1
-        for such a node: what was not yet answered may not be written, what was answered is."""
+    async def stop(self, settings: NodeConfig, *, move: bool) -> dict[str, Any]:
+        """Drain and end. `move`: players are sent to other servers first. `killed`: it did not end
+        by itself, or not in order. `unflushed`: 0, or 1 for such a node: what was not yet answered
+        may not be written, what was answered is."""
         was_ready = self.state == "ready"
-        child, self.state = self.child, "stopped"
+        child, self.state = self.child, "draining"
         if child is None or not child.is_running():
+            self.state = "stopped"
             return {"name": self.name, "unflushed": 0, "killed": False}
+        question = {"ask": "stop", "grace_ms": settings.drain_ms, "move": move}
         try:
-            await ask_async(self.socket, {"ask": "stop", "grace_ms": grace_ms}, ANSWER_S)
+            await ask_async(self.socket, question, ANSWER_S)
         except OperatorError:
             child.signal(15)
-        ended = await asyncio.to_thread(child.wait, grace_ms / 1000 + AFTER_DRAIN_S)
+        ended = await self._await_end(child, settings, move)
         if not ended:
             child.kill()
+        self.state = "stopped"
         # A node that still loads its code has nothing to drain and dies by the signal.
         clean = ended and (child.exit_code() == 0 or not was_ready)
         return {"name": self.name, "unflushed": 0 if clean else 1, "killed": not clean}
+
+    async def _await_end(self, child: Child, settings: NodeConfig, move: bool) -> bool:
+        """Whether the process ended in its time, which is longer while it says that something runs
+        there."""
+        flush_s = settings.drain_ms / 1_000 + AFTER_DRAIN_S
+        began = time.monotonic()
+        end = began + flush_s + (settings.leave_ms / 1_000 if move else 0)
+        while not await asyncio.to_thread(child.wait, WAIT_STEP_S):
+            now = time.monotonic()
+            if now - began < settings.busy_ms / 1_000 and await self._says_busy():
+                end = max(end, now + flush_s)
+            elif now > end:
+                return False
+        return True
+
+    async def _says_busy(self) -> bool:
+        try:
+            return bool((await ask_async(self.socket, {"ask": "status"}, ANSWER_S)).get("busy"))
+        except OperatorError:
+            return False
+
+    async def replace(
+        self, settings: NodeConfig, supervisor: SupervisorSettings, loaded: Path
+    ) -> dict[str, Any]:
+        """Another process takes over: it loads its code while this one serves, waits for the number
+        to be free, and serves as soon as this one has drained. Raises `OperatorError` E0722 when it
+        does not come so far; then nothing has changed."""
+        if self.state not in ("ready", "starting"):
+            self.crashes.clear()
+            self.spawn()
+            return {"name": self.name, "unflushed": 0, "killed": False}
+        command = [*(word for word in self._command if word != REPLACES), STANDS_BY]
+        successor = Child(command, self._log_file, dies_with_parent=False)
+        try:
+            await self._await_loaded(successor, loaded, supervisor.ready_ms / 1_000)
+            result = await self.stop(settings, move=True)
+        except BaseException:
+            successor.kill()
+            raise
+        self.child, self.state = successor, "starting"
+        self.started_at = time.monotonic()
+        return result
+
+    async def _await_loaded(self, successor: Child, loaded: Path, deadline_s: float) -> None:
+        end = time.monotonic() + deadline_s
+        while not _names(loaded, successor.pid):
+            if not successor.is_running() or time.monotonic() > end:
+                said = _last_word(successor.log_tail(8)) or "it said nothing"
+                raise OperatorError(
+                    "E0722",
+                    f"another process for {self.name} did not come up: {said}",
+                    f"read {self._log_file}; {self.name} goes on as before",
+                )
+            await asyncio.sleep(LOADED_LOOK_S)
 
     def kill(self) -> int:
         """kill -9; the next look restarts it. Returns the pid."""
@@ -180,6 +242,14 @@ class NodeProcess:
             self.child.kill()
 
 
+def _names(loaded: Path, pid: int) -> bool:
+    """Whether a file of `Home.loaded_file` was written by this process."""
+    try:
+        return loaded.read_text(encoding="ascii") == str(pid)
+    except OSError:
+        return False
+
+
 def _last_word(tail: str) -> str:
     """The line with an operator code where there is one, else the last line."""
     lines = tail.splitlines()
@@ -198,6 +268,6 @@ def node_command(ports: NodePorts, home: Path, config_file: str) -> list[str]:
         str(ports.number),
         "--home",
         str(home),
-        "--replaces",  # the supervisor saw the earlier process end, or ended it
+        REPLACES,  # the supervisor saw the earlier process end, or ended it
     ]
     return [*command, "--config", config_file] if config_file else command

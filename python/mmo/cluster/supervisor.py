@@ -1,8 +1,8 @@
 """The one process that starts, watches and stops everything of a home.
 
 Owns the order: stores side by side, schema, then all nodes at once; nodes before stores when
-stopping. Restarts what ends. Answers `ping`, `progress`, `status`, `start`, `kill`, `stop`
-on its socket.
+stopping. Restarts what ends. Answers `ping`, `progress`, `status`, `start`, `kill`, `stop`,
+and what `changes` does, on its socket.
 Never touches a player's data; what needs the store (the schema) is handed in by `cli`.
 """
 
@@ -12,16 +12,17 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from mmo.cluster.changes import Changes
 from mmo.cluster.control import Reply, Request, serve
-from mmo.cluster.home import ClusterFile, Home
+from mmo.cluster.home import AddedNode, ClusterFile, Home, NodePorts
 from mmo.cluster.node_process import NodeProcess, node_command
 from mmo.cluster.process import ProcessId, end_process, identify, is_alive
 from mmo.cluster.secret_files import Secrets, ensure_secrets, read_secrets
 from mmo.cluster.stores import Stores
-from mmo.cluster.topology import PortBlock, assign_ports, take_block
+from mmo.cluster.topology import PortBlock, assign_ports, scaled, take_block
 from mmo.config import Config, NodeEntry
 from mmo.errors import OperatorError
 
@@ -42,8 +43,10 @@ class Supervisor:
         config_file: str,
         prepare: Prepare,
         follow: int = 0,
+        fixed_roles: tuple[str, ...] = (),
     ) -> None:
-        """`follow`: pid of a process with whose end the whole cluster stops; 0: nobody."""
+        """`follow`: pid of a process with whose end the whole cluster stops; 0: nobody.
+        `fixed_roles`: `nodes` says how many of them there are, whatever `scale` did before."""
         self.home = home
         self.config = config
         self.prepare = prepare
@@ -52,9 +55,12 @@ class Supervisor:
         self.state = "starting"
         self.steps: list[dict[str, Any]] = []
         self.error: OperatorError | None = None
-        self._entries = nodes
+        self.configured = nodes
+        self.file: ClusterFile | None = None
+        self._fixed_roles = fixed_roles
+        self._changes = Changes(self)
+        self._under_way: set[asyncio.Task[Reply]] = set()
         self._config_file = config_file
-        self._file: ClusterFile | None = None
         self._block: PortBlock | None = None
         self._ended = asyncio.Event()
         self._began = time.monotonic()
@@ -73,18 +79,18 @@ class Supervisor:
         await self._end_leftovers(before)
         directory = self.home.choose_socket_directory(before.socket_directory if before else "")
         self._open_file(before, directory)
-        assert self._file is not None
-        server = await serve(self.home.socket("supervisor", self._file), self.answer)
+        assert self.file is not None
+        server = await serve(self.home.socket("supervisor", self.file), self.answer)
         self._starting = asyncio.create_task(self._start(before))
         watching = asyncio.create_task(self._watch())
         await self._ended.wait()
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
         server.close()
-        self._file.supervisor = None
-        self.home.write(self._file)
+        self.file.supervisor = None
+        self.home.write(self.file)
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.home.socket("supervisor", self._file))
+            os.unlink(self.home.socket("supervisor", self.file))
         os.close(lock)
         return 0 if self.error is None else 1
 
@@ -101,16 +107,30 @@ class Supervisor:
             return self._start_missing()
         if kind == "kill":
             return self._kill(str(request.get("name", "")))
+        name = str(request.get("name", ""))
+        if kind == "drain":
+            return await asyncio.shield(self._spawn(self._changes.drain(name)))
+        if kind == "restart":
+            return await asyncio.shield(self._spawn(self._changes.restart(name)))
+        if kind == "scale":
+            count = int(request.get("count", 1))
+            role = str(request.get("role", ""))
+            return await asyncio.shield(self._spawn(self._changes.scale(role, count)))
         if kind == "stop":
             names = [str(name) for name in request.get("nodes", [])]
-            return await (self._stop_nodes(names) if names else asyncio.shield(self._begin_stop()))
+            if names:
+                return await self._stop_nodes(names, move=True)
+            return await asyncio.shield(self._begin_stop())
         raise OperatorError("E0707", f"unknown question {kind!r}", "mmo-cluster --help")
 
     def _open_file(self, before: ClusterFile | None, socket_directory: str) -> None:
         self._block = take_block(self.config, before.port_first if before else 0)
-        ports = assign_ports(self._entries, self._block.first)
+        added, removed = (before.added, before.removed) if before else ([], [])
+        entries = scaled(self.configured, added, removed, self._fixed_roles)
+        numbers = {entry.number for entry in self.configured}
+        ports = assign_ports(entries, self._block.first, before.nodes if before else ())
         redis, mysql = self.config.redis, self.config.mysql
-        self._file = ClusterFile(
+        self.file = ClusterFile(
             version=1,
             config_file=self._config_file,
             port_first=self._block.first,
@@ -120,6 +140,12 @@ class Supervisor:
             or [f"127.0.0.1:{port}" for port in self._block.redis_ports],
             mysql_socket=mysql.socket,
             supervisor=identify(os.getpid()),
+            added=[
+                AddedNode(entry.name, entry.role, entry.number)
+                for entry in entries
+                if entry.number not in numbers
+            ],
+            removed=sorted(numbers - {entry.number for entry in entries}),
         )
 
     async def _start(self, before: ClusterFile | None) -> None:
@@ -144,14 +170,14 @@ class Supervisor:
         self._begin_stop()
 
     async def _start_all(self, before: ClusterFile | None) -> None:
-        file, block = self._file, self._block
+        file, block = self.file, self._block
         assert file is not None and block is not None
         ensure_secrets(self.home, self.config)
         secrets = read_secrets(self.home, self.config)
         self.stores = stores = Stores(self.home, self.config, secrets, block)
         if stores.mysql is not None:
             file.mysql_socket = str(stores.mysql.socket_path)
-        self.home.write(file)
+        self.write_file()
         moved = before is not None and before.port_first != file.port_first
         redis = asyncio.create_task(self._step("redis", stores.start_redis(moved)))
         began = time.monotonic()
@@ -170,13 +196,13 @@ class Supervisor:
         await self._await_nodes()
         names = " ".join(node.name for node in self.nodes)
         self._told("nodes", names, time.monotonic() - began)
-        self._record()
+        self.record()
         self.state = "ready"
 
     async def _step(self, name: str, work: Awaitable[str]) -> None:
         began = time.monotonic()
         self._told(name, await work, time.monotonic() - began)
-        self._record()
+        self.record()
 
     def _told(self, name: str, text: str, seconds: float) -> None:
         self.steps.append({"step": name, "text": text, "seconds": round(seconds, 3)})
@@ -185,20 +211,40 @@ class Supervisor:
         # Those that others dial come first: whoever looks for them then finds their lease.
         order = [role for roles in reversed(STOP_ORDER) for role in roles]
         for ports in sorted(file.nodes, key=lambda ports: order.index(ports.role)):
-            node = NodeProcess(
-                ports,
-                node_command(ports, self.home.directory, self._config_file),
-                self.home.socket(ports.name, file),
-                self.home.logs / f"{ports.name}.out",
-            )
-            node.spawn()
-            self.nodes.append(node)
+            self.spawn_node(ports)
+
+    def spawn_node(self, ports: NodePorts) -> NodeProcess:
+        """Start a node and watch it from now on."""
+        node = NodeProcess(
+            ports,
+            node_command(ports, self.home.directory, self._config_file),
+            self.home.socket(ports.name, self.file),
+            self.home.logs / f"{ports.name}.out",
+        )
+        node.spawn()
+        self.nodes.append(node)
         self.nodes.sort(key=lambda node: node.ports.number)
+        return node
+
+    def node(self, name: str) -> NodeProcess:
+        """The node of a name. Raises `OperatorError` E0708."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        known = ", ".join(node.name for node in self.nodes)
+        raise OperatorError("E0708", f"no node {name} in this cluster", f"one of: {known}")
+
+    def write_file(self) -> None:
+        """The topology changed: `cluster.json`, and where the figures of the nodes are."""
+        assert self.file is not None
+        self.home.write(self.file)
+        if self.config.metrics.enabled:
+            self.home.write_targets(self.file, self.config.metrics.host)
 
     async def _await_nodes(self) -> None:
         end = time.monotonic() + self.config.supervisor.ready_ms / 1000
         while not (
-            all(node.state == "ready" for node in self.nodes) and await self._all_are_linked()
+            all(node.state == "ready" for node in self.nodes) and await self.all_are_linked()
         ):
             failed = [node for node in self.nodes if node.state == "failed"]
             late = [node for node in self.nodes if node.state != "ready"]
@@ -212,9 +258,10 @@ class Supervisor:
             await asyncio.gather(*(node.look(self.config.supervisor) for node in self.nodes))
             await asyncio.sleep(0.02)
 
-    async def _all_are_linked(self) -> bool:
-        """Whether every server knows every center: from then on a player finds the way to all."""
+    async def all_are_linked(self) -> bool:
+        """Whether every ready server knows every center: a player finds the way to all."""
         rows = await asyncio.gather(*(node.row() for node in self.nodes))
+        rows = [row for row in rows if row["ready"]]
         centers = {row["number"] for row in rows if row["role"] == "center"}
         return all(centers - {row["number"]} <= set(row.get("links", ())) for row in rows)
 
@@ -230,15 +277,15 @@ class Supervisor:
             try:
                 self.stores.look()
                 await asyncio.gather(*(node.look(self.config.supervisor) for node in self.nodes))
-                self._record()
+                self.record()
             except Exception:
                 # A full disk, no process or file to spare: the next look may have it again, and a
                 # cluster that nobody watches is worse than a line in the log.
                 traceback.print_exc()
 
-    def _record(self) -> None:
+    def record(self) -> None:
         """Write who runs into `cluster.json`, when that changed."""
-        file, stores = self._file, self.stores
+        file, stores = self.file, self.stores
         if file is None or stores is None:
             return
         running: dict[str, ProcessId] = {
@@ -266,7 +313,7 @@ class Supervisor:
                 is_store = name == "mysql" or name.startswith("redis-")
                 (stores if is_store else nodes).append(process)
         for group, grace_ms in (
-            (nodes, self.config.node.drain_ms + 1_000),
+            (nodes, self.config.node.drain_ms + self.config.node.leave_ms + 1_000),
             (stores, self.config.mysql.stop_ms),
         ):
             ends = [asyncio.to_thread(end_process, one, grace_ms / 1000) for one in group]
@@ -323,7 +370,7 @@ class Supervisor:
             raise OperatorError("E0708", f"{name} does not run now", "mmo-cluster status")
         return {"name": name, "pid": self.stores.kill(name)}
 
-    async def _stop_nodes(self, names: list[str]) -> Reply:
+    async def _stop_nodes(self, names: list[str], *, move: bool) -> Reply:
         known = {node.name: node for node in self.nodes}
         missing = [name for name in names if name not in known]
         if missing:
@@ -336,14 +383,21 @@ class Supervisor:
                 known[name] for name in dict.fromkeys(names) if known[name].ports.role in roles
             ]
             results += await asyncio.gather(
-                *(node.stop(self.config.node.drain_ms) for node in group)
+                *(node.stop(self.config.node, move=move) for node in group)
             )
-        self._record()
+        self.record()
         return {
             "stopped": [result["name"] for result in results],
             "unflushed": sum(result["unflushed"] for result in results),
             "killed": [result["name"] for result in results if result["killed"]],
         }
+
+    def _spawn(self, change: Coroutine[Any, Any, Reply]) -> "asyncio.Task[Reply]":
+        """A change goes on when its asker leaves."""
+        task = asyncio.get_running_loop().create_task(change)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return task
 
     def _begin_stop(self) -> "asyncio.Task[Reply]":
         if self._stopping is None:
@@ -356,15 +410,18 @@ class Supervisor:
             if self._starting is not None:
                 self._starting.cancel()
                 await asyncio.gather(self._starting, return_exceptions=True)
-        reply = await self._stop_nodes([node.name for node in self.nodes])
+        for change in self._under_way:
+            change.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+        reply = await self._stop_nodes([node.name for node in self.nodes], move=False)
         if self.stores is not None:
             rows = self.stores.rows()
             await self.stores.stop()
             reply["stopped"] += ["redis"] if rows["redis"]["managed"] else []
             reply["stopped"] += ["mysql"] if rows["mysql"]["managed"] else []
-        if self._file is not None and self.stores is not None:
-            self._file.processes = {}
-            self.home.write(self._file)
+        if self.file is not None and self.stores is not None:
+            self.file.processes = {}
+            self.home.write(self.file)
         if self._block is not None:
             self._block.close()
         # The asker gets his answer before the socket goes; a failed start stays to tell why.

@@ -8,8 +8,11 @@ port. Called by the supervisor.
 import contextlib
 import itertools
 import socket
+from collections.abc import Sequence
 
-from mmo.cluster.home import NodePorts
+import msgspec
+
+from mmo.cluster.home import AddedNode, NodePorts
 from mmo.config import Config, NodeEntry
 from mmo.errors import OperatorError
 
@@ -17,10 +20,13 @@ BLOCK_PORTS = 100
 NODES_MAX = 20  # nodes that take their ports from a block: three ports each from 10 to 69
 _GUARD = 0
 _NODES = 10
+_PORTS_A_NODE = 3
 _REDIS = 80
 _REDIS_BUS = 90
 _REDIS_SERVERS = 6
 _PORT_LAST = 65_535
+_NUMBER_FIRST = {"login": 0, "center": 1, "channel": 10, "matching": 20, "raid": 30, "cash": 40}
+"""The first server of a role without any is numbered on from here."""
 
 
 class PortBlock:
@@ -66,28 +72,67 @@ def with_channels(nodes: tuple[NodeEntry, ...], count: int) -> tuple[NodeEntry, 
     """The nodes with exactly `count` channel servers, numbered on from the last configured one."""
     channels = [entry for entry in nodes if entry.role == "channel"]
     others = [entry for entry in nodes if entry.role != "channel"]
-    taken = {entry.number for entry in nodes}
-    names = {entry.name for entry in nodes}
-    last = max((entry.number for entry in channels), default=10)
-    numbers = (number for number in itertools.count(last + 1) if number not in taken)
-    fresh = (f"channel-{i}" for i in itertools.count(1) if f"channel-{i}" not in names)
     while len(channels) < count:
-        channels.append(NodeEntry(name=next(fresh), role="channel", number=next(numbers)))
+        channels.append(fresh_entry((*others, *channels), "channel"))
     place = next((i for i, entry in enumerate(nodes) if entry.role == "channel"), len(others))
     return (*others[:place], *channels[:count], *others[place:])
 
 
-def assign_ports(nodes: tuple[NodeEntry, ...], first: int) -> list[NodePorts]:
-    """Ports of every node, by its place in the list. Raises `OperatorError` E0706 for too many."""
+def fresh_entry(nodes: tuple[NodeEntry, ...], role: str) -> NodeEntry:
+    """One more server of a role: the first free name, and the first free number after the last of
+    its kind."""
+    taken = {entry.number for entry in nodes}
+    names = {entry.name for entry in nodes}
+    last = max((entry.number for entry in nodes if entry.role == role), default=_NUMBER_FIRST[role])
+    number = next(number for number in itertools.count(last + 1) if number not in taken)
+    name = next(f"{role}-{i}" for i in itertools.count(1) if f"{role}-{i}" not in names)
+    return entry_of(AddedNode(name, role, number))
+
+
+def entry_of(node: AddedNode | NodePorts) -> NodeEntry:
+    """The entry of a node that no configuration names."""
+    fields = {"name": node.name, "role": node.role, "number": node.number}
+    return msgspec.convert(fields, NodeEntry)
+
+
+def scaled(
+    nodes: tuple[NodeEntry, ...],
+    added: Sequence[AddedNode],
+    removed: Sequence[int],
+    fixed_roles: tuple[str, ...] = (),
+) -> tuple[NodeEntry, ...]:
+    """The configured nodes with what `scale` changed since, but for roles whose count this start
+    fixes. A configuration that names an added number or name by now wins."""
+    kept = [entry for entry in nodes if entry.role in fixed_roles or entry.number not in removed]
+    taken = {entry.number for entry in kept} | {entry.name for entry in kept}
+    for node in added:
+        if node.role not in fixed_roles and not {node.number, node.name} & taken:
+            kept.append(entry_of(node))
+    return tuple(kept)
+
+
+def assign_ports(
+    nodes: tuple[NodeEntry, ...], first: int, kept: Sequence[NodePorts] = ()
+) -> list[NodePorts]:
+    """Ports of every node: those that it had in this block, else the first free ones. Raises
+    `OperatorError` E0706 for too many."""
     if len(nodes) > NODES_MAX:
         raise OperatorError(
             "E0706",
             f"{len(nodes)} nodes on one machine, more than {NODES_MAX} that a block holds",
             "run the others elsewhere with mmo-cluster run",
         )
+    numbers = {entry.number for entry in nodes}
+    places: dict[int, int] = {}
+    for ports in kept:
+        place, rest = divmod(ports.metrics_port - 2 - first - _NODES, _PORTS_A_NODE)
+        if ports.number in numbers and not rest and 0 <= place < NODES_MAX:
+            places[ports.number] = place
+    free = (place for place in range(NODES_MAX) if place not in set(places.values()))
     assigned = []
-    for index, entry in enumerate(nodes):
-        port = first + _NODES + 3 * index
+    for entry in nodes:
+        place = places[entry.number] if entry.number in places else next(free)
+        port = first + _NODES + _PORTS_A_NODE * place
         assigned.append(
             NodePorts(
                 entry.name,
@@ -96,6 +141,8 @@ def assign_ports(nodes: tuple[NodeEntry, ...], first: int) -> list[NodePorts]:
                 entry.client_port or port,
                 entry.link_port or port + 1,
                 entry.datagram_port or port + 2,
+                # Beside the datagrams on the same number: one is UDP, the other TCP.
+                entry.metrics_port or port + 2,
             )
         )
     return assigned

@@ -244,6 +244,8 @@ class Node(_Section, frozen=True):
     rule_budget_ms: Milliseconds
     rule_failures_max: Count
     rule_failures_window_ms: Milliseconds
+    leave_ms: Annotated[int, msgspec.Meta(ge=0, le=600_000)]
+    busy_ms: Annotated[int, msgspec.Meta(ge=0, le=3_600_000)]
     room_tick_ms_max: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
     player_edges_max: Count
     failpoints: bool
@@ -356,6 +358,13 @@ class Log(_Section, frozen=True):
     files_kept: Annotated[int, msgspec.Meta(ge=1, le=1_000)]
 
 
+class Metrics(_Section, frozen=True):
+    """`[metrics]`: the figures of each node for Prometheus, over HTTP."""
+
+    enabled: bool
+    host: Address
+
+
 class NodeEntry(_Section, frozen=True):
     """One `[[nodes]]` entry. Only the first three keys are required; `override` holds tables of
     this configuration that differ on this node, such as `override.net.connections_max`."""
@@ -366,6 +375,7 @@ class NodeEntry(_Section, frozen=True):
     client_port: PortOrAny = 0
     link_port: PortOrAny = 0
     datagram_port: PortOrAny = 0
+    metrics_port: PortOrAny = 0
     override: dict[str, dict[str, Any]] = {}
 
 
@@ -389,4 +399,5 @@ class Config(_Section, frozen=True):
     relay: Relay
     supervisor: Supervisor
     log: Log
+    metrics: Metrics
     nodes: tuple[NodeEntry, ...]

@@ -31,6 +31,7 @@ class MatchingFile(Table, frozen=True):
     group_level_min: Annotated[tuple[Natural, ...], msgspec.Meta(min_length=1, max_length=1000)]
     tickets_max: Positive
     teams_per_tick_max: Small
+    asked_max: Small
     search_steps_max: Annotated[int, msgspec.Meta(ge=10, le=1_000_000)]
     reserve_ms: Milliseconds
     release_ms: Milliseconds
@@ -39,6 +40,7 @@ class MatchingFile(Table, frozen=True):
     center_fresh_ms: Milliseconds
     ended_kept_ms: Milliseconds
     estimate_fresh_ms: Milliseconds
+    place_kept_ms: Milliseconds
     ask_ms: Annotated[int, msgspec.Meta(ge=100, le=60_000)]
     differs_ms: Milliseconds
     told_rows_max: Small

@@ -18,6 +18,7 @@ from mmo.content.items import CONSUMABLE, EQUIPMENT, KINDS, MATERIAL, ItemRow, i
 from mmo.content.matching import Matching, MatchingFile, build_matching
 from mmo.content.passes import Passes, PassFile, build_passes
 from mmo.content.raids import RaidFile, Raids, build_raids
+from mmo.content.ranking import Ranking, RankingFile, build_ranking
 from mmo.content.schema import (
     Account,
     Channels,
@@ -56,6 +57,7 @@ class Content(msgspec.Struct, frozen=True):
     enhance: EnhanceTable
     raids: Raids
     matching: Matching
+    ranking: Ranking
     channel_monsters: tuple[int, ...]  # kind by place; place n of the client is index n - 1
     own: Mapping[str, Any] = MappingProxyType({})
     """Tables of a game for which the box has no form: the parsed file by its name without
@@ -91,10 +93,10 @@ def load_content(directory: Path | TableTexts | str | None = None) -> Content:
     shop = _read(place / "shop.toml", ShopFile)
     enhance = _read(place / "enhance.toml", EnhanceTable)
     passes = _read(place / "passes.toml", PassFile)
-    raids = _read(place / "raids.toml", RaidFile)
     matching = _read(place / "matching.toml", MatchingFile)
+    ranking = _read(place / "ranking.toml", RankingFile)
     master = item_master(items)
-    built_raids = build_raids(raids, master)
+    raids = build_raids(_read(place / "raids.toml", RaidFile), master)
     _check_levels(levels)
     _check_monsters(monsters, master)
     _check_channels(channels, monsters)
@@ -117,8 +119,9 @@ def load_content(directory: Path | TableTexts | str | None = None) -> Content:
         shop=build_shop(shop, master),
         passes=build_passes(passes, master),
         enhance=enhance,
-        raids=built_raids,
-        matching=build_matching(matching, built_raids.kinds),
+        raids=raids,
+        matching=build_matching(matching, raids.kinds),
+        ranking=build_ranking(ranking),
         channel_monsters=tuple(
             placed.kind for placed in channels.monster for _ in range(placed.count)
         ),

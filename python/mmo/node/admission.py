@@ -58,6 +58,8 @@ class Admission:
         lane = engine.lanes.of_user(source.user)
         source.lane = lane
         source.routes = engine.residents.routes_of_users
+        if engine.traces:
+            engine.tracing.slow(source)
         engine.lanes.put(lane, partial(self._begin, source, seq, shown))
         moved, old.waiting = old.waiting or [], None
         for item in moved:
@@ -115,6 +117,7 @@ class Admission:
         engine.lanes.reopen(lane)
         if claimed is None:
             engine.metrics.count("claims_refused_total")
+            engine.log.info("claim refused", typ=typ or "lobby", **engine.about(lane))
             if typ:
                 engine.refuse(source, seq, Code.TOKEN_REFUSED)
                 engine.close(source, CloseReason.TOKEN_INVALID)
@@ -151,6 +154,10 @@ class Admission:
         lane.end_grace()
         source.entered = True
         source.session_epoch = head.session_epoch
+        engine.log.info(
+            "player entered", typ=typ or "lobby", place=head.place_number, epoch=head.session_epoch,
+            resumed=resumed, **engine.about(lane),
+        )  # fmt: skip
         counter = player.operations.highest.get(head.session_epoch, 0) if player else 0
         entered = Entered(
             typ=typ, claims=claims, owned=player is not None, place_number=head.place_number,

@@ -164,6 +164,8 @@ class Committer:
     def _judge(self, pending: Pending, verdict: Verdict) -> None:
         engine, lane, job = self._engine, pending.lane, pending.job
         engine.metrics.count(COUNTERS[verdict])
+        if engine.traces:
+            engine.tracing.committed(lane, job)
         if verdict is Verdict.COMMITTED:
             self._apply(pending)
             engine.lanes.reopen(lane)
@@ -190,7 +192,7 @@ class Committer:
             else:
                 self._retry_later(lane, job)
         else:
-            engine.log.error("commit broke a constraint", user=lane.user, opcode=job.route.opcode)
+            engine.log.error("commit broke a constraint", **engine.about(lane, job))
             engine.refuse(job.source, job.seq, Code.INTERNAL)
             engine.outcomes.spent(lane, job)
 
@@ -244,6 +246,8 @@ class Committer:
         engine.failpoints.reach("after-row")
         self.in_flight -= 1
         engine.now()
+        if engine.traces:
+            engine.tracing.committed(lane, job)
         if held:
             engine.metrics.count("rows_written_total")
             # Delivered while the lane is still closed would let an ask close it twice.
@@ -266,7 +270,9 @@ class Committer:
         if isinstance(fault, StoreUnavailable):
             self._away(pending, tried=True)
             return
-        engine.log.error("store corrupt", fault=str(fault), user=pending.lane.user)
+        engine.log.error(
+            "store corrupt", fault=str(fault), **engine.about(pending.lane, pending.job)
+        )
         engine.metrics.count("store_corrupt_total")
         pending.lane.stale = pending.lane.owns
         engine.lanes.reopen(pending.lane)

@@ -43,10 +43,16 @@ class NodeOutside:
         self._store = engine.store
         self._passwords = passwords
         self._clock_ms = engine.clock_ms
+        self._env = engine.env
 
     def now_ms(self) -> int:
         """The node's clock."""
         return self._clock_ms()
+
+    @property
+    def content(self) -> Any:
+        """The tables that rules see now."""
+        return self._env.content
 
     async def credentials(self, name: str) -> Credentials | None:
         """The account of a NFC name."""

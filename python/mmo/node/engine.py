@@ -18,6 +18,7 @@ from mmo.node.lanes import Job, Lane, Lanes, Source
 from mmo.node.metrics import Metrics
 from mmo.node.settings import NodeSettings
 from mmo.node.timers import Timers
+from mmo.node.tracing import Trace, Tracing, code_of, name_of
 from mmo.store import Store
 from mmo.wire.codec import encode
 from mmo.wire.messages.session import Refused
@@ -85,6 +86,9 @@ class Engine:
         self.sources: dict[int, Source] = {}
         self.outgoing: list[tuple[int, int, int, bytes]] = []
         self.states: dict[str, Any] = {}
+        self.traces: dict[int, Trace] = {}  # followed players; empty: nobody is
+        self.tracing = Tracing(self)
+        self.sent_away: set[Source] = set()  # told to go to another server, for a drain
         self.rooms: list[Rooms] = []  # filled by the ticker
         self.on_crash: Callable[[BaseException], None] = _raise
         self.datagram_port = 0  # as bound; 0: none
@@ -140,6 +144,14 @@ class Engine:
         """Queue one message for the end of this turn."""
         if not source.gone:
             self.outgoing.append((source.conn, opcode, seq, body))
+        if self.traces:
+            self._told(source, seq, name_of(opcode))
+
+    def _told(self, source: Source, seq: int, outcome: str) -> None:
+        """An answer to somebody who may be followed."""
+        trace = self.traces.get(source.user)
+        if trace is not None:
+            trace.answered(source.conn, seq, outcome, self.env.node.generation)
 
     def refuse(self, source: Source | None, seq: int, code: int, detail: str = "") -> None:
         """Say no. An internal message has nobody to hear it."""
@@ -147,6 +159,21 @@ class Engine:
             body = encode(Refused(int(code), detail))
             self.outgoing.append((source.conn, int(Op.REFUSED), seq, body))
             self.metrics.count(f"refused_{_code_name(code)}_total")
+            if self.traces:
+                self._told(source, seq, code_of(int(code)))
+
+    def about(self, lane: Lane, job: Job | None = None) -> dict[str, Any]:
+        """Keys of a log line: connection, player, operation and generation, where they are
+        known."""
+        source = job.source if job is not None and job.source is not None else lane.source
+        keys: dict[str, Any] = {"conn": source.conn if source is not None else 0}
+        keys["user"] = lane.user or (source.user if source is not None else 0)
+        if job is not None:
+            keys["opcode"] = job.route.opcode
+            if job.operation is not None:
+                keys["op"] = f"{job.operation[0]}-{job.operation[1]}"
+        keys["generation"] = self.env.node.generation
+        return keys
 
     def close(self, source: Source, reason: int) -> None:
         """Close a connection after what was queued for it."""

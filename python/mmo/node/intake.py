@@ -55,4 +55,4 @@ class Intake:
             counts["events_total"] += taken
             counts["batch_ns_total"] += spent_ns
             engine.metrics.sample("batch_events", taken)
-            engine.metrics.sample("decide_us", spent_ns / taken / 1_000)
+            engine.metrics.sample("decide_us", spent_ns / taken / 1_000, taken)

@@ -9,7 +9,7 @@ import asyncio
 import gc
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mmo.contract import Role
@@ -19,12 +19,14 @@ from mmo.node.committer import Committer
 from mmo.node.core_table import core_fields
 from mmo.node.edges import Edges, Passwords
 from mmo.node.engine import Engine
+from mmo.node.exposition import MEASURES, Snapshot, render
 from mmo.node.generation import Generation
 from mmo.node.generations import Generations
 from mmo.node.handlers import Table, build_table
 from mmo.node.intake import Intake
 from mmo.node.lanes import Lanes
 from mmo.node.lease import Lease
+from mmo.node.leaving import Leaving
 from mmo.node.outcomes import Outcomes
 from mmo.node.peers import Peers
 from mmo.node.quarantine import Quarantine
@@ -33,6 +35,7 @@ from mmo.node.recorder import Recorder
 from mmo.node.residents import Residents
 from mmo.node.resting import Resting
 from mmo.node.router import Router
+from mmo.node.scrape import Scrape
 from mmo.node.settings import NodeSettings
 from mmo.node.ticker import Ticker
 from mmo.node.timers import Timers
@@ -112,12 +115,16 @@ class Node:
     def __init__(self, engine: Engine, make_core: MakeCore, roles: tuple[str, ...]) -> None:
         self.engine = engine
         self.lease = Lease(engine)
+        self._leaving = Leaving(engine)
         self.ports: dict[str, int] = {}
+        self.doors: list[Callable[[], Awaitable[None]]] = []  # closed before the end of a drain
         self.is_ready = False
         self._make_core = make_core
         self._roles = roles
         self._ended: asyncio.Future[int] | None = None
         self._stopping = False
+        self._flushing = False
+        self._fencing = False
         self._wake: asyncio.TimerHandle | None = None
         answers: dict[str, Answerer] = {
             "status": self._status,
@@ -130,7 +137,16 @@ class Node:
             "look": engine.generations.look,
             "abandon": engine.generations.abandon,
             "canary": engine.generations.canary,
+            "trace": lambda question: engine.tracing.follow(
+                int(question["user"]), int(question["for_ms"])
+            ),
+            "metrics": lambda question: {"text": render(self.snapshot()).decode()},
         }
+        settings = engine.settings
+        self._scrape = Scrape(
+            settings.metrics_host, settings.metrics_port, self.snapshot, engine.log
+        )
+        self._ready_ms = 0
         self._admin = Admin(engine.settings.admin_socket, answers)
         self._intake: Intake | None = None
 
@@ -176,6 +192,9 @@ class Node:
             gc.set_threshold(YOUNG_OBJECTS_MAX, 20, 50)
         if settings.admin_socket:
             await self._admin.start()
+        if metrics_port := await self._scrape.start():
+            self.ports["metrics"] = metrics_port
+        self._ready_ms = timers.now_ms()
         self.is_ready = True
         engine.log.info(
             "node ready", incarnation=incarnation, ports=self.ports,
@@ -199,8 +218,8 @@ class Node:
 
     def _behind(self, row: CodeRow) -> None:
         """The cluster decides by another generation: this process must not any more."""
-        if not self._stopping:
-            self._stopping = True
+        if not (self._flushing or self._fencing):
+            self._stopping = self._fencing = True
             self.engine.spawn(self._fence())
 
     async def run(self) -> int:
@@ -208,20 +227,28 @@ class Node:
         assert self._ended is not None, "start first"
         return await self._ended
 
-    def stop(self, grace_ms: int | None = None) -> None:
-        """Begin to drain; `run` returns 0 when all is flushed. Idempotent."""
+    def stop(self, grace_ms: int | None = None, *, move: bool = True) -> None:
+        """Begin to drain; `run` returns 0 when all is flushed. `move`: players are sent to other
+        servers first. Idempotent."""
         if not self._stopping:
             self._stopping = True
             wait_ms = self.engine.settings.drain_ms if grace_ms is None else grace_ms
-            self.engine.spawn(self._drain(wait_ms, EXIT_STOPPED))
+            self.engine.spawn(self._drain(wait_ms, move))
 
-    async def _drain(self, grace_ms: int, code: int) -> None:
-        """Messages are answered RETRY_LATER, what is on its way to the store is finished, rules and
-        players are told, the lease is given back."""
-        engine = self.engine
+    async def _drain(self, grace_ms: int, move: bool) -> None:
+        """Newcomers are turned away and players sent elsewhere while they are served; then messages
+        are answered RETRY_LATER, what is on its way to the store is finished, rules and players are
+        told, the lease is given back."""
+        engine, settings = self.engine, self.engine.settings
         self.is_ready = False
         engine.change_view(draining=True)
-        engine.log.info("node draining", grace_ms=grace_ms)
+        engine.log.info("node draining", grace_ms=grace_ms, move=move)
+        await self._leaving.go(settings.leave_ms, settings.busy_ms, move=move)
+        if self._fencing:
+            return  # the right to serve was lost meanwhile
+        for close in self.doors:
+            await close()
+        self._flushing = True
         until_ms = engine.timers.now_ms() + grace_ms
         engine.residents.drain()
         await self._until_idle(until_ms)
@@ -234,11 +261,14 @@ class Node:
                 await engine.residents.stopped.wait()
         except TimeoutError:
             engine.log.error("core did not stop in time")
+        # Before the number is free for the next process, which takes this path for its own.
+        await self._admin.stop()
+        await self._scrape.stop()
         try:
             await engine.store.leave(engine.settings.number, self.lease.row.incarnation)
         except StoreError:
             engine.log.warning("lease not given back")
-        await self._end(code)
+        await self._end(EXIT_STOPPED)
 
     async def _until_idle(self, until_ms: int) -> None:
         """Until no commit is on its way and no player waits for the store, or the time is over."""
@@ -262,6 +292,7 @@ class Node:
             self._wake.cancel()
         self.engine.timers.on_earlier = None
         await self._admin.stop()
+        await self._scrape.stop()
         self.engine.core.finish_shutdown()
         self.engine.log.info("node ended", code=code)
         if self._ended is not None and not self._ended.done():
@@ -272,8 +303,8 @@ class Node:
         for at_ms, conn, text in engine.core.take_records(CORE_RECORDS_MAX):
             engine.log.info("core", conn=conn, at_ms=at_ms, record=text)
         self.lease.renew()
-        if self.lease.is_lost and not self._stopping:
-            self._stopping = True
+        if self.lease.is_lost and not (self._flushing or self._fencing):
+            self._stopping = self._fencing = True
             self.engine.spawn(self._fence())
 
     async def _fence(self) -> None:
@@ -347,10 +378,38 @@ class Node:
             "ports": self.ports,
             "links": engine.peers.numbers,
             "store_away": engine.committer.is_out,
+            "draining": engine.env.node.draining,
+            "busy": self._leaving.busy,
             "waiting_line": len(engine.edges.line),
             "rooms": engine.generations.pins.counts(),
             "quarantined": list(engine.quarantine.rules.values()),
         }
+
+    def snapshot(self) -> Snapshot:
+        """All figures now."""
+        engine, committer = self.engine, self.engine.committer
+        gauges: dict[str, float] = {
+            "generation": engine.env.node.generation,
+            "ready": self.is_ready,
+            "draining": engine.env.node.draining,
+            "store_away": committer.is_out,
+            "connections": engine.residents.connections,
+            "players": engine.residents.players,
+            "links": len(engine.peers.numbers),
+            "lanes": len(engine.lanes.users),
+            "rooms": sum(rooms.running for rooms in engine.rooms),
+            "waiting_line": len(engine.edges.line),
+            "commits_waiting": committer.waiting,
+            "commits_in_flight": committer.in_flight,
+            "uptime_seconds": (engine.timers.now_ms() - self._ready_ms) / 1_000,
+        }
+        samples = engine.metrics.samples
+        return Snapshot(
+            node=engine.settings.name, role=engine.role.name, gauges=gauges,
+            counts=dict(engine.metrics.counts), messages=dict(engine.metrics.messages),
+            measures={name: samples[name].distribution for name in MEASURES},
+            core=dict(engine.core.stats()), store=dict(engine.store.stats()),
+        )  # fmt: skip
 
     def _stats(self, question: dict[str, Any]) -> dict[str, Any]:
         stats: dict[str, Any] = {f"core_{k}": v for k, v in self.engine.core.stats().items()}
@@ -362,7 +421,8 @@ class Node:
         return stats
 
     def _stop(self, question: dict[str, Any]) -> dict[str, Any]:
-        self.stop(int(question.get("grace_ms", self.engine.settings.drain_ms)))
+        grace_ms = int(question.get("grace_ms", self.engine.settings.drain_ms))
+        self.stop(grace_ms, move=bool(question.get("move", True)))
         return {"stopping": self.engine.settings.name}
 
     def _fail(self, question: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,9 @@ from mmo.contract import (
     Presence,
     ProveDatagrams,
     Refuse,
+    SendAway,
     Tell,
+    ToAny,
     ToNode,
     ToRole,
     ToUser,
@@ -29,6 +31,7 @@ from mmo.contract import ToUsers as ToUsersSend
 from mmo.errors import StoreError
 from mmo.node.engine import Engine
 from mmo.node.lanes import Job, Lane, Source
+from mmo.node.tracing import code_of, name_of
 from mmo.state.grant import Grant
 from mmo.wire.codec import encode
 from mmo.wire.messages.raid import DatagramKey
@@ -50,6 +53,8 @@ class Outcomes:
         engine = self._engine
         if type(outcome) is Refuse:
             engine.refuse(job.source, job.seq, outcome.code, outcome.detail)
+            if engine.traces:
+                engine.tracing.ended(lane, job, code_of(outcome.code))
             self.spent(lane, job)
             return
         wrong = self._wrong(lane, job, outcome)
@@ -81,8 +86,8 @@ class Outcomes:
     def _shapeless(self, lane: Lane, job: Job, wrong: str) -> None:
         engine = self._engine
         engine.metrics.count("rules_raised_total")
-        engine.log.error("rule wrong", rule=job.route.name, opcode=job.route.opcode, fault=wrong)
         engine.quarantine.failed(job.route, wrong)
+        engine.log.error("rule wrong", rule=job.route.name, fault=wrong, **engine.about(lane, job))
         engine.refuse(job.source, job.seq, Code.INTERNAL)
         self.spent(lane, job)
 
@@ -124,6 +129,9 @@ class Outcomes:
             engine.peers.ask(lane, job, ask)
         if outcome.claim_here:
             engine.residents.claim_here(lane, job)
+        elif engine.traces and not outcome.asks:
+            told = " ".join(name_of(opcode) for opcode, _ in encoded)
+            engine.tracing.ended(lane, job, told or "done")
 
     def _each(
         self, job: Job, answered: Sequence[Any], leave: Callable[[Any], None], parts: Sequence[Any]
@@ -154,6 +162,10 @@ class Outcomes:
             engine.peers.send(send.number, send.message)
         elif kind is ToRole:
             engine.peers.send_role(send.role, send.message)
+        elif kind is ToAny:
+            engine.peers.send_any(send.role, send.message)
+        elif kind is SendAway:
+            self._send_away(send)
         elif kind is Presence:
             engine.spawn(self._publish(send))
         elif kind is LookForGrants:
@@ -172,6 +184,16 @@ class Outcomes:
         identity, key = engine.core.datagram_key(source.conn, room)
         told = DatagramKey(identity, key, room, engine.datagram_port)
         engine.reply(source, 0, int(Op.DATAGRAM_KEY), encode(told))
+
+    def _send_away(self, send: SendAway) -> None:
+        source = self._source_of(send.user)
+        if source is not None:
+            self._engine.sent_away.add(source)
+            self._engine.log.info(
+                "player sent away", to=getattr(send.message, "number", 0), conn=source.conn,
+                user=send.user, generation=self._engine.env.node.generation,
+            )  # fmt: skip
+            self._engine.reply(source, 0, send.message.opcode, encode(send.message))
 
     def _send_to_users(self, send: ToUsersSend) -> None:
         engine = self._engine

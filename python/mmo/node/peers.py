@@ -104,6 +104,12 @@ class Peers:
             if source.role == role:
                 self._engine.reply(source, 0, message.opcode, body)
 
+    def send_any(self, role: str, message: Any) -> bool:
+        """A plain message to the linked server of a role with the lowest number; False (and
+        counted) without one."""
+        numbers = [number for number, source in self._by_number.items() if source.role == role]
+        return self.send(min(numbers, default=0), message)
+
     def send_all(self, message: Any) -> None:
         """A plain message over every link."""
         body = codec.encode(message)

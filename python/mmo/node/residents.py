@@ -134,6 +134,7 @@ class Residents:
         self._tell_end(lane, reason, lane.player or was, evicted=True)
         engine.lanes.put(lane, partial(self._drop, lane.player))
         engine.metrics.count("players_evicted_total")
+        engine.log.info("player gone", reason=_reason_name(reason), **engine.about(lane))
 
     def _tell_end(self, lane: Lane, reason: int, player: Player | None, evicted: bool) -> None:
         """Tell the rules in the order of the lane that a connection ended. A claim that is on its
@@ -322,3 +323,10 @@ def _passed(name: tuple[int, int], lane: Lane) -> None:
     """A grant left the lane, claimed or not; an unclaimed one comes again with a later sweep."""
     if lane.aside.grants is not None:
         lane.aside.grants.discard(name)
+
+
+def _reason_name(reason: int) -> str:
+    try:
+        return CloseReason(reason).name
+    except ValueError:
+        return str(reason)

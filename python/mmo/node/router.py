@@ -45,11 +45,13 @@ class Router:
         self._env.now_ms = engine.clock_ms()
         sources = self._sources
         serve = self._serve
+        messages = engine.metrics.messages
         for conn, user, opcode, seq, body in events:
             source = sources.get(conn)
             if source is not None:
                 route = source.routes.get(opcode)
                 if route is not None:
+                    messages[opcode] += 1
                     lane = source.lane
                     if not lane.shut and route.simple:
                         serve(source, lane, route, seq, body)
@@ -101,6 +103,10 @@ class Router:
     def _wait(self, source: Source, lane: Lane, seq: int, item: Job | Step) -> None:
         """Into the lane, or BUSY in its order when too much waits."""
         engine = self._engine
+        if engine.traces and type(item) is Job:
+            trace = engine.traces.get(lane.user)
+            if trace is not None:
+                trace.arrived(item)
         if not lane.shut:
             if type(item) is Job:
                 self.perform(lane, item)
@@ -205,12 +211,17 @@ class Router:
             conn = lane.source.conn if lane.source is not None else 0
             sender = Sender(conn, lane.user, 0) if lane.user else NOBODY
         self._env.sender = sender
+        trace = self._engine.tracing.of(lane, job) if self._engine.traces else None
+        if trace is not None:
+            trace.begun(job)
         try:
             outcome: Any = job.route.call(job.message, player)
         except (Exception, RuleOverran):
             self._raised(job.route, source, job.seq)
             self._engine.outcomes.spent(lane, job)
             return
+        if trace is not None:
+            trace.decided(job)
         self._engine.outcomes.settle(lane, job, outcome)
 
     def _may_mutate(self, lane: Lane, job: Job, player: Player) -> bool:

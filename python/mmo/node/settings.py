@@ -16,6 +16,8 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     link_host: str  # where servers reach this node
     client_port: int  # as configured, told in the first lease; 0: the system picks
     link_port: int
+    metrics_host: str
+    metrics_port: int  # of the scrape; 0: the system picks, negative: none
     admin_socket: str  # path of the Unix socket; empty: none
     generation: int  # of the code and content that decides
 
@@ -34,6 +36,8 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     rule_budget_ms: int
     rule_failures_max: int
     rule_failures_window_ms: int
+    leave_ms: int
+    busy_ms: int
     room_tick_ms_max: int  # a room's rule that takes longer has failed
     failpoints: bool
     seed: int  # of the volatile chance; 0: from the system

@@ -12,6 +12,7 @@ import msgspec
 
 from mmo.content import Content
 from mmo.ops import audit_economy as economy
+from mmo.ops import audit_raids, audit_ranking
 from mmo.ops.audit_checks import CHECKS, ROWS_MAX, Check, Known
 from mmo.state.grant import Bundle
 from mmo.state.wallet import Account, Currency
@@ -84,7 +85,7 @@ class Report(msgspec.Struct, frozen=True):
     players: int
     ledger_lines: int
     currencies: dict[str, Flow]
-    items: dict[str, int]  # live instances, codes, log lines, grants, rolls recomputed
+    items: dict[str, int]  # live, codes, log lines, grants, rolls recomputed, results of raids
     findings: list[Finding]
 
     @property
@@ -123,13 +124,15 @@ async def audit(pool: MysqlPool, known: Known, roll_secret: bytes = b"") -> Repo
         await connection.execute(_ISOLATION)
         await connection.execute(_SNAPSHOT)
         findings: list[Finding] = []
-        for check in (*CHECKS, *economy.CHECKS):
+        for check in (*CHECKS, *economy.CHECKS, *audit_raids.CHECKS, *audit_ranking.CHECKS):
             findings += await _asked(connection, check, known)
         findings += await _grants(connection)
         keys, wrong_keys = await economy.keys_of(connection, roll_secret)
         rolls, wrong_rolls = await economy.rolls(connection, keys)
         wrong_orders = await economy.orders(connection)
-        findings += [Finding(*one) for one in (*wrong_keys, *wrong_rolls, *wrong_orders)]
+        results, wrong_results = await audit_raids.results(connection)
+        wrong = (*wrong_keys, *wrong_rolls, *wrong_orders, *wrong_results)
+        findings += [Finding(*one) for one in wrong]
         currencies = await _currencies(connection, findings)
         codes = await _item_codes(connection, findings)
         totals = await connection.row(_TOTALS)
@@ -142,7 +145,7 @@ async def audit(pool: MysqlPool, known: Known, roll_secret: bytes = b"") -> Repo
         ledger_lines=ledger_lines,
         currencies=currencies,
         items={"live": items, "codes": codes, "log_lines": log_lines, "grants": grants}
-        | {"rolls": rolls},
+        | {"rolls": rolls, "raid_results": results},
         findings=findings,
     )
 

@@ -18,7 +18,10 @@ from mmo.proof import (
     bench_mixed,
     bench_network,
     bench_pool,
+    bench_raid,
+    bench_ranking,
     bench_reload,
+    bench_restart,
     bench_start,
 )
 from mmo.proof.bench_result import BenchResult
@@ -41,9 +44,12 @@ def benches() -> dict[str, Bench]:
         "catalogue": bench_catalogue.catalogue,
         "shop": bench_catalogue.shop,
         "pool": bench_pool.pool,
+        "ranking": bench_ranking.ranking,
         "mixed": bench_mixed.mixed,
+        "raid": bench_raid.raid,
         "start": bench_start.start,
         "reload": bench_reload.reload,
+        "restart": bench_restart.restart,
         "instructions": bench_instructions.instructions,
     }
 

@@ -111,6 +111,13 @@ PROOFS = (
         "[supervisor]\ncrashes_max = 1000\n",
     ),
     Proof(
+        "rolling",
+        "every process is replaced, one after the other, again and again while bots walk every "
+        "journey: no error, nobody logs in again, nothing is lost, the books balance",
+        "mmo.proof.rolling",
+        "rolling",
+    ),
+    Proof(
         "duplicate-storm",
         "each request is sent 1 to 20 times across cuts, servers and crashes: one effect, "
         "identical bytes; after a purge the same numbers are refused, never executed",
@@ -140,6 +147,13 @@ PROOFS = (
         "goes on, both may raid again, nothing is lost or left",
         "mmo.proof.raid_departures",
         "raid_disconnects",
+    ),
+    Proof(
+        "replay",
+        "raids played from seeds by scripted members, and those of players on the cluster, repeat "
+        "bit for bit in a fresh process; a score changed by direct SQL is named",
+        "mmo.proof.raid_replays",
+        "replays",
     ),
     Proof(
         "odds",

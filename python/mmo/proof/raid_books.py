@@ -58,9 +58,18 @@ class RaidBooks:
         ]
         return found
 
+    def unclaimed(self) -> list[tuple[int, int]]:
+        """(user, raid) of every reward that its player has not claimed yet."""
+        rows = self._rows(
+            "SELECT user_id, source_id FROM reward_grant "
+            "WHERE source_kind = %s AND claimed_version IS NULL",
+            RAID_GRANT,
+        )
+        return [(int(user), int(raid)) for user, raid in rows]
+
     def reward_faults(self) -> list[str]:
-        """Grants of raids that are no reward of a finished raid's member, and claims that the log
-        does not know exactly once."""
+        """Grants of raids that are no reward of a finished raid's member, and rewards that were
+        never claimed."""
         found = [
             f"user {user} holds a reward of raid {raid}, which did not finish with him"
             for user, raid in self._rows(
@@ -73,11 +82,7 @@ class RaidBooks:
         ]
         found += [
             f"the reward of raid {raid} for user {user} was never claimed"
-            for user, raid in self._rows(
-                "SELECT user_id, source_id FROM reward_grant "
-                "WHERE source_kind = %s AND claimed_version IS NULL",
-                RAID_GRANT,
-            )
+            for user, raid in self.unclaimed()
         ]
         return found
 

@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from mmo.client.fleet import Fleet, muster, sail
+from mmo.client.aio import walk_alone
+from mmo.client.fleet import Fleet, muster, sail, source_of
 from mmo.client.hero import Hero
 from mmo.client.journeys import Journey
 from mmo.client.meter import Meter
 from mmo.client.raid_log import RaidLog
-from mmo.client.raider import raid_until_over
-from mmo.client.session import arrive, register
+from mmo.client.raider import raid_until_over, take_rewards
+from mmo.client.session import arrive, log_out, register
 from mmo.client.steps import Walk
 from mmo.proof.arena import LOOK_EVERY_S, Arena
 from mmo.proof.economy import kill_one
@@ -27,6 +28,9 @@ from mmo.proof.verdict import Trial
 
 KINDS = ("raid", "matching", "center")
 FAULT_EVERY_S = 5.0
+GAUGES = ("state_matching_", "state_tickets_", "state_raids_")
+"""What a node tells of the raids it holds."""
+
 SETTLED_S = 30.0
 """When a raid of a dead server must be settled at the latest, after the last blow: its lease (6 s),
 the look for orphans, the time its members have to come back, and the battle itself."""
@@ -135,6 +139,7 @@ async def close_raids(arena: Arena, trial: Trial, logs: list[RaidLog], heroes: l
     states = await asyncio.to_thread(books.states)
     scores = await asyncio.to_thread(books.scores)
     _told_is_true(trial, logs, heroes, scores)
+    await _claim_the_rest(trial, books, heroes)
     for fault in await asyncio.to_thread(books.leaked):
         trial.found(fault)
     for fault in await asyncio.to_thread(books.reward_faults):
@@ -157,6 +162,24 @@ async def close_raids(arena: Arena, trial: Trial, logs: list[RaidLog], heroes: l
     await nothing_waits(arena, trial)
     await books_balance(arena, trial, len(heroes))
     await nobody_is_left(arena, trial)
+
+
+async def _claim_the_rest(trial: Trial, books: RaidBooks, heroes: list[Hero]) -> None:
+    """Whose raid ended without him being told logs in once more and finds what he earned."""
+    waiting: dict[int, set[int]] = {}
+    for user, raid in await asyncio.to_thread(books.unclaimed):
+        waiting.setdefault(user, set()).add(raid)
+
+    def look(me: Hero) -> Walk[None]:
+        yield from arrive(me)
+        yield from take_rewards(me)
+        yield from log_out(me)
+
+    for index, me in enumerate(heroes):
+        if me.user in waiting:
+            me.raids.granted |= waiting[me.user]
+            await walk_alone(look(me), source_of(50_000 + index))
+    trial.tried(f"{len(waiting)} players found rewards at their next login of which nobody told")
 
 
 def _told_is_true(
@@ -189,19 +212,21 @@ async def _ranking_agrees(trial: Trial, books: RaidBooks) -> None:
 
 async def nothing_waits(arena: Arena, trial: Trial, within_s: float = 40.0) -> None:
     """No matching server keeps a ticket or a team, no center a ticket, no raid server a room."""
-    began = time.monotonic()
+    began, seen = time.monotonic(), 0
     while True:
         held: dict[str, int] = {}
         for node in arena.file().nodes:
             if node.role in ("matching", "center", "raid"):
                 stats = await arena.stats(node.name)
+                seen += sum(name.startswith(GAUGES) for name in stats)
                 held |= {
                     f"{node.name}: {name}": int(value)
                     for name, value in stats.items()
-                    if name.startswith("state_raid") and value
+                    if name.startswith(GAUGES) and value
                 }
         if not held or time.monotonic() - began > within_s:
             break
         await asyncio.sleep(0.5)
+    trial.expect(seen > 0, "no server tells what it holds")
     trial.expect(not held, f"still held {within_s:.0f} s after the last bot: {held}")
     trial.tried("no ticket, no team, no room is left on any server")

@@ -65,7 +65,7 @@ class Stores:
         cluster = self._cluster()
         try:
             return {
-                (season, int(member)): int(score)
+                (season, int(member)): -int(score)
                 for season in seasons
                 for member, score in cluster.zrange(board_key(season), 0, -1, withscores=True)
             }
@@ -120,8 +120,8 @@ class Stores:
 
 
 def board_key(season: int) -> str:
-    """The board of a season, as the store names it."""
-    return f"{{ranking:{season}}}:board"
+    """The board of a season, as the store names it; scores are kept with the sign turned."""
+    return f"{{rank:{season}}}:board"
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -6,11 +6,11 @@ from mmo.systems import volatile
 ROLE = Role(
     name="center",
     systems=(
-        *("presence", "session_notices", "growth", "grants", "items", "shop", "enhance"),
-        *("season_pass", "roll_keys", "health"),
-        *("raid_entry", "raid_tokens", "raid_tickets"),
+        *("presence", "session_notices", "leaving_center"),
+        *("growth", "grants", "items", "shop", "enhance", "season_pass", "roll_keys", "ranking"),
+        *("health", "raid_entry", "raid_tokens", "raid_tickets"),
     ),
-    edges=("raid_card",),
+    edges=("raid_card", "ranking"),
     states={
         "sessions": volatile.sessions,
         "roll_days": volatile.roll_days,

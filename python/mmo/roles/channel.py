@@ -6,9 +6,11 @@ from mmo.systems import volatile
 ROLE = Role(
     name="channel",
     systems=(
-        *("seats", "channels", "hunt", "growth", "grants", "items", "shop", "enhance"),
-        *("season_pass", "roll_keys", "health"),
+        *("seats", "leaving_channel", "channels", "hunt"),
+        *("growth", "grants", "items", "shop", "enhance", "season_pass", "roll_keys", "ranking"),
+        "health",
     ),
+    edges=("ranking",),
     states={"world": volatile.world, "roll_days": volatile.roll_days},
     dials=("center",),
     owns_players=True,

@@ -115,11 +115,12 @@ class RaidServer:
         self.asked = 0  # teams without a final answer
         self.unreported = 0  # rooms taken since its last load
 
-    def free(self, now_ms: int, fresh_ms: int) -> int:
-        """Rooms that may be asked for."""
+    def free(self, now_ms: int, fresh_ms: int, asked_max: int) -> int:
+        """Rooms that may be asked for: what it has left, within `asked_max` questions at a time."""
         if not self.open or self.seen_ms < now_ms - fresh_ms or self.rests_until_ms > now_ms:
             return 0
-        return max(0, self.rooms - self.taken - self.asked - self.unreported)
+        rooms = self.rooms - self.taken - self.asked - self.unreported
+        return max(0, min(rooms, asked_max - self.asked))
 
 
 class Listing(msgspec.Struct):
@@ -185,6 +186,10 @@ class MatchTickets:
         self.centers: dict[int, CenterHeld] = {}
         self.ended: dict[int, Ended] = {}  # by ticket, oldest first
         self.waited: dict[tuple[int, int], Waited] = {}  # by kind and group
+
+    def gauges(self) -> dict[str, int]:
+        """Sizes that an operator watches: players who wait, teams whose seats are asked for."""
+        return {"waiting": len(self.tickets), "forming": len(self.forming)}
 
     def put(self, ticket: Ticket) -> None:
         """Let a player wait who is in no team; an older ticket of his is replaced."""

@@ -55,7 +55,7 @@ class Battle(msgspec.Struct, array_like=True):
     stand_at: list[int]  # 0: stands; else the tick at which he stands up, -1 never
     guard_until: list[int]
     guard_permille: list[int]
-    active_at: list[int]  # tick of the last input or of standing up
+    active_at: list[int]  # tick of the last input, later by the time that he lay since then
     ready: list[int]  # first tick at which the action may be used again
 
 

@@ -111,6 +111,10 @@ class RaidRooms:
         """The raid of a user: its room ends by the rules it began with."""
         return self.where.get(user, 0)
 
+    def gauges(self) -> dict[str, int]:
+        """Sizes that an operator watches: rooms, and players with a seat in one."""
+        return {"rooms": len(self.rooms), "members": len(self.where)}
+
     def room_of(self, user: int) -> tuple[Room, Member] | None:
         """Room and seat of a user who did not give it up."""
         room = self.rooms.get(self.where.get(user, 0))

@@ -16,7 +16,7 @@ from mmo.state.change import Row
 from mmo.state.grant import Grant
 from mmo.state.place import Claim, PaymentBooked
 from mmo.state.player import OperationRecord, Player
-from mmo.state.raid import OrphanRaid, RaidCheckpoint, RaidEntry, RaidRecord
+from mmo.state.raid import OrphanRaid, RaidCheckpoint, RaidEntry, RaidRecord, RaidSettled
 from mmo.state.roll import DayKey
 from mmo.store import (
     Claimed,
@@ -34,13 +34,13 @@ from mmo.store import (
     payments,
     presence,
     raids,
-    ranking,
     roll_keys,
 )
 from mmo.store.leases import Leases
 from mmo.store.loops import start_loop
 from mmo.store.mysql_pool import MysqlPool
 from mmo.store.players import PlayerCommits
+from mmo.store.ranking_relay import RankingRelay
 from mmo.store.redis_cluster import RedisCache
 from mmo.store.relay import Relay
 from mmo.store.sampler import Sampler
@@ -82,6 +82,7 @@ class DurableStore:
         self.pool = MysqlPool(settings)
         self.cache = RedisCache(settings)
         self.relay = Relay(settings, self.pool, self.cache)
+        self.ranking = RankingRelay(settings, self.pool, self.cache)
         self.sampler = Sampler(settings, self.pool, self.cache)
         self._leases = Leases(settings)
         self._commits = PlayerCommits(self.pool)
@@ -98,6 +99,7 @@ class DurableStore:
             await store.pool.close()
             raise
         store.relay.start()
+        store.ranking.start()
         store._tasks.append(start_loop(store._watch()))
         if settings.redis_nodes and settings.sample_every_ms:
             store._tasks.append(start_loop(store._sample()))
@@ -116,7 +118,10 @@ class DurableStore:
     async def write(self, row: Row) -> bool:
         """See `Store.write`."""
         async with self._deadline():
-            return await presence.write(self.pool, row)
+            held = await presence.write(self.pool, row)
+        if held and isinstance(row, RaidSettled):
+            await self.ranking.raise_scores(row)
+        return held
 
     async def claim(self, claim: Claim) -> Claimed | None:
         """See `Store.claim`. The snapshot is asked for while the claim runs: it costs no time."""
@@ -213,18 +218,18 @@ class DurableStore:
 
     async def ranking_page(self, season: int, user: int, start: int, count: int) -> RankingView:
         """See `Store.ranking_page`."""
-        async with self._deadline(), self.pool.take() as connection:
-            return await ranking.page(connection, season, user, start, count)
+        async with self._deadline():
+            return await self.ranking.page(season, user, start, count)
 
     async def ranking_around(self, season: int, user: int, around: int) -> RankingView:
         """See `Store.ranking_around`."""
-        async with self._deadline(), self.pool.take() as connection:
-            return await ranking.around(connection, season, user, around)
+        async with self._deadline():
+            return await self.ranking.around(season, user, around)
 
     async def ranking_of(self, season: int, user: int, users: Sequence[int]) -> RankingView:
         """See `Store.ranking_of`."""
-        async with self._deadline(), self.pool.take() as connection:
-            return await ranking.of_users(connection, season, user, users)
+        async with self._deadline():
+            return await self.ranking.of_users(season, user, users)
 
     async def sweep(self, users: Sequence[int]) -> Sweep:
         """See `Store.sweep`."""
@@ -301,7 +306,7 @@ class DurableStore:
         commits = {f"commit_{name}": value for name, value in self._commits.counts.items()}
         return (
             self.pool.stats() | commits | self.cache.stats() | self.relay.stats()
-            | self.sampler.stats()
+            | self.ranking.stats() | self.sampler.stats()
         )  # fmt: skip
 
     async def close(self) -> None:
@@ -311,6 +316,7 @@ class DurableStore:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         await self.relay.close()
+        await self.ranking.close()
         await self.cache.close()
         with contextlib.suppress(StoreUnavailable):  # then the lease ends by itself
             async with self._deadline():

@@ -25,6 +25,7 @@ from mmo.state.counters import CounterRaised
 from mmo.state.grant import GrantClaimed
 from mmo.state.growth import ExpGained
 from mmo.state.pass_progress import PassMoved, PassRewardClaimed
+from mmo.state.score import ScoreRaised
 from mmo.state.wallet import CoinsMoved
 from mmo.store import PlayerCommit
 
@@ -165,6 +166,10 @@ def _grant_claimed(rows: MemberRows, change: Any) -> None:
     rows.grants.append([rows.user, int(change.source_kind), change.source_id, rows.version])
 
 
+def _score_raised(rows: MemberRows, change: Any) -> None:
+    rows.score_best = max(rows.score_best, change.best)
+
+
 BUILDERS: dict[type[Change], Callable[[MemberRows, Any], None]] = {
     ExpGained: _exp_gained,
     CoinsMoved: _coins_moved,
@@ -178,6 +183,7 @@ BUILDERS: dict[type[Change], Callable[[MemberRows, Any], None]] = {
     PassMoved: _pass_moved,
     PassRewardClaimed: _reward_claimed,
     GrantClaimed: _grant_claimed,
+    ScoreRaised: _score_raised,
 }
 
 

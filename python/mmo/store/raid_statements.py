@@ -111,10 +111,6 @@ FREE_MEMBERS = Statement("""
 
 # -- takeover --------------------------------------------------------------------------------------
 
-_IS_LED = f"""
-    EXISTS (SELECT 1 FROM node_lease l FORCE INDEX (PRIMARY)
-        WHERE l.number = r.number AND l.incarnation = r.incarnation AND l.until_ms > {NOW_MS})
-"""
 _SEATS = """
     (SELECT JSON_ARRAYAGG(JSON_ARRAY(m.user_id, m.seat, m.session_epoch, m.center, m.ticket, m.name,
         m.level, m.attack, m.score)) FROM raid_member m FORCE INDEX (PRIMARY)
@@ -124,14 +120,17 @@ ORPHANS = Statement(f"""
     SELECT r.raid, r.kind, r.map, r.seed, r.state, r.number, r.incarnation, r.season, r.generation,
         {_SEATS}, r.checkpoint, r.takeovers, r.opened_ms
     FROM raid r FORCE INDEX (of_state)
+    LEFT JOIN node_lease l FORCE INDEX (PRIMARY) ON l.number = r.number
+        AND l.incarnation = r.incarnation AND l.until_ms > {NOW_MS}
     WHERE r.{_UNSETTLED} AND NOT (r.number = %s AND r.incarnation = %s)
-        AND (r.number = %s OR NOT {_IS_LED})
+        AND (r.number = %s OR l.number IS NULL)
     ORDER BY r.opened_ms, r.raid LIMIT %s
 """)
 TAKE_RAID = Statement(f"""
     UPDATE raid r SET r.number = %s, r.incarnation = %s, r.takeovers = r.takeovers + 1
     WHERE r.raid = %s AND r.number = %s AND r.incarnation = %s AND r.{_UNSETTLED}
-        AND (r.number = %s OR NOT {_IS_LED})
+        AND (r.number = %s OR NOT EXISTS (SELECT 1 FROM node_lease l FORCE INDEX (PRIMARY)
+            WHERE l.number = %s AND l.incarnation = %s AND l.until_ms > {NOW_MS}))
 """)
 RUNS_RAID = Statement(f"""
     SELECT raid FROM raid FORCE INDEX (PRIMARY)

@@ -159,7 +159,7 @@ async def taken(connection: Connection, row: RaidTaken) -> bool:
     matched = await connection.execute(
         sql.TAKE_RAID,
         *(row.number, row.incarnation, row.raid, row.number_before, row.incarnation_before),
-        row.number,
+        *(row.number, row.number_before, row.incarnation_before),
     )
     if matched == 1:
         return True
@@ -180,8 +180,9 @@ async def card(connection: Connection, user: int, day: int) -> PlayerCard | None
     row = await connection.row(sql.READ_CARD, day, user)
     if row is None:
         return None
-    worn = _decode_worn(row[5]) if row[5] else ()
-    return PlayerCard(*row[:5], worn, *row[6:11])
+    fields = list(row)
+    fields[5] = _decode_worn(row[5]) if row[5] else ()
+    return PlayerCard(*fields)
 
 
 async def enter(connection: Connection, entry: RaidEntry) -> PlayerCard | None:
@@ -220,18 +221,12 @@ async def keep(connection: Connection, checkpoints: Sequence[RaidCheckpoint]) ->
 
 async def orphans(connection: Connection, number: int, incarnation: int) -> list[OrphanRaid]:
     """See `Store.orphan_raids`."""
-    rows = await connection.rows(sql.ORPHANS, number, incarnation, number, ORPHANS_MAX)
-    return [
-        OrphanRaid(
-            *row[:4],
-            RaidState(row[4]),
-            *row[5:9],
-            _members(row[9])[0],
-            bytes(row[10]),
-            *row[11:13],
-        )
-        for row in rows
-    ]
+    found = []
+    for row in await connection.rows(sql.ORPHANS, number, incarnation, number, ORPHANS_MAX):
+        fields = list(row)
+        fields[4], fields[9], fields[10] = RaidState(row[4]), _members(row[9])[0], bytes(row[10])
+        found.append(OrphanRaid(*fields))
+    return found
 
 
 async def read(connection: Connection, raid: int) -> RaidRecord | None:
@@ -239,17 +234,10 @@ async def read(connection: Connection, raid: int) -> RaidRecord | None:
     row = await connection.row(sql.READ_RAID, raid)
     if row is None:
         return None
-    members, scores = _members(row[11])
-    return RaidRecord(
-        *row[:4],
-        RaidState(row[4]),
-        *row[5:11],
-        members,
-        scores,
-        bytes(row[12] or b""),
-        bytes(row[13]),
-        *row[14:17],
-    )
+    fields = list(row)
+    fields[4] = RaidState(row[4])
+    fields[11:14] = [*_members(row[11]), bytes(row[12] or b""), bytes(row[13])]
+    return RaidRecord(*fields)
 
 
 def _members(listed: str | None) -> tuple[tuple[RaidMember, ...], tuple[tuple[int, int], ...]]:

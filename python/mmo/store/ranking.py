@@ -65,6 +65,11 @@ SIZE = Statement("SELECT COUNT(*) FROM ranking FORCE INDEX (board) WHERE season 
 SCORE_OF = Statement("""
     SELECT score FROM ranking FORCE INDEX (PRIMARY) WHERE season = %s AND user_id = %s
 """)
+SCORES_OF = Statement("""
+    SELECT r.user_id, r.score
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (user_id BIGINT PATH '$')) g
+    STRAIGHT_JOIN ranking r FORCE INDEX (PRIMARY) ON r.season = %s AND r.user_id = g.user_id
+""")
 BETTER = Statement("""
     SELECT (SELECT COUNT(*) FROM ranking r FORCE INDEX (board)
             WHERE r.season = %s AND r.board_order < %s)
@@ -72,6 +77,66 @@ BETTER = Statement("""
             WHERE t.season = %s AND t.board_order = %s AND t.user_id < %s)
 """)
 """Places before one's own: a walk over the index, as long as the place is high in number."""
+
+NAMES = Statement("""
+    SELECT JSON_ARRAYAGG(JSON_ARRAY(a.user_id, a.name))
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (user_id BIGINT PATH '$')) g
+    STRAIGHT_JOIN account a FORCE INDEX (PRIMARY) ON a.user_id = g.user_id
+""")
+
+# -- the board in Redis ----------------------------------------------------------------------------
+
+BOARDS = Statement("""
+    SELECT s.season, COALESCE(k.epoch, 0)
+    FROM (SELECT season FROM ranking FORCE INDEX (PRIMARY) GROUP BY season
+          UNION SELECT season FROM ranking_board) s
+    LEFT JOIN ranking_board k ON k.season = s.season
+""")
+NAME_BOARD = Statement("""
+    INSERT INTO ranking_board (season, epoch) VALUES (%s, %s)
+    ON DUPLICATE KEY UPDATE epoch = VALUES(epoch)
+""")
+_LOCK = "CONCAT('mmo-ranking:', DATABASE(), ':', %s)"
+LOCK_BOARD = Statement(f"SELECT GET_LOCK({_LOCK}, 0)")
+HOLDS_BOARD = Statement(f"SELECT IS_USED_LOCK({_LOCK}) = CONNECTION_ID()")
+FREE_BOARD = Statement(f"DO RELEASE_LOCK({_LOCK})")
+CHUNK = Statement("""
+    SELECT COUNT(*), MAX(p.user_id), JSON_ARRAYAGG(JSON_ARRAY(p.board_order, p.member))
+    FROM (SELECT r.user_id, r.board_order, LPAD(r.user_id, 19, '0') AS member
+          FROM ranking r FORCE INDEX (PRIMARY) WHERE r.season = %s AND r.user_id > %s
+          ORDER BY r.user_id LIMIT %s) p
+""")
+"""As Redis takes it: the text goes from one server to the other and is never opened here."""
+
+MARKS_OF_SEASON = Statement("""
+    SELECT user_id, score FROM ranking_dirty FORCE INDEX (PRIMARY) WHERE season = %s
+""")
+MARKS = Statement("""
+    SELECT COUNT(*) FROM ranking_dirty FORCE INDEX (PRIMARY) WHERE season = %s
+""")
+OLD_MARKS = Statement(
+    f"SELECT season, user_id FROM ranking_dirty WHERE since_ms <= {NOW_MS} - %s LIMIT %s"
+)
+_MARK_KEYS = """
+    JSON_TABLE(%s, '$[*]' COLUMNS (season INT PATH '$[0]', user_id BIGINT PATH '$[1]')) g
+    STRAIGHT_JOIN ranking_dirty c FORCE INDEX (PRIMARY)
+        ON c.season = g.season AND c.user_id = g.user_id
+"""
+TAKE_MARKS = Statement(f"""
+    SELECT c.season, c.user_id, c.score FROM {_MARK_KEYS}
+    WHERE c.since_ms <= {NOW_MS} - %s
+    FOR UPDATE SKIP LOCKED
+""")
+RENEW_MARKS = Statement(f"UPDATE {_MARK_KEYS} SET c.since_ms = {NOW_MS}")
+DROP_MARKS = Statement("""
+    DELETE c FROM JSON_TABLE(%s, '$[*]' COLUMNS (
+        season INT PATH '$[0]', user_id BIGINT PATH '$[1]', score BIGINT PATH '$[2]')) g
+    STRAIGHT_JOIN ranking_dirty c FORCE INDEX (PRIMARY)
+        ON c.season = g.season AND c.user_id = g.user_id AND c.score <= g.score
+""")
+
+CHUNK_SCORES = 2_000
+"""Of one step of filling a board: some milliseconds for each of MySQL, Redis and the loop."""
 
 
 async def raise_scores(connection: Connection, row: RaidSettled) -> None:
@@ -134,3 +199,83 @@ async def _view(
 async def _rank(connection: Connection, season: int, user: int, score: int) -> int:
     better = await connection.row(BETTER, season, -score, season, -score, user)
     return int(better[0]) + 1 if better else 1
+
+
+async def names(connection: Connection, users: Sequence[int]) -> dict[int, str]:
+    """Account names by user; who does not exist is left out."""
+    row = await connection.row(NAMES, _json(sorted(set(users))))
+    return dict(msgspec.json.decode(row[0])) if row and row[0] else {}
+
+
+async def scores_of(connection: Connection, season: int, users: Sequence[int]) -> dict[int, int]:
+    """Scores of a season by user; who has none is left out."""
+    rows = await connection.rows(SCORES_OF, _json(sorted(set(users))), season)
+    return {row[0]: row[1] for row in rows}
+
+
+async def boards(connection: Connection) -> dict[int, int]:
+    """Seasons that have scores, or had a board, with the epoch of the board that counts."""
+    return dict(await connection.rows(BOARDS))
+
+
+async def sizes(connection: Connection, season: int) -> tuple[int, int]:
+    """(scores, marks) of a season; the marks are counted later, so none of the scores is missed."""
+    scores = await connection.row(SIZE, season)
+    marks = await connection.row(MARKS, season)
+    return (scores[0] if scores else 0, marks[0] if marks else 0)
+
+
+async def lock_board(connection: Connection, season: int) -> bool:
+    """Whether this connection may fill the board now; freed with the connection at the latest."""
+    return await connection.row(LOCK_BOARD, season) == (1,)
+
+
+async def holds_board(connection: Connection, season: int) -> bool:
+    """Whether it still may."""
+    return await connection.row(HOLDS_BOARD, season) == (1,)
+
+
+async def free_board(connection: Connection, season: int) -> None:
+    """Others may fill it."""
+    await connection.execute(FREE_BOARD, season)
+
+
+async def name_board(connection: Connection, season: int, epoch: int) -> None:
+    """The board that counts from here on; 0: none."""
+    await connection.execute(NAME_BOARD, season, epoch)
+
+
+async def chunk(connection: Connection, season: int, after: int) -> tuple[int, int, str]:
+    """(count, last user, JSON for Redis) of the scores of users above `after`."""
+    row = await connection.row(CHUNK, season, after, CHUNK_SCORES)
+    return (row[0], row[1], row[2]) if row and row[0] else (0, after, "[]")
+
+
+async def marked(connection: Connection, season: int) -> list[tuple[int, int]]:
+    """(user, score) of all marks of a season."""
+    return [(row[0], row[1]) for row in await connection.rows(MARKS_OF_SEASON, season)]
+
+
+async def take_marks(
+    connection: Connection, after_ms: int, marks_max: int
+) -> list[tuple[int, int, int]]:
+    """(season, user, score) of marks older than `after_ms`; they count as made now, so that no
+    other relay looks at them too."""
+    keys = [list(row) for row in await connection.rows(OLD_MARKS, after_ms, marks_max)]
+    if not keys:
+        return []
+    await connection.begin()
+    taken = [
+        (row[0], row[1], row[2])
+        for row in await connection.rows(TAKE_MARKS, _json(sorted(keys)), after_ms)
+    ]
+    if taken:
+        await connection.execute(RENEW_MARKS, _json(sorted(mark[:2] for mark in taken)))
+    await connection.commit()
+    return taken
+
+
+async def drop_marks(connection: Connection, season: int, done: Sequence[tuple[int, int]]) -> None:
+    """Marks whose score, or a better one, is in Redis; one that rose meanwhile stays."""
+    rows = [[season, user, score] for user, score in sorted(done)]
+    await connection.execute(DROP_MARKS, _json(rows))

@@ -100,7 +100,7 @@ class RedisCache:
             for user, snapshot in snapshots
         ]
         held: dict[int, int] = {}
-        for (user, snapshot), answer in zip(snapshots, await self._many(commands), strict=True):
+        for (user, snapshot), answer in zip(snapshots, await self.many(commands), strict=True):
             if isinstance(answer, int):
                 held[user] = answer
                 self.counts["puts" if answer == snapshot.version else "put_fenced"] += 1
@@ -109,7 +109,7 @@ class RedisCache:
     async def versions(self, users: Sequence[int]) -> dict[int, int] | None:
         """Versions held, 0 for none; None when Redis does not answer, and users whose part of the
         cluster does not answer are left out."""
-        answers = await self._many([("HGET", snapshot_key(user), "version") for user in users])
+        answers = await self.many([("HGET", snapshot_key(user), "version") for user in users])
         if users and all(isinstance(answer, Exception) for answer in answers):
             return None
         return {
@@ -122,16 +122,7 @@ class RedisCache:
         """The snapshot, None when there is none, it does not decode or Redis is slow: MySQL
         serves."""
         self.counts["reads"] += 1
-        since_s = asyncio.get_running_loop().time() - self._failed_s
-        if self._closed or (not self.healthy and since_s < AGAIN_S):
-            self.counts["read_missed"] += 1
-            return None
-        try:
-            async with asyncio.timeout(self._settings.redis_read_ms / 1_000):
-                (blob,) = await self._many([("HGET", snapshot_key(user), "blob")])
-        except TimeoutError:
-            self.counts["slow"] += 1
-            return None
+        blob = await self.ask("HGET", snapshot_key(user), "blob")
         if not isinstance(blob, bytes):
             self.counts["read_missed"] += 1
             return None
@@ -147,6 +138,20 @@ class RedisCache:
             _log.warning("the snapshot of user %d in Redis does not decode: %s", user, error)
             return None
 
+    async def ask(self, *command: Any) -> Any:
+        """The answer to one command that somebody waits for. None: there is none, Redis is slow, it
+        failed a moment ago or fails now; MySQL serves."""
+        since_s = asyncio.get_running_loop().time() - self._failed_s
+        if self._closed or (not self.healthy and since_s < AGAIN_S):
+            return None
+        try:
+            async with asyncio.timeout(self._settings.redis_read_ms / 1_000):
+                (answer,) = await self.many([command])
+        except TimeoutError:
+            self.counts["slow"] += 1
+            return None
+        return None if isinstance(answer, Exception) else answer
+
     async def online(self, seen: Sequence[tuple[int, str, int]]) -> bool:
         """Publish (user, state, server number); `offline` takes the word back. False: not all
         done."""
@@ -157,7 +162,7 @@ class RedisCache:
             else ("SET", online_key(user), f"{state}:{number}", "EX", ttl_s)
             for user, state, number in seen
         ]
-        return not any(isinstance(answer, Exception) for answer in await self._many(commands))
+        return not any(isinstance(answer, Exception) for answer in await self.many(commands))
 
     async def close(self) -> None:
         """Close all connections."""
@@ -171,8 +176,8 @@ class RedisCache:
         gauges = {"healthy": float(self.healthy and not self._closed)}
         return {f"redis_{name}": value for name, value in (gauges | self.counts).items()}
 
-    async def _many(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """One pipeline; an answer or an exception for each command."""
+    async def many(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """One pipeline; an answer or an exception for each command. For `board`, and within."""
         if not commands:
             return []
         if self._closed:

@@ -16,6 +16,7 @@ from mmo.state.bag import Bag, ItemBorn, ItemDied, ItemStacked
 from mmo.state.change import Change
 from mmo.state.grant import Bundle, BundleItem, GrantClaimed, SourceKind
 from mmo.state.growth import Growth
+from mmo.state.score import Score, ScoreRaised
 from mmo.state.wallet import COINS_MAX, Account, CoinsMoved, Currency, Wallet
 from mmo.systems.growth import gain_exp
 from mmo.systems.inventory import Placement, item_of, item_view, place_items
@@ -42,13 +43,14 @@ _EVENTS = MappingProxyType({int(SourceKind.RAID): "raid", int(Op.KILL_EARNED): "
 """Grants that are events of the missions: who owned the player then could not count them."""
 
 
-@handles(Op.GRANT_CLAIM, by="node", needs=("growth", "wallet", "bag", "pass_progress"))
+@handles(Op.GRANT_CLAIM, by="node", needs=("growth", "wallet", "bag", "score", "pass_progress"))
 def claim_grant(
     message: GrantClaim,
     *,
     growth: Growth,
     wallet: Wallet,
     bag: Bag,
+    score: Score,
     pass_progress: PassParts,
     env: Env,
 ) -> Outcome:
@@ -69,6 +71,8 @@ def claim_grant(
     changes: list[Change] = [claimed, *coins, *taken, *placed]
     if grown is not None:
         changes.append(grown)
+    if bundle.score > score.best:
+        changes.append(ScoreRaised(bundle.score))
     balances = [wallet.gold, wallet.cash, wallet.mileage]
     for moved in coins:
         balances[moved.currency] += moved.amount

@@ -118,8 +118,11 @@ def form_teams(matching: MatchTickets, env: Env) -> tuple[list[Team], list[tuple
 def free_rooms(matching: MatchTickets, env: Env) -> dict[int, int]:
     """Rooms that may be asked for, by raid server; only those that have some."""
     content: Content = env.content
-    fresh_ms = content.matching.limits.server_fresh_ms
-    free = {number: server.free(env.now_ms, fresh_ms) for number, server in matching.raids.items()}
+    limits = content.matching.limits
+    free = {
+        number: server.free(env.now_ms, limits.server_fresh_ms, limits.asked_max)
+        for number, server in matching.raids.items()
+    }
     return {number: rooms for number, rooms in free.items() if rooms}
 
 

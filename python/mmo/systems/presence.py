@@ -26,6 +26,7 @@ from mmo.state.score import Score
 from mmo.state.servers import Servers
 from mmo.state.sessions import MoveBegun, Session, SessionHeld, SessionLost, Sessions
 from mmo.state.wallet import Wallet
+from mmo.systems import leaving_center
 from mmo.systems.missions import PassParts, login_event
 from mmo.systems.tokens import LOGIN, MOVE, new_jti, player_claims, session_token, sign
 from mmo.systems.welcome import arrival_tells, welcome
@@ -51,7 +52,7 @@ from mmo.wire.opcode import CloseReason, Code, Op
 @handles(
     Op.ENTER,
     by="node",
-    needs=("head", "growth", "wallet", "bag", "score", "pass_progress", "sessions"),
+    needs=("head", "growth", "wallet", "bag", "score", "pass_progress", "sessions", "servers"),
 )
 def enter(
     message: Entered,
@@ -63,13 +64,14 @@ def enter(
     score: Score,
     pass_progress: PassParts,
     sessions: Sessions,
+    servers: Servers,
     env: Env,
 ) -> Outcome:
     """WELCOME for a player who is owned here now; SESSION_OK when another server goes on owning him
     (the client came back to a center, or to another one, while it plays in a channel)."""
     here = env.node.number
     if head is None:
-        return _session_only(message, env)
+        return _session_only(message, servers, env)
     user, epoch = head.user, head.session_epoch
     before = sessions.get(user)
     previous = message.previous_number or (before.place if before is not None else 0)
@@ -95,6 +97,7 @@ def enter(
                 pass_progress=pass_progress,
                 operation_counter=message.operation_counter,
                 session_token=session_token(env, user, head.name, epoch),
+                centers=leaving_center.centers(servers, env),
                 env=env,
             ),
         ),
@@ -104,7 +107,7 @@ def enter(
     )
 
 
-def _session_only(message: Entered, env: Env) -> Outcome:
+def _session_only(message: Entered, servers: Servers, env: Env) -> Outcome:
     """The session is valid and its player is owned elsewhere: hold the session, touch nothing
     else."""
     user, claims = env.sender.user, message.claims
@@ -116,6 +119,7 @@ def _session_only(message: Entered, env: Env) -> Outcome:
                 claims.epoch,
                 message.place_number,
                 session_token(env, user, claims.name, claims.epoch),
+                leaving_center.centers(servers, env),
             ),
         ),
         effects=(SessionHeld(session),),
@@ -164,6 +168,8 @@ def seat_held(message: SeatHeld, *, sessions: Sessions, env: Env) -> Outcome | R
     """PREPARE: the reservation is written before the token leaves. The old owner goes on owning
     until the CLAIM at the new one."""
     content: Content = env.content
+    if message.session_epoch:
+        return leaving_center.seat_found(message, env)
     session = sessions.get(env.sender.user)
     if session is None:
         return Refuse(Code.SESSION_OVER)
@@ -227,14 +233,14 @@ def logout(message: Logout, *, sessions: Sessions, env: Env) -> Outcome | Refuse
     )
 
 
-@handles(Op.RENEW, needs=("sessions",))
-def renew(message: Renew, *, sessions: Sessions, env: Env) -> Outcome | Refuse:
+@handles(Op.RENEW, needs=("sessions", "servers"))
+def renew(message: Renew, *, sessions: Sessions, servers: Servers, env: Env) -> Outcome | Refuse:
     """A fresh session token for a session that is held here."""
     session = sessions.get(env.sender.user)
     if session is None:
         return Refuse(Code.NOT_ENTERED)
     token = session_token(env, session.user, session.name, session.session_epoch)
-    return Outcome(replies=(RenewOk(token),))
+    return Outcome(replies=(RenewOk(token, leaving_center.centers(servers, env)),))
 
 
 @handles(Op.CLOSED, by="node", needs=("sessions",))

@@ -88,9 +88,12 @@ def act(message: RaidAct, *, raids: RaidRooms, env: Env) -> Outcome | Refuse:
     ready_at = battle.ready[seat * len(arena.actions) + message.action]
     if ready_at > tick:
         return Refuse(Code.COOLDOWN, str((ready_at - tick) * arena.tick_ms))
-    waiting = sum(1 for each in room.pending if each[0] == seat)
+    waiting = [each[1] for each in room.pending if each[0] == seat]
+    if message.action in waiting:  # its cooldown begins with the next tick
+        left_ms = arena.actions[message.action].cooldown * arena.tick_ms
+        return Refuse(Code.COOLDOWN, str(left_ms))
     content: Content = env.content
-    if waiting >= content.raids.inputs_max:
+    if len(waiting) >= content.raids.inputs_max:
         return _INPUTS_FULL
     taken = InputTaken(room.raid, seat, message.action, message.number)
     return Outcome(replies=(RaidActOk(tick),), effects=(taken,))
@@ -251,8 +254,8 @@ def _finished(
         now_ms=env.now_ms,
     )
     rows = [
-        ScoreRow(m.seat, m.user, m.name, battle.score[m.seat], battle.score[m.seat] > m.best)
-        for m in room.members
+        ScoreRow(one.seat, one.user, m.name, one.score, one.score > m.best, one.bundle != b"")
+        for m, one in zip(room.members, scores, strict=True)
     ]
     rows.sort(key=lambda row: (-row.score, row.seat))
     ended = RaidEnded(room.raid, battle.ended, battle.hp, rows)
@@ -277,7 +280,8 @@ def _aborted(room: Room, reason: EndReason, env: Env) -> Outcome:
         generation=node.generation,
         now_ms=env.now_ms,
     )
-    return _settled(room, row, RaidEnded(room.raid, reason, row.hp, []), [])
+    rows = [ScoreRow(one.seat, one.user, one.name, 0, False) for one in room.members]
+    return _settled(room, row, RaidEnded(room.raid, reason, row.hp, rows), [])
 
 
 def _settled(room: Room, row: RaidSettled, ended: RaidEnded, sends: list[Send]) -> Outcome:

@@ -94,7 +94,7 @@ def advance(arena: Arena, before: Battle, inputs: list[Input]) -> tuple[Battle, 
         for seat, stand_at in enumerate(battle.stand_at):
             if 0 < stand_at <= tick:
                 battle.stand_at[seat] = 0
-                battle.active_at[seat] = tick
+                battle.active_at[seat] += arena.stand  # lying is not idling
                 battle.fighter_hp[seat] = max(
                     1, battle.fighter_hp_max[seat] * arena.stand_hp_permille // 1000
                 )
@@ -243,17 +243,17 @@ def _wound(arena: Arena, battle: Battle, seat: int, damage: int) -> None:
 
 
 def _phase(arena: Arena, battle: Battle, tick: int) -> None:
-    """The next phase begins when its share of hit points or its time is reached."""
+    """The last phase whose share of hit points or time is reached; never back to an earlier one."""
     phases = arena.phases
-    before = battle.phase
-    while battle.phase + 1 < len(phases):
-        coming = phases[battle.phase + 1]
+    reached = battle.phase
+    for number in range(reached + 1, len(phases)):
+        coming = phases[number]
         low = battle.hp * 1000 <= battle.hp_max * coming.below_permille
-        if not low and not 0 < coming.from_tick <= tick:
-            break
-        battle.phase += 1
-    if battle.phase != before:
-        battle.due = [tick + pattern.first for pattern in phases[battle.phase].patterns]
+        if low or 0 < coming.from_tick <= tick:
+            reached = number
+    if battle.phase != reached:
+        battle.phase = reached
+        battle.due = [tick + pattern.first for pattern in phases[reached].patterns]
 
 
 def _ended(arena: Arena, battle: Battle, tick: int) -> int:

@@ -2,7 +2,7 @@
 
 Owns the checks before a ticket is made, from the card that the edge read in the store; the books
 judge again when the room is opened. Tickets wait at the matching server; who has none of him is
-told so. What ends a ticket otherwise is `raid_seats` and `raid_tickets`.
+told so. What ends a ticket otherwise is `raid_tokens` and `raid_tickets`.
 """
 
 from mmo.content import Content
@@ -90,7 +90,7 @@ def queue(
         kind=message.kind,
         level=message.level,
         attack=attack_power_of(content, message.worn, env.now_ms),
-        since_ms=env.now_ms,
+        since_ms=_since(session.user, message.kind, tickets, env),
         name=message.name,
         party=message.party,
         party_size=message.party_size,
@@ -102,6 +102,14 @@ def queue(
         content.matching.limits.ask_ms,
     )
     return Outcome(effects=(TicketAsked(held, env.now_ms),), asks=(ask,))
+
+
+def _since(user: int, kind: int, tickets: CenterTickets, env: Env) -> int:
+    """Since when he waits: from now on, or as long as before his team was refused."""
+    place = tickets.places.get(user)
+    if place is None or place.kind != kind or place.until_ms < env.now_ms:
+        return env.now_ms
+    return place.since_ms
 
 
 def row_of(held: HeldTicket) -> TicketRow:

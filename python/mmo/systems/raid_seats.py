@@ -6,7 +6,6 @@ are `systems.raid`. Installed on raid servers.
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 import msgspec
 
@@ -73,12 +72,6 @@ _decode_kept = msgspec.msgpack.Decoder(Kept).decode
 _NOT_IN_RAID = Refuse(Code.NOT_IN_RAID)
 
 
-def _season_at(content: Content, now_ms: int) -> int:
-    """The season of the ranking; 1 while the content has no ranking."""
-    ranking: Any = getattr(content, "ranking", None)
-    return 1 if ranking is None else int(ranking.season_at(now_ms))
-
-
 def power_of(
     content: Content, level: int, worn: Iterable[tuple[int, int, int]], now_ms: int
 ) -> int:
@@ -137,7 +130,7 @@ def reserve(message: RaidReserve, *, raids: RaidRooms, env: Env) -> Outcome:
     seed = env.rng.getrandbits(62)
     number = map_of(seed, content.raids.weights)
     members = tuple(_member_row(seat, seated) for seat, seated in enumerate(message.team))
-    season = _season_at(content, env.now_ms)
+    season = content.ranking.season_at(env.now_ms)
     row = RaidOpened(
         raid=message.raid,
         kind=message.kind,
@@ -194,7 +187,10 @@ def _member_row(seat: int, seated: Seated) -> RaidMember:
 @handles(Op.RAID_RELEASE, by="peer", peers=("matching",), needs=("raids",))
 def release(message: RaidRelease, *, raids: RaidRooms, env: Env) -> Outcome:
     """The reservation is given up: the next tick of the room settles it as aborted. A battle that
-    runs already is not ended by it."""
+    runs already is not ended by it. A raid that is not here was never opened or is over: said, so
+    that its team need not wait for that."""
+    if message.raid not in raids.rooms:
+        return Outcome(replies=(_reserved(message.raid, env, False),))
     return Outcome(effects=(GiveUp(message.raid, EndReason.GIVEN_UP),))
 
 

@@ -60,8 +60,9 @@ def hold_seat(message: SeatHold, *, world: ChannelWorld, env: Env) -> Outcome:
         message.user, content.channels.server_users_max, env.now_ms
     )
     answer = SeatHeld(
-        message.request, message.user, node.number, held, node.host, node.port, message.jti
-    )
+        message.request, message.user, node.number, held, node.host, node.port, message.jti,
+        message.session_epoch, message.name,
+    )  # fmt: skip
     if not held:
         return Outcome(replies=(answer,))
     return Outcome(

@@ -134,9 +134,15 @@ def grant_waiting(message: GrantWaiting, *, sessions: Sessions, env: Env) -> Out
     return Outcome(sends=(ToNode(session.place, message),))
 
 
-@handles(Op.SERVER_LOAD, by="peer", peers=("channel", "matching", "raid"), needs=("servers",))
+@handles(
+    Op.SERVER_LOAD,
+    by="peer",
+    peers=("channel", "matching", "raid", "center"),
+    needs=("servers",),
+)
 def server_load(message: ServerLoad, *, servers: Servers, env: Env) -> Outcome:
-    """Where a game server is and how full; from a matching server: that it lives."""
+    """Where a game server or another center is and how full; from a matching server: that it
+    lives."""
     return load_told(message, env)
 
 
@@ -156,8 +162,8 @@ def health_told(message: NodeHealthOk, *, servers: Servers, env: Env) -> Outcome
 
 @ticks(every_ms=250, of="sessions")
 def tell_load(sessions: Sessions, *, env: Env) -> Outcome:
-    """Tell the login and matching servers where this center is and how many it holds, and show as
-    online again who never finished his move."""
+    """Tell the login and matching servers and the other centers where this center is and how many
+    it holds, and show as online again who never finished his move."""
     node = env.node
     over = [user for user, over_ms in sessions.moving.items() if over_ms <= env.now_ms]
     load = ServerLoad(
@@ -174,6 +180,7 @@ def tell_load(sessions: Sessions, *, env: Env) -> Outcome:
         effects=[MoveOver(user) for user in over],
         sends=[
             ToRole("login", load),
+            ToRole("center", load),
             ToRole("matching", load),
             *(Presence(user, "online", node.number) for user in over),
         ],

@@ -1,6 +1,8 @@
 """The answer to an arriving player: everything the server knows of him. Used by both roles that own
 players."""
 
+from collections.abc import Sequence
+
 from mmo.contract import Env, Tell
 from mmo.state.bag import Bag
 from mmo.state.growth import Growth
@@ -11,7 +13,7 @@ from mmo.systems.inventory import bag_views, expired
 from mmo.systems.missions import PassParts
 from mmo.systems.season_pass import fitting, pass_views
 from mmo.wire.messages.inventory import ItemsExpire
-from mmo.wire.messages.presence import Welcome
+from mmo.wire.messages.presence import Address, Welcome
 
 
 def welcome(
@@ -25,6 +27,7 @@ def welcome(
     operation_counter: int,
     session_token: str,
     env: Env,
+    centers: Sequence[Address] = (),
 ) -> Welcome:
     """WELCOME with level, experience, currencies, best score, the three inventories and the running
     season passes."""
@@ -50,6 +53,7 @@ def welcome(
         now_ms=env.now_ms,
         passes=passes,
         passes_more=more,
+        centers=list(centers),
     )
 
 

@@ -36,10 +36,11 @@ def node_settings(number: int = 11, name: str = "node-under-test", **changed: An
         "pump_events_max": 256, "lane_messages_max": 32, "earned_waiting_max": 32,
         "group_members_max": 64, "groups_in_flight_max": 4, "lease_ms": 6_000,
         "lease_renew_ms": 1_000, "lease_fence_ms": 4_000, "sweep_ms": 1_000,
-        "resume_grace_ms": 10_000, "resident_rest_ms": 2_000, "drain_ms": 5_000,
         "rule_budget_ms": 250, "rule_failures_max": 20, "rule_failures_window_ms": 10_000,
+        "resume_grace_ms": 10_000, "resident_rest_ms": 2_000, "drain_ms": 5_000, "leave_ms": 4_000,
+        "busy_ms": 60_000,
         "room_tick_ms_max": 60_000, "player_edges_max": 8,
-        "failpoints": False, "seed": 7,
+        "failpoints": False, "seed": 7, "metrics_host": "127.0.0.1", "metrics_port": -1,
         "edges_running_max": 4, "waiting_max": 100, "ticket_ms": 15_000,
     }  # fmt: skip
     return NodeSettings(**(fields | changed))

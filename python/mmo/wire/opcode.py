@@ -45,6 +45,8 @@ class Op(IntEnum):
     RAID_TEAM_FOUND = 43  # matching, raid -> center: prepare the token of this member
     RAID_TEAM_FAILED = 44  # matching -> center: the ticket is gone without a raid
     RAID_OVER = 45  # raid -> centers, matching: settled, its members are free
+    SEAT_SEEK = 50  # channel -> center: find this player a seat elsewhere, I am leaving
+    SEAT_FOUND = 51  # center -> channel: where, and the token for it
 
     # every role
     HELLO = 100
@@ -77,6 +79,8 @@ class Op(IntEnum):
     RENEW = 309
     RENEW_OK = 310
     PLACE_SEEN = 311  # internal: the sweep found a session's player at another server
+    SERVER_LEAVING = 312  # push: this server ends soon; go there
+    NODE_LEAVING = 313  # internal: this node drains; where does this player go?
 
     # channels and hunting (channel)
     CHANNEL_LIST = 400
@@ -190,6 +194,7 @@ INTERNAL = frozenset(
         Op.REGISTER_HASHED,
         Op.LOGIN_VERIFIED,
         Op.PLACE_SEEN,
+        Op.NODE_LEAVING,
         Op.KILL_EARNED,
         Op.GRANT_CLAIM,
         Op.ITEMS_EXPIRE,

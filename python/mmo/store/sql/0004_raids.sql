@@ -86,3 +86,11 @@ CREATE TABLE ranking_dirty (
     since_ms BIGINT NOT NULL,
     PRIMARY KEY (season, user_id)
 ) ENGINE = InnoDB;
+
+-- The board of a season in Redis, once it was filled: it counts only while it carries this very number. 0: it
+-- is being filled again.
+CREATE TABLE ranking_board (
+    season INT    NOT NULL,
+    epoch  BIGINT NOT NULL,
+    PRIMARY KEY (season)
+) ENGINE = InnoDB;

@@ -44,6 +44,8 @@ class SeatHold(msgspec.Struct, array_like=True, frozen=True):
     user: int
     jti: str
     hold_ms: int
+    session_epoch: int = 0  # not 0: a leaving server asked for `user`; repeated in the answer
+    name: str = ""
 
 
 @message(Op.SEAT_HELD)
@@ -55,6 +57,30 @@ class SeatHeld(msgspec.Struct, array_like=True, frozen=True):
     host: str
     port: int
     jti: str
+    session_epoch: int = 0  # as asked
+    name: str = ""
+
+
+@message(Op.SEAT_SEEK)
+class SeatSeek(msgspec.Struct, array_like=True, frozen=True):
+    """This server is leaving: find the player a seat at another one and prepare his move."""
+
+    user: int
+    session_epoch: int
+    name: str
+
+
+@message(Op.SEAT_FOUND)
+class SeatFound(msgspec.Struct, array_like=True, frozen=True):
+    """The move of `user` is prepared; whoever shows the token at `number` within its life is
+    there."""
+
+    user: int
+    session_epoch: int
+    number: int
+    host: str
+    port: int
+    token: str
 
 
 @message(Op.PLAYER_ARRIVED)

@@ -8,6 +8,9 @@ from mmo.wire.codec import message
 from mmo.wire.messages.pass_view import PassView
 from mmo.wire.opcode import Op
 
+Address = tuple[str, int]
+"""Host and client port of a server."""
+
 
 class ItemView(msgspec.Struct, array_like=True, frozen=True):
     """One item as the client sees it. `kind` 0 equipment, 1 consumable, 2 material."""
@@ -45,6 +48,26 @@ class Welcome(msgspec.Struct, array_like=True, frozen=True):
     now_ms: int = 0
     passes: list[PassView] = []
     passes_more: list[int] = []  # running passes that did not fit: ask with PASS_STATE
+    centers: list[Address] = []  # at a center: every center that is open, this one first
+
+
+@message(Op.SERVER_LEAVING)
+class ServerLeaving(msgspec.Struct, array_like=True, frozen=True):
+    """Push: this server ends soon. From a channel server: a seat is kept at server `number` and
+    `token` claims it (15 s, once); until then everything is served here. From a center: `token` is
+    empty and the session token resumes there."""
+
+    number: int
+    host: str
+    port: int
+    token: str = ""
+
+
+@message(Op.NODE_LEAVING)
+class NodeLeaving(msgspec.Struct, array_like=True, frozen=True):
+    """Internal: this node drains and `user` is connected here; his rule says where he goes."""
+
+    user: int
 
 
 @message(Op.SESSION_OK)
@@ -55,6 +78,7 @@ class SessionOk(msgspec.Struct, array_like=True, frozen=True):
     session_epoch: int
     place_number: int
     session_token: str
+    centers: list[Address] = []  # every center that is open, this one first
 
 
 @message(Op.SERVER_LIST)
@@ -120,6 +144,7 @@ class Renew(msgspec.Struct, array_like=True, frozen=True):
 @message(Op.RENEW_OK)
 class RenewOk(msgspec.Struct, array_like=True, frozen=True):
     session_token: str
+    centers: list[Address] = []  # every center that is open, this one first
 
 
 @message(Op.PLACE_SEEN)

@@ -1,0 +1,200 @@
+"""What an operator does while people play: look at figures, follow a player, drain, scale.
+
+Each test leaves the shared cluster with the nodes that it had. Judges by the product's own
+commands, by real scrapes and by a player's own client.
+"""
+
+import asyncio
+import json
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from tests.cluster.seen import NODES, hero_of, until
+
+from mmo.client.aio import Shell
+from mmo.client.hero import Hero
+from mmo.client.hunting import hold_on, hunt_while, settle
+from mmo.client.session import arrive, log_out, move, register, servers, stay_known
+from mmo.client.steps import Walk
+from mmo.proof.arena import Arena
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+METRIC = re.compile(r"\bmmo_\w+")
+STATUS_S = 0.25
+
+
+async def scraped(target: str) -> set[str]:
+    """Names of all figures that a node tells, as Prometheus reads them."""
+    host, _, port = target.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n")
+    async with asyncio.timeout(10):
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    assert head.startswith(b"HTTP/1.1 200 OK"), head
+    families = list(text_string_to_metric_families(body.decode()))
+    return {sample.name for family in families for sample in family.samples}
+
+
+async def lines_of(arena: Arena, *words: str) -> list[dict[str, Any]]:
+    """What a command prints as a JSON object a line."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "mmo.cli", *words, "--home", str(arena.home.directory), "--json",
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    return [json.loads(line) for line in out.decode().splitlines()]
+
+
+async def playing(arena: Arena, seed: int) -> tuple[Hero, Shell]:
+    """A player at a channel server who has hunted."""
+    me, shell = hero_of(arena, seed)
+    await shell.walk(register(me))
+    await shell.walk(arrive(me))
+    await shell.walk(settle(me))
+    await shell.walk(hunt_while(me, lambda: me.record.kills < 1))
+    return me, shell
+
+
+def hunt_once(me: Hero) -> Walk[None]:
+    """One more kill."""
+    kills = me.record.kills
+    yield from hunt_while(me, lambda: me.record.kills == kills)
+
+
+async def test_every_figure_of_board_and_alerts_is_in_a_real_scrape(arena: Arena) -> None:
+    me, shell = await playing(arena, 8101)
+    await shell.walk(log_out(me))
+    shell.cut_all()
+    groups = json.loads(arena.home.metrics_targets.read_text(encoding="utf-8"))
+    assert {group["labels"]["node"] for group in groups} == {name for name, _, _ in NODES}
+    told: set[str] = set()
+    for group in groups:
+        told |= await scraped(*group["targets"])
+    board = json.loads((DEPLOY / "grafana" / "mmo.json").read_text(encoding="utf-8"))
+    expressions = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    alerts = (DEPLOY / "alerts.yml").read_text(encoding="utf-8")
+    asked = set(METRIC.findall(" ".join([*expressions, alerts])))
+    assert len(asked) > 20
+    assert asked <= told, asked - told
+    prometheus = (DEPLOY / "prometheus.yml").read_text(encoding="utf-8")
+    assert arena.home.metrics_targets.name in prometheus
+    assert (await lines_of(arena, "metrics", "channel-1", "--only", "mmo_ready"))[0] == {
+        'mmo_ready{node="channel-1",role="channel"}': 1.0
+    }
+
+
+async def test_a_player_is_followed_through_the_nodes_and_found_in_the_logs(arena: Arena) -> None:
+    me, shell = await playing(arena, 8102)
+    try:
+        following = asyncio.create_task(
+            lines_of(arena, "trace", "--user", str(me.user), "--for", "3s")
+        )
+        while not following.done():
+            await shell.walk(hunt_once(me))
+            await shell.walk(hold_on(me, lambda: stay_known(me)))
+            await shell.walk(servers(me))
+        events = await following
+        await shell.walk(log_out(me))
+    finally:
+        shell.cut_all()
+    by_message = {event["opcode"]: event for event in events}
+    assert {"HIT", "KILL_EARNED", "SERVER_LIST"} <= set(by_message)
+    assert {event["node"].rpartition("-")[0] for event in events} == {"center", "channel"}
+    assert all(event["user"] == me.user and event["generation"] == 1 for event in events)
+    earned = by_message["KILL_EARNED"]
+    assert earned["commit_us"] > earned["decide_us"] > 0
+    assert earned["outcome"].startswith("KILL_REWARD")
+    assert [event["time_ns"] for event in events if event["node"] == "center-1"] == sorted(
+        event["time_ns"] for event in events if event["node"] == "center-1"
+    )
+    logged = await lines_of(arena, "logs", "--user", str(me.user))
+    assert {"player entered", "player gone"} <= {line["event"] for line in logged}
+    assert all({"conn", "generation"} <= set(line) for line in logged)
+
+
+async def test_a_drained_server_leaves_its_player_at_another_without_a_login(arena: Arena) -> None:
+    me, shell = await playing(arena, 8103)
+    try:
+        name = next(node.name for node in arena.file().nodes if node.number == me.game_number)
+        left = me.game_number
+        draining = asyncio.create_task(arena.command("drain", name))
+        while not draining.done():
+            await shell.walk(hunt_while(me, lambda: me.game_number == left and not draining.done()))
+            await asyncio.sleep(0)
+        said = await draining
+        assert not said["killed"] and not said["unflushed"]
+        await shell.walk(hunt_once(me))
+        assert me.game_number != left and not me.meter.findings
+        assert me.meter.logins_forced == 0 and me.meter.by_kind["Login"] == 1
+        assert me.meter.losses == {"connection to game lost: the server leaves": 1}
+        assert (await arena.node(name))["state"] == "stopped"
+        assert (await arena.command("start"))["ready"]
+        await shell.walk(hold_on(me, lambda: log_out(me)))
+    finally:
+        shell.cut_all()
+
+
+async def test_a_player_goes_on_at_another_center_when_his_own_is_drained(arena: Arena) -> None:
+    me, shell = hero_of(arena, 8104)
+    try:
+        await shell.walk(register(me))
+        told = await shell.walk(arrive(me))
+        name = next(node.name for node in arena.file().nodes if node.number == told.number)
+        await arena.command("drain", name)
+        await shell.walk(hold_on(me, lambda: stay_known(me), to_lobby=True))
+        assert me.center != ("127.0.0.1", 0) and not me.meter.findings
+        assert me.meter.logins_forced == 0 and me.meter.by_kind["Login"] == 1
+        assert (await arena.command("start"))["ready"]
+        await shell.walk(log_out(me))
+    finally:
+        shell.cut_all()
+
+
+async def test_a_server_added_live_is_entered_and_goes_again_and_the_home_knows(
+    arena: Arena,
+) -> None:
+    said = await arena.command("scale", "channel=4", deadline_s=60)
+    assert said["added"] == ["channel-4"]
+    added = next(node for node in arena.file().nodes if node.name == "channel-4")
+    assert [node.number for node in arena.file().added] == [added.number]
+    me, shell = hero_of(arena, 8105)
+    try:
+        await shell.walk(register(me))
+        await shell.walk(arrive(me))
+
+        async def listed() -> bool:
+            rows = await shell.walk(servers(me))
+            return any(row.number == added.number and row.open for row in rows)
+
+        assert await until(listed)
+        assert await shell.walk(move(me, added.number))
+        scaling = asyncio.create_task(arena.command("scale", "channel=3", deadline_s=60))
+        while not scaling.done():
+            await shell.walk(hunt_while(me, lambda: not scaling.done()))
+        assert [one["name"] for one in (await scaling)["removed"]] == ["channel-4"]
+        assert me.game_number != added.number and not me.meter.findings
+        assert me.meter.logins_forced == 0
+        await shell.walk(log_out(me))
+    finally:
+        shell.cut_all()
+    assert arena.file().added == [] and added.name not in {n.name for n in arena.file().nodes}
+    names = {row["name"] for row in (await arena.status())["nodes"]}
+    assert names == {name for name, _, _ in NODES}
+
+
+async def test_status_is_told_in_a_quarter_of_a_second(arena: Arena) -> None:
+    took_s = []
+    for _ in range(5):
+        began = time.monotonic()
+        await arena.status()
+        took_s.append(time.monotonic() - began)
+    assert min(took_s) < STATUS_S

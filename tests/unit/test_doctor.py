@@ -1,0 +1,78 @@
+"""The checks of `doctor` over a cluster: each finds what it is there for, and has a page."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmo.cli import doctor_cluster
+from mmo.cli.doctor_checks import Finding
+from mmo.cli.doctor_list import CHECKS
+from mmo.cli.explain import read_pages
+from mmo.cluster.home import Home
+from mmo.config.load import load_config
+
+CONFIG = load_config(environment={}).config
+CENTER = {
+    "name": "center-1", "role": "center", "number": 2, "state": "ready", "ready": True, "error": "",
+    "restarts": 0, "generation": 3, "loop_lag_p99_ms": 2.0, "links": [11], "store_away": False,
+    "ports": {},
+}  # fmt: skip
+CHANNEL = CENTER | {"name": "channel-1", "role": "channel", "number": 11, "links": [2]}
+
+
+def seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, **changes: Any) -> Finding:
+    """What a check says of a center and a channel server, which differs by `changes`."""
+    rows = [dict(CENTER), CHANNEL | changes]
+    monkeypatch.setattr(doctor_cluster, "_nodes", lambda home: rows)
+    check = {check_name: check for check_name, _, check in CHECKS}[name]
+    return check(CONFIG, Home(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict", "changes"),
+    [
+        ("nodes", "failed", {"state": "failed", "ready": False, "error": "ended with 1"}),
+        ("nodes", "warning", {"state": "draining", "ready": False}),
+        ("nodes", "warning", {"restarts": 9}),
+        ("links", "failed", {"links": []}),
+        ("generations", "warning", {"generation": 2}),
+        ("event loops", "warning", {"loop_lag_p99_ms": 900.0}),
+        ("database", "failed", {"store_away": True}),
+    ],
+)
+def test_a_check_names_the_node_and_what_mends_it(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    name: str,
+    verdict: str,
+    changes: dict[str, Any],
+) -> None:
+    found = seen(monkeypatch, tmp_path, name, **changes)
+    assert found.verdict == verdict
+    assert "channel-1" in found.text and found.fix
+    assert seen(monkeypatch, tmp_path, name).verdict == "ok"
+
+
+def test_figures_that_nobody_tells_are_a_warning(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = seen(monkeypatch, tmp_path, "figures", ports={"metrics": 1})
+    assert found.verdict == "warning" and "channel-1" in found.text
+
+
+def test_logs_that_grew_beyond_the_bound_are_a_warning(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    home = Home(tmp_path)
+    home.create()
+    (home.logs / "a.jsonl").write_text("x" * 100, encoding="utf-8")
+    assert doctor_cluster.check_logs(CONFIG, home).verdict == "ok"
+    monkeypatch.setattr(doctor_cluster, "LOG_BYTES_MAX", 99)
+    assert doctor_cluster.check_logs(CONFIG, home).verdict == "warning"
+
+
+def test_every_check_has_a_name_and_a_code_of_its_own_with_a_page() -> None:
+    names, codes = [name for name, _, _ in CHECKS], [code for _, code, _ in CHECKS]
+    assert len(set(names)) == len(set(codes)) == len(CHECKS) >= 20
+    assert set(codes) <= set(read_pages())
