@@ -60,7 +60,7 @@ class Bench:
             edges_package="mmo.edges",
             clock_ms=lambda: time.time_ns() // 1_000_000,
         )
-        self.node = Node(self.engine, lambda incarnation, fields: self.core, tuple(ROLES))  # type: ignore[arg-type]
+        self.node = Node(self.engine, lambda incarnation, fields: self.core, tuple(ROLES))  # type: ignore[return-value]
         self.links: dict[int, FakeConnection] = {}
         self.rooms = dict.fromkeys(RAIDS, 0)  # free
         self.rooms_return = False  # every raid ends at once
