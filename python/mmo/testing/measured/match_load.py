@@ -60,7 +60,8 @@ class Bench:
             edges_package="mmo.edges",
             clock_ms=lambda: time.time_ns() // 1_000_000,
         )
-        self.node = Node(self.engine, lambda incarnation, fields: self.core, tuple(ROLES))  # type: ignore[return-value]
+        make: Any = lambda incarnation, fields: self.core  # noqa: E731
+        self.node = Node(self.engine, make, tuple(ROLES))
         self.links: dict[int, FakeConnection] = {}
         self.rooms = dict.fromkeys(RAIDS, 0)  # free
         self.rooms_return = False  # every raid ends at once
