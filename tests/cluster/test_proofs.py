@@ -26,13 +26,13 @@ from mmo.client.session import arrive, log_out, register
 from mmo.client.steps import Walk
 from mmo.errors import OperatorError
 from mmo.proof.arena import Arena
-from mmo.proof.proofs import QUICK_LIMITS, proofs, prove
+from mmo.proof.proofs import OVERLAY, QUICK_LIMITS, proofs, prove
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 
 LOCUSTFILE = Path(__file__).parents[2] / "loadtest" / "locustfile.py"
 SUMMARY = ["journey", "players", "actions", "errors", "refusals", "p50_ms", "p99_ms", "p999_ms"]
-QUICK = QUICK_LIMITS + "[node]\nresume_grace_ms = 3000\nfailpoints = true\n"
+QUICK = QUICK_LIMITS + OVERLAY.replace("[node]", "[node]\nresume_grace_ms = 3000")
 
 
 @pytest.fixture(scope="module")

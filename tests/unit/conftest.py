@@ -1,5 +1,5 @@
 """Fixtures of the unit tests."""
 
-from mmo.testing.plugin import world
+from mmo.testing.plugin import simulation, world
 
-__all__ = ["world"]
+__all__ = ["simulation", "world"]

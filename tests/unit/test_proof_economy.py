@@ -98,7 +98,7 @@ def spread(copies: int, ports: tuple[int, ...]) -> list[str]:
     """What is found of a storm of so many copies that servers at these ports answered."""
     witness = Witness()
     for copy in range(copies):
-        witness.asked(NUMBER)
+        witness.asked(NUMBER, 7, int(Op.BUY), b"")
         witness.answered(NUMBER, ports[copy % len(ports)], int(Op.BUY_OK), b"same", 0)
     trial = Trial("storm", lambda _: None)
     judge_spread(trial, witness)

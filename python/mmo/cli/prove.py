@@ -4,6 +4,7 @@ Owns the options and the print; the proofs are `mmo.proof.proofs`. Called by the
 scripts, which rely on the form of `--json` and on the exit code.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -28,6 +29,9 @@ def prove(
     home: Annotated[
         Path | None, typer.Option("--home", help="A running cluster instead of one of its own.")
     ] = None,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, help="How many, for `simulation`.")
+    ] = None,
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> int:
@@ -44,6 +48,8 @@ def prove(
         return OK
     if name is None or (name != "all" and name not in known):
         raise typer.BadParameter(f"no proof {name!r}; there are {', '.join(known)} and all")
+    if seeds is not None:
+        os.environ["MMO_SEEDS"] = str(seeds)
     chosen = list(known) if name == "all" else [name]
     return max(_prove_one(one, short, out, home, json) for one in chosen)
 

@@ -325,7 +325,7 @@ def log_out(me: Hero) -> Walk[None]:
     retry = Retry(me, "logging out")
     while True:
         try:
-            yield from ask(me, CENTER, Logout())
+            yield from ask(me, CENTER, Logout(), expects=(int(Code.SESSION_OVER),))
             break
         except Lost as lost:
             me.meter.loss(str(lost))
@@ -373,7 +373,11 @@ def come_back(me: Hero, lost: Lost, *, to_lobby: bool = False) -> Walk[None]:
     began = me.clock()
     me.loosen()
     me.meter.loss(str(lost))
-    if lost.reason not in BLAMELESS:
+    if lost.reason == CloseReason.SESSION_TAKEN and me.policy.faults:
+        # By himself: a login whose connection died was done after all, and after the next one.
+        yield Drop(GAME)
+        me.session_token, me.game = "", None
+    elif lost.reason not in BLAMELESS:
         if lost.reason != CloseReason.SESSION_TAKEN:
             me.meter.error(f"{me.name}: {lost}")
         raise lost

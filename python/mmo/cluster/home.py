@@ -73,9 +73,19 @@ class Home:
         return self.directory / "secrets"
 
     @property
+    def planted_bug(self) -> Path:
+        """Names a bug that the nodes of a proof's cluster plant in themselves."""
+        return self.directory / "planted-bug"
+
+    @property
     def logs(self) -> Path:
         """Where all processes write."""
         return self.directory / "log"
+
+    @property
+    def code_named(self) -> Path:
+        """There since the supervisor named the code that this start runs; nodes wait for it."""
+        return self.directory / "run" / "code"
 
     @property
     def metrics_targets(self) -> Path:
@@ -168,5 +178,6 @@ class Home:
                 shutil.rmtree(file.socket_directory, ignore_errors=True)
         for name in ("redis", "mysql", "log", "secrets", "run"):
             shutil.rmtree(self.directory / name, ignore_errors=True)
+        self.planted_bug.unlink(missing_ok=True)
         self.metrics_targets.unlink(missing_ok=True)
         self.cluster_file.unlink(missing_ok=True)

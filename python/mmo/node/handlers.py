@@ -7,19 +7,22 @@ Called once at the start of a node, and by `mmo-cluster check`.
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from types import FunctionType, ModuleType
 from typing import Any
 
-import msgspec
-
-from mmo.contract import PLAYER_PARTS, Edge, Env, Handler, Role, Tick
+from mmo.contract import PLAYER_PARTS, Edge, Env, Handler, Refuse, Role, Tick
 from mmo.errors import OperatorError
+from mmo.node.code_faults import function_fault
+from mmo.node.modules import shown
 from mmo.state.player import Player
 from mmo.wire import codec
+from mmo.wire.opcode import Code
 
 LINK_OPCODES = range(16, 100)
+ORIGINS = ("user", "open", "peer", "node")
 RATES = ("hello", "login", "action", "hit", "list", "ping")
 
 
@@ -27,8 +30,8 @@ class Route:
     """How one opcode is served."""
 
     __slots__ = (
-        "bound", "by", "call", "decode", "edge", "lane_field", "mutates", "name", "opcode", "parts",
-        "peers", "rate", "simple",
+        "bound", "by", "call", "decode", "edge", "heir", "lane_field", "mutates", "name", "needs",
+        "opcode", "parts", "peers", "rate", "simple",
     )  # fmt: skip
 
     def __init__(self, opcode: int, by: str, name: str) -> None:
@@ -45,6 +48,8 @@ class Route:
         self.peers: tuple[str, ...] = ()
         self.rate = ""
         self.simple = False  # decided in line when its lane is open
+        self.needs: tuple[str, ...] = ()  # as marked: parts and states
+        self.heir: Route | None = None  # the route of a newer generation, once there is one
 
 
 class TickRoute:
@@ -76,6 +81,32 @@ class Table:
         routes: dict[int, Route] = getattr(self, by)
         return routes
 
+    def routes(self) -> list[Route]:
+        """All routes."""
+        return [route for by in ORIGINS for route in self.of(by).values()]
+
+    def become(self, newer: "Table") -> None:
+        """Serve by the routes of `newer` from now on, in the same dictionaries: who holds one of
+        them holds the new routes. What already has an older route follows its heir."""
+        for by in ORIGINS:
+            mine, theirs = self.of(by), newer.of(by)
+            for opcode, route in mine.items():
+                heir = theirs.get(opcode) or _without_rule(route)
+                route.heir = heir if heir is not route else None
+            for route in theirs.values():
+                route.heir = None  # also of a generation that comes back
+            mine.clear()
+            mine.update(theirs)
+        self.ticks = newer.ticks
+
+    def forget(self) -> None:
+        """Let go of every rule; none may be called any more."""
+        for route in self.routes():
+            route.call = route.bound = _never
+        for by in ORIGINS:
+            self.of(by).clear()
+        self.ticks = []
+
 
 def build_table(
     role: Role, states: Mapping[str, Any], env: Env, systems_package: str, edges_package: str
@@ -90,11 +121,14 @@ def build_table(
     for name in role.systems:
         module = load_module(f"{systems_package}.{name}")
         for function in _marked(module, "mmo_handler"):
-            _add_handler(table, seen, role, states, env, function)
+            with _placed(function):
+                _add_handler(table, seen, role, states, env, function)
         for function in _marked(module, "mmo_tick"):
-            table.ticks.append(_tick(role, states, env, function))
+            with _placed(function):
+                table.ticks.append(_tick(role, states, env, function))
         for function in _marked(module, "mmo_broken"):
-            _check_signature(function, _name(function), (), has_message=True)
+            with _placed(function):
+                _check_signature(function, _name(function), (), has_message=True)
             broken[function.mmo_broken] = function  # type: ignore[attr-defined]
     for name in role.edges:
         module = load_module(f"{edges_package}.{name}")
@@ -108,6 +142,15 @@ def build_table(
                 )
             tick.broken = partial(broken[tick.of], env=env)
     return table
+
+
+@contextmanager
+def _placed(function: Callable[..., Any]) -> Iterator[None]:
+    """Faults of a hot function name its file and line."""
+    try:
+        yield
+    except OperatorError as fault:
+        raise function_fault(function, fault) from None
 
 
 def load_module(name: str) -> ModuleType:
@@ -124,6 +167,14 @@ def _never(*arguments: Any) -> Any:
     raise AssertionError("a route without a function was called")
 
 
+def _without_rule(route: Route) -> Route:
+    """What becomes of messages that wait for a rule which the newer generation does not have."""
+    left = Route(route.opcode, route.by, route.name)
+    refusal = Refuse(Code.UNKNOWN_MESSAGE, str(route.opcode))
+    left.call = left.bound = lambda *arguments: refusal
+    return left
+
+
 def _marked(module: ModuleType, mark: str) -> list[Callable[..., Any]]:
     return [
         value
@@ -133,7 +184,7 @@ def _marked(module: ModuleType, mark: str) -> list[Callable[..., Any]]:
 
 
 def _name(function: Callable[..., Any]) -> str:
-    return f"{function.__module__}.{function.__qualname__}"
+    return shown(f"{function.__module__}.{function.__qualname__}")
 
 
 def _claim_opcode(seen: dict[int, str], opcode: int, name: str) -> None:
@@ -161,7 +212,7 @@ def _add_handler(
     for need in mark.needs:
         if need not in PLAYER_PARTS and need not in states:
             raise OperatorError("E0404", f"{name} needs {need!r}, no part and no state here")
-    fields = {field.name for field in _fields(mark.opcode)}
+    fields = codec.class_of(mark.opcode).__struct_fields__  # type: ignore[union-attr]
     if mark.mutates and "op" not in fields:
         raise OperatorError("E0406", f"{name} mutates, but its message has no field `op`")
     if mark.lane and mark.lane not in fields:
@@ -178,6 +229,7 @@ def _add_handler(
     route.mutates = mark.mutates
     route.lane_field = mark.lane
     route.peers = mark.peers
+    route.needs = mark.needs
     route.rate = mark.rate
     route.simple = not mark.mutates and not mark.lane
     table.of(mark.by)[mark.opcode] = route
@@ -216,16 +268,19 @@ def _tick(
     return TickRoute(partial(function, env=env), mark, name)
 
 
-def _fields(opcode: int) -> tuple[Any, ...]:
-    return msgspec.structs.fields(codec.class_of(opcode))  # type: ignore[arg-type]
-
-
 def _check_signature(
     function: Callable[..., Any], name: str, needs: tuple[str, ...], has_message: bool
 ) -> None:
-    parameters = list(inspect.signature(function).parameters.values())
-    first = [p for p in parameters if p.kind is not inspect.Parameter.KEYWORD_ONLY]
-    keywords = {p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    if isinstance(function, FunctionType):
+        # Read from the code itself: a table is built at every start and every reload.
+        code = function.__code__
+        first = list(code.co_varnames[: code.co_argcount])
+        last = code.co_argcount + code.co_kwonlyargcount
+        keywords = set(code.co_varnames[code.co_argcount : last])
+    else:
+        parameters = inspect.signature(function).parameters.values()
+        first = [p.name for p in parameters if p.kind is not inspect.Parameter.KEYWORD_ONLY]
+        keywords = {p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
     wanted = {*needs, "env"}
     if len(first) != int(has_message) or keywords != wanted:
         raise OperatorError(

@@ -38,12 +38,21 @@ class Arena:
 
     async def __aenter__(self) -> "Arena":
         if self.own:
+            self._plant()
             try:
                 await self.command("start", "--follow", str(os.getpid()), deadline_s=START_S)
             except BaseException:
                 await self._end()
                 raise
         return self
+
+    def _plant(self) -> None:
+        """A bug named by `MMO_PLANT` is planted in clusters that obey it: whatever is proved on one
+        must fail then."""
+        bug = os.environ.get("MMO_PLANT", "")
+        if bug:
+            self.home.create()
+            self.home.planted_bug.write_text(bug, encoding="ascii")
 
     async def __aexit__(self, *_: object) -> None:
         if self.own:

@@ -70,15 +70,16 @@ class PaymentService:
             account, amount = self._rng.choice(self._accounts), self._rng.randrange(1, 500)
             notice = {"order": order, "account": account, "amount": amount, "kind": "charge"}
             self._charges.append((order, account, amount))
-        if not self._until_booked(notice):
+        if not self.until_booked(notice):
             return
         self.booked += 1
         self.acknowledged[account] += amount
         if self._rng.random() < REPEAT_SHARE:
             self.repeats += 1
-            self._until_booked(notice)
+            self.until_booked(notice)
 
-    def _until_booked(self, notice: dict[str, Any]) -> bool:
+    def until_booked(self, notice: dict[str, Any]) -> bool:
+        """Send a notice until it is booked; False, and a fault, when it is not."""
         until = time.monotonic() + PATIENCE_S
         last = "nothing"
         while time.monotonic() < until:

@@ -2,13 +2,17 @@
 
 Owns the record that the proofs of the economy compare with the database: it is taken from the bytes
 themselves, below the bots' own bookkeeping. Judges nothing but whether answers are the same bytes.
+`history` keeps the same record in files, for a checker of another process.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from mmo.client.aio import Shell
-from mmo.client.protocol import HEADER, ClientProtocol, Event, Push
+from mmo.client.protocol import HEADER, ClientProtocol, Event, Push, Token
 from mmo.client.steps import Dial, Step
+from mmo.wire.messages.account import Login
+from mmo.wire.messages.presence import Lobby, Logout
 from mmo.wire.opcode import Op
 
 Number = tuple[str, int, int]
@@ -17,7 +21,34 @@ Number = tuple[str, int, int]
 DIFFERENCES_MAX = 20
 
 
-class Witness:
+OF_PLACES = (Login, Lobby, Logout)
+"""Requests besides a token that change who owns a player."""
+
+
+class Watcher:
+    """What is told of every witnessed connection; all of it may be ignored."""
+
+    def asked(self, number: Number, port: int, opcode: int, body: bytes) -> None:
+        """One more copy of a numbered request is about to leave for the server at a port."""
+
+    def answered(
+        self, number: Number, server: int, opcode: int, body: bytes, code: int, asked: bytes = b""
+    ) -> None:
+        """One more answer came from the server at a port; `code` is 0 unless it is a refusal;
+        `asked`: body of the copy that it answers."""
+
+    def unanswered(self, number: Number, server: int) -> None:
+        """The connection ended before the answer came."""
+
+    def claims(self, name: str, port: int, what: str, token: str) -> int:
+        """A request that may change who owns the player is about to leave; names it."""
+        return 0
+
+    def claimed(self, claim: int, opcode: int) -> None:
+        """Its answer came."""
+
+
+class Witness(Watcher):
     """Requests sent and answers told, by operation. A refusal decides nothing and is only
     counted."""
 
@@ -29,11 +60,13 @@ class Witness:
         self.refused: dict[Number, list[int]] = {}  # codes
         self.differences: list[str] = []
 
-    def asked(self, number: Number) -> None:
+    def asked(self, number: Number, port: int, opcode: int, body: bytes) -> None:
         """One more copy of a request left."""
         self.sent[number] = self.sent.get(number, 0) + 1
 
-    def answered(self, number: Number, server: int, opcode: int, body: bytes, code: int) -> None:
+    def answered(
+        self, number: Number, server: int, opcode: int, body: bytes, code: int, asked: bytes = b""
+    ) -> None:
         """One more answer came from the server at a port; `code` is 0 unless it is a refusal."""
         if opcode == Op.REFUSED:
             self.refused.setdefault(number, []).append(code)
@@ -51,12 +84,13 @@ class Witness:
 class WitnessedProtocol(ClientProtocol):
     """The client protocol of one connection, with a witness who reads the bytes beside it."""
 
-    def __init__(self, witness: Witness, name: str, port: int) -> None:
+    def __init__(self, witness: Watcher, name: str, port: int) -> None:
         super().__init__()
         self._witness = witness
         self._name = name
         self._port = port
-        self._open: dict[int, Number] = {}
+        self._open: dict[int, tuple[Number, bytes]] = {}
+        self._claims: dict[int, int] = {}
         self._bytes = bytearray()
 
     def ask(self, message: Any) -> tuple[int, bytes]:
@@ -64,8 +98,13 @@ class WitnessedProtocol(ClientProtocol):
         operation = getattr(message, "op", None)
         if operation is not None:
             number = (self._name, int(operation[0]), int(operation[1]))
-            self._open[seq] = number
-            self._witness.asked(number)
+            self._open[seq] = (number, data[HEADER.size :])
+            self._witness.asked(number, self._port, message.opcode, data[HEADER.size :])
+        elif isinstance(message, Token):
+            self._claims[seq] = self._witness.claims(self._name, self._port, "token", message.text)
+        elif isinstance(message, OF_PLACES):
+            what = type(message).__name__.lower()
+            self._claims[seq] = self._witness.claims(self._name, self._port, what, "")
         return seq, data
 
     def receive(self, data: bytes) -> list[Event]:
@@ -80,26 +119,51 @@ class WitnessedProtocol(ClientProtocol):
             del self._bytes[: 4 + length]
         events = super().receive(data)
         for event in events:
-            number = None if isinstance(event, Push) else self._open.pop(event.seq, None)
-            if number is not None and not isinstance(event, Push):
-                opcode = event.message.opcode
+            if isinstance(event, Push):
+                continue
+            opcode = event.message.opcode if hasattr(event.message, "opcode") else 0
+            asked, claim = self._open.pop(event.seq, None), self._claims.pop(event.seq, None)
+            if asked is not None:
                 code = event.message.code if opcode == Op.REFUSED else 0
                 body = bodies[event.seq, opcode]
-                self._witness.answered(number, self._port, opcode, body, code)
+                self._witness.answered(asked[0], self._port, opcode, body, code, asked[1])
+            elif claim is not None:
+                self._witness.claimed(claim, opcode)
         return events
+
+    def ended(self) -> None:
+        """The connection is over: what waits for an answer will get none here."""
+        for number, _ in self._open.values():
+            self._witness.unanswered(number, self._port)
+        self._open.clear()
 
 
 class WitnessedShell(Shell):
-    """A shell whose connections are all witnessed."""
+    """A shell whose connections are all witnessed. `via`: where a dialled port is really reached,
+    such as through a proxy that breaks connections."""
 
-    def __init__(self, source: str, witness: Witness, name: str) -> None:
+    def __init__(
+        self,
+        source: str,
+        witness: Watcher,
+        name: str,
+        via: Callable[[int], int] = lambda port: port,
+    ) -> None:
         super().__init__(source)
         self._witness = witness
         self._name = name
+        self._via = via
 
     async def _do(self, step: Step) -> Any:
-        result = await super()._do(step)
-        if isinstance(step, Dial):
-            protocol = WitnessedProtocol(self._witness, self._name, step.port)
-            self.lanes[step.lane].protocol = protocol
+        if not isinstance(step, Dial):
+            return await super()._do(step)
+        result = await super()._do(Dial(step.lane, step.host, self._via(step.port)))
+        protocol = WitnessedProtocol(self._witness, self._name, step.port)
+        self.lanes[step.lane].protocol = protocol
         return result
+
+    def _drop(self, name: str) -> None:
+        lane = self.lanes.get(name)
+        super()._drop(name)
+        if lane is not None and isinstance(lane.protocol, WitnessedProtocol):
+            lane.protocol.ended()

@@ -1,6 +1,6 @@
 """pytest plugin of this package: `pytest -p mmo.testing.plugin`, or in `conftest.py`.
 
-Owns the `world` fixture. Never starts a server.
+Owns the `world` and `simulation` fixtures. Never starts a server.
 """
 
 from collections.abc import Callable, Iterator
@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from mmo.content import load_content
+from mmo.roles import ROLES
+from mmo.testing.simulation import Report, Setup, Simulation
 from mmo.testing.world import World
 
 
@@ -23,3 +26,18 @@ def world() -> Iterator[Callable[..., World]]:
     yield make
     for one in made:
         one.close()
+
+
+@pytest.fixture
+def simulation() -> Callable[..., Report]:
+    """`simulation(seed, …)` runs a whole cluster in virtual time under the misfortunes of a seed.
+    A game of one's own names its `roles`, `content`, `systems_package` and the `walks` of its
+    players; without, it is the game in the box."""
+
+    def run(seed: int, setup: Setup | None = None, **game: Any) -> Report:
+        chosen: dict[str, Any] = {"roles": ROLES, "content": None, **game}
+        if chosen["content"] is None:
+            chosen["content"] = load_content()
+        return Simulation(seed, setup or Setup(), **chosen).run()
+
+    return run

@@ -9,6 +9,7 @@ mod connect;
 mod connection;
 mod database;
 mod failure;
+mod flood;
 mod floor;
 mod frame;
 mod generate;
@@ -26,6 +27,7 @@ const USAGE: &str = "usage: mmo-bench COMMAND [--option value]…
                   [--rate R] [--messages M] [--server-pid P]
                   [--choice uniform|zipf:E [--in-flight N]] [--watch PID,…]
   connect         --address H:P --connections N --hold S [--enter TOKENS] [--sources N]
+  flood           --addresses H:P,… --packets N [--burst N --threads N --rate R --seed S]
   database-floor  --socket PATH --user U --password-file F --database D
                   --transactions FILE --connections N --for S [--warm S] [--server-pid P]";
 
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         "echo-floor" => floor::run(&options),
         "generate" => generate::run(&options),
         "connect" => connect::run(&options),
+        "flood" => flood::run(&options),
         "database-floor" => database::run(&options),
         _ => Err(failure::Failure::Usage(USAGE.to_owned())),
     });

@@ -1,0 +1,211 @@
+"""The players of a run of chaos: shoppers, probes that notice recovery, rogues, and who pays.
+
+Owns the fleet, its gifts, and the questions that are asked again at the end. Every connection is
+witnessed by the history. Judges nothing: the checker does. Called by `chaos`.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+
+from mmo.client.fleet import muster, source_of
+from mmo.client.hero import Hero, Policy
+from mmo.client.hunting import hold_on, settle
+from mmo.client.journeys import Journey, walk_guarded
+from mmo.client.meter import Meter
+from mmo.client.rogue import plot
+from mmo.client.session import Displaced, Stranded, Unwelcome, arrive, come_back, log_out, register
+from mmo.client.shopper import Market, operate, shop_until_over
+from mmo.client.steps import CENTER, Lost, Pause, Receive, Send, Walk
+from mmo.proof.arena import LOOK_EVERY_S, Arena
+from mmo.proof.economy_books import Books
+from mmo.proof.economy_payments import PaymentService
+from mmo.proof.economy_witness import WitnessedShell
+from mmo.proof.history import History
+from mmo.proof.odds_receipts import wait_for_gold
+from mmo.wire import codec
+from mmo.wire.messages.inventory import ItemMove
+from mmo.wire.opcode import Code
+
+POLICY = Policy(answer_ms=4_000, patience_ms=90_000, faults=True)
+GOLD = 5_000
+ITEM = (0, 1, 1, 0)
+"""What a probe moves about: kind, code, count, enhancement. Nothing is worth less."""
+
+PROBE_EVERY_MS = 100.0
+SLOTS = 10
+PAYMENT_EVERY_S = 0.2
+ASK_AGAIN_MS = 3_000.0
+BEGIN_S = 90.0
+
+
+class Payments(PaymentService):
+    """A payment service that keeps its history."""
+
+    def __init__(self, arena: Arena, accounts: list[str], seed: int, history: History) -> None:
+        super().__init__(arena, accounts, seed)
+        self._history = history
+
+    def until_booked(self, notice: dict[str, object]) -> bool:
+        """A notice is in the history before it is sent."""
+        sign = -1 if notice["kind"] == "refund" else 1
+        self._history.line(
+            "payment", order=notice["order"], account=notice["account"],
+            amount=sign * int(str(notice["amount"])),
+        )  # fmt: skip
+        booked = super().until_booked(notice)
+        if booked:
+            self._history.line("booked", order=notice["order"])
+        return booked
+
+
+class Band:
+    """All of them. `via` tells where a bot dials instead of a port (a proxy that breaks lines)."""
+
+    def __init__(
+        self, arena: Arena, history: History, seed: int, count: int, via: Callable[[int], int]
+    ) -> None:
+        self._books = Books(arena)
+        self._history = history
+        self._via = via
+        self.meter, self.rogue_meter = Meter(), Meter()
+        logins = arena.addresses("login")
+        self.shoppers = muster(logins, count, seed, self.meter, POLICY)
+        self.probes = muster(logins, 3, seed + 1, self.meter, POLICY)
+        self.rogues = muster(logins, 2, seed + 2, self.rogue_meter, POLICY)
+        self.payees = muster(logins, 2, seed + 3, self.meter, POLICY)
+        salt = random.Random(time.time_ns()).getrandbits(32)
+        names = [f"{me.name}" for me in self.payees]
+        self.payments = Payments(arena, names, seed ^ salt, history)
+        self._playing = True
+        self._tasks: list[asyncio.Task[None]] = []
+        self._paying: asyncio.Task[None] | None = None
+
+    @property
+    def heroes(self) -> list[Hero]:
+        """Everyone with a connection."""
+        return [*self.shoppers, *self.probes, *self.rogues]
+
+    async def begin(self) -> None:
+        """Start all and return when each has been told of a success. Raises `TimeoutError`."""
+        everyone = [*self.heroes, *self.payees]
+        for index, me in enumerate(everyone):
+            self._tasks.append(asyncio.create_task(self._one(index, me)))
+        await self.until(
+            lambda: all(self._history.told.get(me.name) for me in self.heroes),
+            "a first success of each", BEGIN_S,
+        )  # fmt: skip
+        self._paying = asyncio.create_task(self.payments.run(PAYMENT_EVERY_S))
+
+    async def until(self, holds: Callable[[], bool], what: str, within_s: float) -> float:
+        """Wait until `holds()`; seconds it took. Raises `TimeoutError`."""
+        began = time.monotonic()
+        while not holds():
+            for task in self._tasks:
+                if task.done() and task.exception() is not None:
+                    task.result()
+            if time.monotonic() - began > within_s:
+                raise TimeoutError(f"not within {within_s:g} s: {what}; {self.meter.findings[:3]}")
+            await asyncio.sleep(LOOK_EVERY_S)
+        return time.monotonic() - began
+
+    def recovered_since(self, moment_ns: int) -> bool:
+        """Every probe has been told of a success since."""
+        return all(self._history.last_ns.get(me.name, 0) > moment_ns for me in self.probes)
+
+    async def end(self, within_s: float) -> None:
+        """Tell all to stop; they come back once more, ask again what they do not know, log out."""
+        self._playing = False
+        self.payments.goes_on = False
+        if self._paying is not None:
+            await self._paying
+        async with asyncio.timeout(within_s):
+            await asyncio.gather(*self._tasks)
+
+    async def abandon(self) -> None:
+        """Cut them off where they are."""
+        self.payments.goes_on = False
+        for task in self._tasks:
+            task.cancel()
+        waiting = [*self._tasks, *([self._paying] if self._paying else [])]
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    async def _one(self, index: int, me: Hero) -> None:
+        shell = WitnessedShell(
+            source_of(30_000 + index), self._history, me.name,
+            self._via if index % 3 == 0 else lambda port: port,
+        )  # fmt: skip
+        try:
+            await shell.walk(register(me))
+            user = await asyncio.to_thread(self._books.user_of, me.name)
+            self._history.line("user", name=me.name, user=user)
+            if me in self.payees:
+                return
+            await asyncio.to_thread(self._books.give, user, GOLD, 1, [ITEM])
+            about = self._walk_of(me)
+            await shell.walk(walk_guarded(me, Journey("chaos", "", about, lambda _: 0), 0))
+            await self._ask_again(shell, me)
+        finally:
+            shell.cut_all()
+
+    def _walk_of(self, me: Hero) -> Callable[[Hero, float], Walk[None]]:
+        if me in self.probes:
+            settled = self.probes.index(me) > 0
+            return lambda me, _: self._probe(me, settled)
+        if me in self.rogues:
+            return lambda me, _: plot(me, lambda: self._playing)
+        return self._shop
+
+    def _shop(self, me: Hero, _: float) -> Walk[None]:
+        yield from arrive(me)
+        if (yield from wait_for_gold(me, GOLD)):
+            yield from shop_until_over(me, lambda: self._playing)
+
+    def _probe(self, me: Hero, settled: bool) -> Walk[None]:
+        """Move one thing about, ten times a second: whoever owns the player must answer."""
+        yield from arrive(me)
+        if not (yield from wait_for_gold(me, GOLD)):
+            return
+        market = Market()
+        while self._playing:
+            if settled and me.game is None:
+                yield from hold_on(me, lambda: settle(me))
+            item = next(iter(me.record.items.values()), None)
+            if item is None:
+                yield from self._look(me)
+                continue
+            slot = (item.slot + 1) % SLOTS
+            message = ItemMove(me.next_operation(), item.uid, slot)
+            yield from operate(me, market, message, (Code.SLOT_INVALID, Code.ITEM_UNKNOWN))
+            yield Pause(PROBE_EVERY_MS)
+        try:
+            yield from log_out(me)
+        except Lost:
+            return
+
+    def _look(self, me: Hero) -> Walk[None]:
+        yield Pause(ASK_AGAIN_MS / 10)
+        try:
+            yield from arrive(me)
+        except Lost as lost:
+            yield from come_back(me, lost)
+
+    async def _ask_again(self, shell: WitnessedShell, me: Hero) -> None:
+        """After all is over: what is unknown and what was answered last, asked once more."""
+        unknown = [body for number, body in self._history.unknown.items() if number[0] == me.name]
+        asked = [*unknown[:32], *self._history.recent.get(me.name, ())]
+        try:
+            await shell.walk(_again(me, asked))
+        except (Lost, Displaced, Stranded, Unwelcome) as fault:
+            self.meter.error(f"{me.name}: could not ask again at the end: {fault}")
+
+
+def _again(me: Hero, asked: list[tuple[int, bytes]]) -> Walk[None]:
+    """Log in, send the very bytes of each request, hear the answer, log out."""
+    me.record.known = False
+    yield from arrive(me)
+    for opcode, body in asked:
+        yield Send(CENTER, codec.decode(opcode, body))  # encoded again it is the same bytes
+        yield Receive(CENTER, ASK_AGAIN_MS)
+    yield from log_out(me)

@@ -1,0 +1,104 @@
+"""Checks 8 and 9: Redis against MySQL during and after the faults, and recovery times.
+
+Owns these judgements. Called by the command.
+"""
+
+from bisect import bisect_right
+from typing import Any
+
+from mmo.proof.checker.findings import Findings
+from mmo.proof.checker.history import Fault, History
+from mmo.proof.checker.truth import PlayerBooks
+
+CACHE_FAULTS = ("redis", "disk")
+"""Words of fault names after which Redis may show something older for a while."""
+
+
+def check_samples(history: History, bound_ns: int, found: Findings) -> int:
+    """Never ahead at any sample; not behind for longer than the bound; never going back while
+    Redis was left alone. Returns how many versions were compared."""
+    compared = 0
+    last: dict[int, tuple[int, int]] = {}
+    moments = [sample[0] for sample in history.samples]
+    for at, held, heads in history.samples:
+        earlier = bisect_right(moments, at - bound_ns) - 1
+        before = history.samples[earlier][2] if earlier >= 0 else {}
+        for user, version in held.items():
+            compared += 1
+            if version > heads.get(user, version):
+                text = f"user {user}: Redis at {version}, MySQL at {heads[user]} afterwards"
+                found.add("cache", "ahead", text)
+            if version < before.get(user, 0) and not _disturbed(history.faults, at, 2 * bound_ns):
+                text = f"user {user}: Redis at {version}, MySQL was at {before[user]} long before"
+                found.add("cache", "behind", text)
+            seen_at, seen = last.get(user, (0, 0))
+            if version < seen and not _disturbed(
+                history.faults, at, at - seen_at + bound_ns, CACHE_FAULTS
+            ):
+                found.add("cache", "went-back", f"user {user}: Redis went from {seen} to {version}")
+            last[user] = (at, version)
+    return compared
+
+
+def _disturbed(faults: list[Fault], at: int, span_ns: int, words: tuple[str, ...] = ("",)) -> bool:
+    """Whether a fault whose name has one of the words was there in the time before a moment."""
+    return any(
+        (fault.recovered or at) >= at - span_ns and fault.began <= at
+        for fault in faults
+        if any(word in fault.what for word in words)
+    )
+
+
+def check_cache(
+    books: PlayerBooks, held: tuple[int, list[Any] | None] | None, found: Findings
+) -> bool:
+    """After everything went quiet: the same version, and the head's own numbers in it. True when
+    there was something to compare."""
+    if held is None:
+        return False
+    version, blob = held
+    if version != books.version:
+        name = "ahead" if version > books.version else "stale"
+        text = f"user {books.user}: Redis holds version {version}, MySQL {books.version}"
+        found.add("cache", name, text)
+        return True
+    if blob is None or len(blob) < 2 or blob[0] != books.user:
+        found.add("cache", "content", f"user {books.user}: the snapshot is unreadable or another's")
+        return True
+    snapshot = blob[1]
+    due = [books.version, books.level, books.exp, *books.coins, books.score]
+    if snapshot[:7] != due:
+        found.add("cache", "content", f"user {books.user}: Redis {snapshot[:7]}, MySQL {due}")
+    counts = {item["uid"]: item["count"] for item in snapshot[7]}
+    if counts != {uid: item[3] for uid, item in books.items.items()}:
+        found.add("cache", "content", f"user {books.user}: Redis holds other items")
+    return True
+
+
+def check_recovery(
+    faults: list[Fault], bound_s: float, found: Findings
+) -> dict[str, dict[str, float]]:
+    """Milliseconds from the end of each fault until operations succeeded everywhere, by kind."""
+    by_kind: dict[str, list[float]] = {}
+    for fault in faults:
+        if not fault.recovered:
+            text = (
+                f"after {fault.what} {fault.target} operations did not succeed within {bound_s} s"
+            )
+            found.add("available", "not-recovered", text)
+        else:
+            took = max(0.0, (fault.recovered - fault.ended) / 1e6)
+            by_kind.setdefault(fault.what, []).append(took)
+    return {kind: figures(sorted(took)) for kind, took in sorted(by_kind.items())}
+
+
+def figures(ordered: list[float]) -> dict[str, float]:
+    """Count, p50, p99 and the longest of sorted milliseconds."""
+
+    def at(share: float) -> float:
+        return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 1)
+
+    return {
+        "count": len(ordered), "p50_ms": at(0.5), "p99_ms": at(0.99),
+        "max_ms": round(ordered[-1], 1),
+    }  # fmt: skip

@@ -1,0 +1,121 @@
+"""What bots meant to do and what they were told, as JSON lines for a checker of another process.
+
+Owns the form of the files (`docs/operations.md` lists it) and the order of writing: an intent is in
+the file before its bytes leave, an outcome right after they were read. Judges nothing. Filled by
+witnessed connections, by the payment service and by whoever makes faults; one line is one `write`,
+about five microseconds. Moments are nanoseconds of the machine's monotonic clock.
+"""
+
+import base64
+import hashlib
+import json
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from mmo.proof.economy_witness import Number, Watcher
+from mmo.wire.opcode import Code, Op
+
+OPEN_REFUSALS = frozenset(
+    map(int, (Code.RETRY_LATER, Code.BUSY, Code.TIMEOUT, Code.WRONG_PLACE, Code.NOT_ENTERED))
+)
+"""Refusals that decide nothing: the request may still be asked again."""
+
+RECENT_MAX = 4
+"""Finished requests of each bot that are kept to be asked again at the end."""
+
+
+class History(Watcher):
+    """One file of lines. Also keeps what asks again at the end need: what each bot does not know
+    the fate of, its last finished requests, and when it last was told of a success."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        # One unbuffered write a line: what was intended is in the file whatever happens next.
+        self._file = (directory / f"history-{time.time_ns()}.jsonl").open("ab", buffering=0)
+        self._claims = 0
+        self.intents = 0
+        self.acknowledged = 0
+        self.told: dict[str, int] = {}  # operations acknowledged, by bot
+        self.last_ns: dict[str, int] = {}  # when a bot was last told of a success
+        self.unknown: dict[Number, tuple[int, bytes]] = {}  # requests without a final answer
+        self.recent: dict[str, list[tuple[int, bytes]]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the file."""
+        self._file.close()
+
+    def line(self, kind: str, **fields: Any) -> None:
+        """One line; `at` is now unless it is given."""
+        fields.setdefault("at", time.monotonic_ns())
+        self._file.write(json.dumps({"kind": kind, **fields}).encode() + b"\n")
+
+    def asked(self, number: Number, port: int, opcode: int, body: bytes) -> None:
+        """An intent, before it leaves."""
+        self.intents += 1
+        self.unknown[number] = (opcode, body)
+        self.line("intent", op=number, port=port, opcode=opcode, body=body.hex())
+
+    def answered(
+        self, number: Number, server: int, opcode: int, body: bytes, code: int, asked: bytes = b""
+    ) -> None:
+        """An outcome: `ok` with the answer's bytes, or `refused` with the code."""
+        now_ns = time.monotonic_ns()
+        if opcode == Op.REFUSED:
+            if code not in OPEN_REFUSALS:
+                self.unknown.pop(number, None)
+            self.line("refused", at=now_ns, op=number, port=server, code=code)
+            return
+        request = self.unknown.pop(number, None)
+        name = number[0]
+        if request is not None:
+            self.acknowledged += 1
+            self.told[name] = self.told.get(name, 0) + 1
+            recent = self.recent.setdefault(name, [])
+            recent.append(request)
+            del recent[:-RECENT_MAX]
+        self.last_ns[name] = now_ns
+        self.line(
+            "ok", at=now_ns, op=number, port=server, opcode=opcode, body=body.hex(),
+            asked=asked.hex(),
+        )  # fmt: skip
+
+    def unanswered(self, number: Number, server: int) -> None:
+        """An outcome: `unknown`, until it is asked again."""
+        self.line("unknown", op=number, port=server)
+
+    def claims(self, name: str, port: int, what: str, token: str) -> int:
+        """A token is shown, or a login, a return to the lobby or a logout asked for."""
+        self._claims += 1
+        digest = hashlib.blake2b(token.encode(), digest_size=16).hexdigest() if token else ""
+        self.line(
+            "claim", claim=self._claims, name=name, port=port, what=what, token=digest,
+            typ=_type_of(token),
+        )  # fmt: skip
+        return self._claims
+
+    def claimed(self, claim: int, opcode: int) -> None:
+        """Its answer's opcode."""
+        self.line("claimed", claim=claim, opcode=opcode)
+
+
+def _type_of(token: str) -> str:
+    """What a JWT says it is for; empty for what is none."""
+    head = token.partition(".")[0]
+    try:
+        return str(json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))["typ"])
+    except (ValueError, KeyError, TypeError):
+        return ""

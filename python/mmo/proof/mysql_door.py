@@ -1,0 +1,123 @@
+"""A door in front of the database's Unix socket, through which one process is not let.
+
+Owns the socket's name for as long as the door stands: the real socket is renamed, the door listens
+in its place, lines of before are ended by the database, and each new one is let through or held by
+the pid of who dials. Afterwards the real socket has its name again. Judges nothing. Used by
+`nemesis`.
+"""
+
+import asyncio
+import os
+import socket
+import struct
+from typing import Any
+
+import mysql.connector
+
+from mmo.proof.arena import Arena
+
+READ_BYTES = 65_536
+
+
+class MysqlDoor:
+    """Stands only while something is cut."""
+
+    def __init__(self, arena: Arena) -> None:
+        self._arena = arena
+        self._held: set[asyncio.StreamWriter] = set()
+
+    async def cut(self, pid: int, seconds: float) -> None:
+        """The process `pid` reaches the database no more, for so long. Raises `LookupError` when
+        the database is away itself."""
+        path = self._arena.file().mysql_socket
+        behind = path + ".behind"
+        tasks: set[asyncio.Task[None]] = set()
+
+        async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            peer = writer.get_extra_info("socket")
+            credentials = peer.getsockopt(
+                socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")
+            )
+            if struct.unpack("3i", credentials)[0] == pid:
+                self._held.add(writer)  # the handshake never begins
+                return
+            # A task of its own: the server's own would cry when it is cancelled.
+            tasks.add(asyncio.create_task(_through(reader, writer, behind)))
+
+        try:
+            os.rename(path, behind)
+        except OSError as error:
+            raise LookupError("the database is away") from error
+        server, ours = None, 0
+        try:
+            server = await asyncio.start_unix_server(accepted, path)
+            ours = _inode(path)
+            await asyncio.to_thread(_end_lines, self._arena, behind)
+            await asyncio.sleep(seconds)
+        finally:
+            # The database may have been started anew meanwhile, under its own name.
+            if _inode(path) in (0, ours):
+                os.rename(behind, path)
+            else:
+                os.unlink(behind)
+            if server is not None:
+                server.close()
+            for writer in self._held:
+                writer.transport.abort()
+            self._held.clear()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _inode(path: str) -> int:
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return 0
+
+
+async def _through(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, behind: str) -> None:
+    try:
+        there_reader, there_writer = await asyncio.open_unix_connection(behind)
+    except OSError:
+        writer.transport.abort()
+        return
+    pumps = [
+        asyncio.create_task(_pump(reader, there_writer)),
+        asyncio.create_task(_pump(there_reader, writer)),
+    ]
+    try:
+        await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for pump in pumps:
+            pump.cancel()
+        for one in (writer, there_writer):
+            one.transport.abort()
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(READ_BYTES):
+            writer.write(data)
+            await writer.drain()
+    except OSError:
+        return  # one end went: so does the other
+
+
+def _end_lines(arena: Arena, behind: str) -> None:
+    """End every connection of before."""
+    connection: Any = mysql.connector.connect(
+        unix_socket=behind, user="mmo", database="mmo", use_pure=True,
+        password=(arena.home.secrets / "mysql").read_text().strip(),
+    )  # fmt: skip
+    try:
+        cursor = connection.cursor()
+        cursor.execute("SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID()")
+        for (number,) in cursor.fetchall():
+            try:
+                cursor.execute(f"KILL CONNECTION {int(number)}")
+            except mysql.connector.Error:
+                continue  # it ended by itself
+    finally:
+        connection.close()

@@ -1,0 +1,93 @@
+"""`python -m mmo.proof.naive`: one server process of a game that keeps its coins naively.
+
+Owns two ways that many games are built: Redis is the truth (`redis`), or every change is written to
+MySQL and then, without a fence, to Redis (`dual`). It adds coins to players as fast as it can and
+says each success on its standard output after the store took it. Exists to be broken beside the
+product by `contrast`; nothing of the product uses it.
+"""
+
+import argparse
+import random
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import mysql.connector
+import redis
+
+PLAYERS = 32
+PAUSE_S = 0.002
+
+
+def coin_key(player: int) -> str:
+    """Where Redis keeps the coins of a player."""
+    return f"naive:{{{player}}}"
+
+
+class Naive:
+    """One process."""
+
+    def __init__(self, told: argparse.Namespace) -> None:
+        self._told = told
+        self._rng = random.Random(f"{told.seed}/{told.number}")
+        self._mysql: Any = None
+        self._redis: Any = None
+
+    def run(self) -> None:
+        """Until it is killed."""
+        while True:
+            player = self._rng.randrange(PLAYERS)
+            try:
+                self._add_redis(player) if self._told.kind == "redis" else self._add_dual(player)
+            except (redis.RedisError, mysql.connector.Error, OSError):
+                self._mysql = self._redis = None
+                time.sleep(0.05)
+                continue
+            sys.stdout.write(f"{player}\n")
+            sys.stdout.flush()
+            time.sleep(PAUSE_S)
+
+    def _cache(self) -> Any:
+        if self._redis is None:
+            node: Any = redis.cluster.ClusterNode  # untyped in redis-py
+            nodes = [text.rpartition(":") for text in self._told.redis.split(",")]
+            self._redis = redis.RedisCluster(
+                startup_nodes=[node(host, int(port)) for host, _, port in nodes],
+                password=self._told.redis_password_file.read_text().strip(),
+                socket_timeout=0.5,
+            )
+        return self._redis
+
+    def _add_redis(self, player: int) -> None:
+        self._cache().incr(coin_key(player))
+
+    def _add_dual(self, player: int) -> None:
+        if self._mysql is None:
+            self._mysql = mysql.connector.connect(
+                unix_socket=self._told.mysql, user="mmo", database="mmo", use_pure=True,
+                password=self._told.mysql_password_file.read_text().strip(),
+            )  # fmt: skip
+        cursor = self._mysql.cursor()
+        cursor.execute("UPDATE naive_coins SET coins = coins + 1 WHERE player = %s", (player,))
+        cursor.execute("SELECT coins FROM naive_coins WHERE player = %s", (player,))
+        (coins,) = cursor.fetchone()
+        self._mysql.commit()
+        self._cache().set(coin_key(player), coins)
+
+
+def main() -> None:
+    """Read the arguments and run."""
+    parser = argparse.ArgumentParser(prog="python -m mmo.proof.naive")
+    parser.add_argument("kind", choices=("redis", "dual"))
+    for name in ("--mysql", "--redis"):
+        parser.add_argument(name, required=True)
+    for name in ("--mysql-password-file", "--redis-password-file"):
+        parser.add_argument(name, type=Path, required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--number", type=int, required=True)
+    Naive(parser.parse_args()).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,348 @@
+"""The menu of faults: what each does to a cluster, to whom, and for how long.
+
+Owns the faults by name. A fault is begun and ended by itself; whatever it stopped is going again
+when it returns, whatever happens, and what it killed is the supervisor's to repair. Judges nothing.
+Called by `chaos`, which picks from the menu with a seed.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import resource
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import mysql.connector
+
+from mmo.cluster import control
+from mmo.cluster.process import identify
+from mmo.cluster.redis_protocol import RedisAnswerError, RedisConnection
+from mmo.errors import MmoError, OperatorError
+from mmo.proof.arena import Arena
+from mmo.proof.fault_proxy import Proxies
+from mmo.proof.kills import FAILPOINTS
+from mmo.proof.mysql_door import MysqlDoor
+from mmo.proof.stores import Stores
+
+STOP_S = (0.5, 5.0)
+LOCK_S = (0.5, 4.0)
+LINE_S = (0.5, 3.0)
+DISK_S = (0.3, 1.5)
+REACHED_S = 8.0
+"""How long a named point may take to be reached before another fault's turn comes."""
+
+
+class Ground:
+    """What faults work on: the cluster, chance, and the proxies in front of it."""
+
+    def __init__(self, arena: Arena, rng: random.Random, proxies: Proxies) -> None:
+        self.arena = arena
+        self.rng = rng
+        self.proxies = proxies
+        self.door = MysqlDoor(arena)
+
+    def pick(self, names: list[str]) -> str:
+        """One of them. Raises `LookupError` when there is none."""
+        return self.rng.choice(sorted(names))
+
+    def nodes(self, role: str = "") -> list[str]:
+        """Names of the nodes of a role, of all without one."""
+        return [n.name for n in self.arena.file().nodes if role in ("", n.role)]
+
+    def pid(self, name: str) -> int:
+        """Of a running process of the cluster. Raises `LookupError` when it runs not."""
+        process = self.arena.file().processes.get(name)
+        if process is None or identify(process.pid) != process:
+            raise LookupError(f"{name} does not run now")
+        return process.pid
+
+    async def kill(self, name: str) -> None:
+        """kill -9 by the supervisor, as an operator does it. Raises `LookupError`."""
+        socket = self.arena.home.socket("supervisor", self.arena.file())
+        try:
+            await control.ask_async(socket, {"ask": "kill", "name": name}, 2.0)
+        except MmoError as error:
+            raise LookupError(str(error)) from error
+
+    def span(self, between: tuple[float, float]) -> float:
+        """Seconds, most of them short."""
+        low, high = between
+        return low + (high - low) * self.rng.random() ** 2
+
+    async def primaries(self, *, replicas: bool = False) -> list[str]:
+        """Redis servers that are primaries now, or those that are not."""
+        stores = Stores(self.arena)
+        found = await asyncio.to_thread(stores.primaries)
+        places = set(range(len(stores.redis_addresses))) - set(found) if replicas else set(found)
+        return [f"redis-{place + 1}" for place in sorted(places)]
+
+    def redis(self, name: str) -> RedisConnection:
+        """A connection to one Redis server."""
+        stores = Stores(self.arena)
+        host, port = stores.redis_addresses[int(name.removeprefix("redis-")) - 1]
+        password = (self.arena.home.secrets / "redis").read_text().strip()
+        return RedisConnection(host, port, password, 2.0)
+
+
+Fault = Callable[[Ground], Awaitable[str]]
+"""Does it and returns to whom; `LookupError` when it cannot be done now."""
+
+
+@asynccontextmanager
+async def stopped(pid: int) -> AsyncIterator[None]:
+    """A process that does not run meanwhile."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # it may have been killed while it stood
+            os.kill(pid, signal.SIGCONT)
+
+
+def _kill_role(role: str) -> Fault:
+    async def fault(ground: Ground) -> str:
+        name = ground.pick(ground.nodes(role))
+        await ground.kill(name)
+        return name
+
+    return fault
+
+
+async def kill_at_point(ground: Ground) -> str:
+    """A node ends itself between two steps."""
+    role, point = ground.rng.choice(FAILPOINTS)
+    name = ground.pick(ground.nodes(role))
+    pid = ground.pid(name)
+    try:
+        await ground.arena.arm(name, point, 1 + ground.rng.randrange(5))
+    except OperatorError as refusal:
+        raise LookupError(str(refusal)) from refusal
+    identity = identify(pid)
+    for _ in range(int(REACHED_S / 0.05)):
+        if identify(pid) != identity:
+            return f"{name} {point}"
+        await asyncio.sleep(0.05)
+    raise LookupError(f"{name} never reached {point}")
+
+
+async def stop_node(ground: Ground) -> str:
+    """SIGSTOP, then SIGCONT; with luck in the middle of a transaction."""
+    name = ground.pick(ground.nodes("channel") + ground.nodes("center") + ground.nodes("login"))
+    async with stopped(ground.pid(name)):
+        await asyncio.sleep(ground.span(STOP_S))
+    return name
+
+
+async def kill_redis_primary(ground: Ground) -> str:
+    """kill -9: a replica takes over, or the same server comes back first."""
+    name = ground.pick(await ground.primaries())
+    await ground.kill(name)
+    return name
+
+
+async def kill_redis_replica(ground: Ground) -> str:
+    """kill -9 of one that only copies."""
+    name = ground.pick(await ground.primaries(replicas=True))
+    await ground.kill(name)
+    return name
+
+
+async def stop_redis(ground: Ground) -> str:
+    """A primary that hangs: worse than one that is dead."""
+    name = ground.pick(await ground.primaries())
+    async with stopped(ground.pid(name)):
+        await asyncio.sleep(ground.span(STOP_S))
+    return name
+
+
+async def flush_redis(ground: Ground) -> str:
+    """FLUSHALL on every primary."""
+    wiped = await asyncio.to_thread(Stores(ground.arena).wipe)
+    return f"{wiped} primaries"
+
+
+async def failover_redis(ground: Ground) -> str:
+    """A replica takes its primary's place by force, without asking it for what is missing."""
+    name = ground.pick(await ground.primaries(replicas=True))
+
+    def force() -> None:
+        with ground.redis(name) as connection:
+            connection.ask("CLUSTER", "FAILOVER", "FORCE")
+
+    try:
+        await asyncio.to_thread(force)
+    except (OSError, RedisAnswerError) as error:
+        raise LookupError(str(error)) from error
+    return name
+
+
+async def move_slot(ground: Ground) -> str:
+    """The slot of some player moves to another primary, with all its keys."""
+    primaries = await ground.primaries()
+    users = sorted(await asyncio.to_thread(Stores(ground.arena).heads))
+    if len(primaries) < 2 or not users:
+        raise LookupError("no slot could move now")
+    user, target = ground.rng.choice(users), ground.pick(primaries)
+    try:
+        return await asyncio.to_thread(_moved, ground, primaries, f"{{u:{user}}}:snap", target)
+    except (OSError, RedisAnswerError) as error:
+        raise LookupError(str(error)) from error
+
+
+def _moved(ground: Ground, primaries: list[str], key: str, target: str) -> str:
+    with contextlib.ExitStack() as opened:
+        nodes = {name: opened.enter_context(ground.redis(name)) for name in primaries}
+        names = {name: nodes[name].text("CLUSTER", "MYID") for name in primaries}
+        slot = int(nodes[target].text("CLUSTER", "KEYSLOT", key))
+        rows: Any = nodes[target].ask("CLUSTER", "SLOTS")
+        owner = next(row[2][2].decode() for row in rows if row[0] <= slot <= row[1])
+        source = next(name for name in primaries if names[name] == owner)
+        if source == target:
+            raise LookupError("it is there already")
+        host, port = Stores(ground.arena).redis_addresses[int(target.removeprefix("redis-")) - 1]
+        password = (ground.arena.home.secrets / "redis").read_text().strip()
+        nodes[target].ask("CLUSTER", "SETSLOT", slot, "IMPORTING", names[source])
+        nodes[source].ask("CLUSTER", "SETSLOT", slot, "MIGRATING", names[target])
+        keys: Any = nodes[source].ask("CLUSTER", "GETKEYSINSLOT", slot, 100)
+        if keys:
+            words = ("AUTH", password, "KEYS", *(one.decode() for one in keys))
+            nodes[source].ask("MIGRATE", host, port, "", 0, 2_000, *words)
+        for node in nodes.values():
+            node.ask("CLUSTER", "SETSLOT", slot, "NODE", names[target])
+    return f"slot {slot} from {source} to {target}"
+
+
+async def kill_mysql(ground: Ground) -> str:
+    """kill -9 of the truth; it recovers from its log."""
+    await ground.kill("mysql")
+    return "mysql"
+
+
+async def stop_mysql(ground: Ground) -> str:
+    """The truth hangs."""
+    async with stopped(ground.pid("mysql")):
+        await asyncio.sleep(ground.span(LOCK_S))
+    return "mysql"
+
+
+async def lock_rows(ground: Ground) -> str:
+    """Somebody else holds what commits need: heads of some players, or their dirty marks."""
+    table = ground.rng.choice(("player_head", "cache_dirty"))
+    seconds = ground.span(LOCK_S)
+    rows = await asyncio.to_thread(_held, ground.arena, table, seconds)
+    return f"{rows} rows of {table} for {seconds:.1f} s"
+
+
+def _held(arena: Arena, table: str, seconds: float) -> int:
+    connection: Any = mysql.connector.connect(
+        unix_socket=arena.file().mysql_socket, user="mmo", database="mmo", use_pure=True,
+        password=(arena.home.secrets / "mysql").read_text().strip(),
+    )  # fmt: skip
+    try:
+        cursor = connection.cursor()
+        cursor.execute("SET SESSION idle_transaction_timeout = 0")
+        cursor.execute("START TRANSACTION")
+        statement = (
+            "SELECT user_id FROM player_head ORDER BY user_id DESC LIMIT 8 FOR UPDATE"
+            if table == "player_head"
+            else "SELECT user_id FROM cache_dirty FOR UPDATE"
+        )
+        cursor.execute(statement)
+        rows = len(cursor.fetchall())
+        time.sleep(seconds)
+        connection.rollback()
+        return rows
+    except mysql.connector.Error as error:
+        raise LookupError(str(error)) from error
+    finally:
+        connection.close()
+
+
+async def cut_mysql(ground: Ground) -> str:
+    """One node cannot reach the truth, all others can: their lines are cut and dialled anew."""
+    name = ground.pick(ground.nodes("channel") + ground.nodes("center"))
+    await ground.door.cut(ground.pid(name), ground.span(LINE_S))
+    return name
+
+
+async def full_disk(ground: Ground) -> str:
+    """No more bytes fit: into the truth, a Redis server's files or the log of a node. Said as the
+    largest size of a file that the process may write, which the kernel enforces like a disk."""
+    kind = ground.rng.choice(("mysql", "redis", "node"))
+    if kind == "redis":
+        name = ground.pick(await ground.primaries())
+    else:
+        name = kind if kind == "mysql" else ground.pick(ground.nodes())
+    pid = ground.pid(name)
+    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    try:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, before[1]))
+        await asyncio.sleep(ground.span(DISK_S))
+    finally:
+        # One that does not bear it is started again, without the limit.
+        with contextlib.suppress(ProcessLookupError):
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+    return name
+
+
+def _line(kind: str) -> Fault:
+    async def fault(ground: Ground) -> str:
+        port = await ground.proxies.trouble(kind, ground.rng, ground.span(LINE_S))
+        return f"port {port}"
+
+    return fault
+
+
+MENU: dict[str, Fault] = {
+    **{f"kill-{role}": _kill_role(role) for role in ("channel", "center", "login", "cash")},
+    **{f"kill-{role}": _kill_role(role) for role in ("matching", "raid")},
+    "kill-at-point": kill_at_point,
+    "stop-node": stop_node,
+    "kill-redis-primary": kill_redis_primary,
+    "kill-redis-replica": kill_redis_replica,
+    "stop-redis": stop_redis,
+    "flush-redis": flush_redis,
+    "failover-redis": failover_redis,
+    "move-redis-slot": move_slot,
+    "kill-mysql": kill_mysql,
+    "stop-mysql": stop_mysql,
+    "lock-rows": lock_rows,
+    "cut-mysql": cut_mysql,
+    "disk-full": full_disk,
+    "line-loss": _line("loss"),
+    "line-delay": _line("delay"),
+    "line-drip": _line("drip"),
+    "line-reset": _line("reset"),
+}
+"""Every fault by name, as `chaos --faults` takes it."""
+
+GROUPS = {
+    "all": tuple(MENU),
+    "kills": tuple(name for name in MENU if name.startswith("kill-")),
+    "nodes": ("kill-channel", "kill-center", "kill-login", "kill-at-point", "stop-node"),
+    "redis": tuple(name for name in MENU if name.endswith("redis") or "-redis-" in name),
+    "mysql": ("kill-mysql", "stop-mysql", "lock-rows", "cut-mysql"),
+    "lines": tuple(name for name in MENU if name.startswith("line-")),
+}
+"""Words that stand for several."""
+
+NOT_HERE = (
+    "partitions between single nodes by network namespaces: the nodes of one home share one; what "
+    "is cut instead is a node from the database, and clients from nodes",
+    "loss of bytes that were written and not synced: it takes a file system of its own",
+)
+"""What the menu of a laboratory would have and this one says it has not."""
+
+
+def chosen(words: str) -> list[str]:
+    """Names of faults in a comma separated list of names and groups. Raises `KeyError`."""
+    found: list[str] = []
+    for word in words.split(","):
+        if word not in GROUPS and word not in MENU:
+            raise KeyError(word)
+        found += GROUPS.get(word, (word,))
+    return list(dict.fromkeys(found))

@@ -1,0 +1,340 @@
+"""A matching server under load: the real node, rules and codec, with centers and raid servers that
+are a loop beside it in the same process.
+
+Owns the tickets, the answers of raid servers, and the judgement of every team: each ticket at most
+once, parties whole, nobody lost. Latency is from the moment a decision was possible (the intended
+arrival of the last ticket of a team, or a freed room) to the question for its seats. Everything is
+on one processor, so the figures hold the cost of this loop too. Run as a process by `bench match`.
+"""
+
+import argparse
+import asyncio
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from mmo.content import load_content
+from mmo.log import open_log
+from mmo.node.node import Node, compose
+from mmo.roles import ROLES
+from mmo.testing.fake_core import FakeConnection, FakeCore
+from mmo.testing.fake_store import FakeStore
+from mmo.testing.measured.life import pin, serve
+from mmo.testing.world import node_settings
+from mmo.wire.codec import decode, encode
+from mmo.wire.messages.link import ServerLoad
+from mmo.wire.messages.raid_link import (
+    RaidReserve,
+    RaidReserved,
+    RaidTeamFound,
+    Seated,
+    TicketPut,
+    TicketPutOk,
+    TicketRow,
+)
+from mmo.wire.opcode import Op
+
+NUMBER, CENTERS, RAIDS = 21, (2, 3), tuple(range(31, 51))
+STEP_S, LOADS_EVERY_S = 0.005, 0.25
+FULL_SPEED_TICKETS = 40_000
+ANSWER_S = 30.0
+LEVEL_MAX = 15
+
+
+class Bench:
+    """One matching server and all that talks to it."""
+
+    def __init__(self) -> None:
+        content = load_content()
+        self.sizes = {number: row.team_size for number, row in content.raids.kinds.items()}
+        self.level_min = {number: row.level_min for number, row in content.raids.kinds.items()}
+        self.core = FakeCore()
+        self.engine = compose(
+            node_settings(NUMBER, "matching", seed=1),
+            ROLES["matching"],
+            FakeStore(),
+            content,
+            log=open_log("measured", level="error"),
+            systems_package="mmo.systems",
+            edges_package="mmo.edges",
+            clock_ms=lambda: time.time_ns() // 1_000_000,
+        )
+        self.node = Node(self.engine, lambda incarnation, fields: self.core, tuple(ROLES))  # type: ignore[return-value]
+        self.links: dict[int, FakeConnection] = {}
+        self.rooms = dict.fromkeys(RAIDS, 0)  # free
+        self.rooms_return = False  # every raid ends at once
+        self.intended_s = 0.0
+        self.told_s = 0.0
+        self.tickets = 0
+        self.parties = 0
+        self.arrived_s: dict[int, float] = {}  # ticket -> intended arrival; until it is decided
+        self.party_of: dict[int, tuple[int, ...]] = {}  # ticket -> tickets of its party
+        self.freed_s: deque[float] = deque()  # rooms without a team yet
+        self.decided_ms: list[float] = []
+        self.found: dict[int, int] = {}  # ticket -> times it was told a seat
+        self.refused = 0
+        self.doubled = 0
+        self.split = 0
+
+    async def start(self) -> None:
+        """Start the node and bring the links up."""
+        await self.node.start()
+        for number in CENTERS:
+            self.links[number] = self.core.link(number, "center")
+        for number in RAIDS:
+            self.links[number] = self.core.link(number, "raid")
+        self.tell_loads()
+        await self.drained()
+
+    async def stop(self) -> None:
+        """End the node."""
+        self.node.stop(0)
+        await self.node.run()
+
+    def tell_loads(self) -> None:
+        """Every center lives; every raid server has `rooms` free."""
+        self.told_s = time.perf_counter()
+        for number in CENTERS:
+            self._send(number, ServerLoad(number, "center", f"c{number}", "", 1, 0, 0, True))
+        for number in RAIDS:
+            self.tell_load(number)
+
+    def tell_load(self, number: int) -> None:
+        """The rooms that one raid server has left."""
+        load = ServerLoad(number, "raid", f"r{number}", "h", 1, 0, self.rooms[number], True)
+        self._send(number, load)
+
+    def _send(self, number: int, message: Any) -> None:
+        self.core.send(self.links[number], int(message.opcode), 0, encode(message))
+
+    def puts(self, kind: int, size: int) -> Iterator[tuple[int, bytes, int]]:
+        """One party of `size`, or one alone: (center, encoded TICKET_PUT, ticket) of each."""
+        code = ""
+        if size > 1:
+            self.parties += 1
+            code = f"P{self.parties}"
+        first = self.tickets + 1
+        level = max(self.level_min[kind], first * 7 % (LEVEL_MAX + 1))
+        mine = tuple(range(first, first + size))
+        for ticket in mine:
+            self.tickets = ticket
+            self.party_of[ticket] = mine
+            row = TicketRow(ticket, ticket, 1, kind, level, 10, time.time_ns() // 1_000_000,
+                            f"name{ticket}", code, size if code else 0)  # fmt: skip
+            yield CENTERS[ticket % 2], encode(TicketPut(ticket, row)), ticket
+
+    def put(self, center: int, body: bytes, ticket: int, at_s: float) -> None:
+        """A ticket arrives."""
+        self.arrived_s[ticket] = at_s
+        self.core.send(self.links[center], int(Op.TICKET_PUT), 0, body)
+
+    async def fill(self, kind: int, size: int, tickets: int) -> None:
+        """Let `tickets` players wait."""
+        while self.tickets < tickets:
+            for _ in range(64):
+                for center, body, ticket in self.puts(kind, size):
+                    self.put(center, body, ticket, time.perf_counter())
+            await self.drained()
+
+    async def drained(self) -> None:
+        """The node has read everything."""
+        while self.core.waiting:
+            await asyncio.sleep(0)
+            self.answer()
+
+    def answer(self) -> None:
+        """Read what the node sent: raid servers keep every seat at once, centers count. And tell
+        the loads again when it is time."""
+        now_s = time.perf_counter()
+        if now_s - self.told_s > LOADS_EVERY_S:
+            self.tell_loads()
+        for number in RAIDS:
+            for opcode, _, body in self.links[number].take():
+                if opcode == Op.RAID_RESERVE:
+                    self._reserved(number, decode(opcode, body), now_s)
+        for number in CENTERS:
+            for opcode, _, body in self.links[number].take():
+                if opcode == Op.RAID_TEAM_FOUND:
+                    ticket = decode(opcode, body).ticket
+                    self.found[ticket] = self.found.get(ticket, 0) + 1
+                elif opcode == Op.TICKET_PUT_OK:
+                    self.refused += decode(opcode, body).code != 0
+
+    def _reserved(self, number: int, asked: RaidReserve, now_s: float) -> None:
+        tickets = [seated.ticket for seated in asked.team]
+        arrivals = [self.arrived_s.pop(ticket, -1.0) for ticket in tickets]
+        self.doubled += arrivals.count(-1.0)
+        self.split += any(set(self.party_of[one]) - set(tickets) for one in tickets)
+        self.split += len(tickets) != self.sizes[asked.kind]
+        possible_s = self.freed_s.popleft() if self.freed_s else max(arrivals)
+        self.decided_ms.append((now_s - possible_s) * 1_000)
+        self.rooms[number] -= not self.rooms_return
+        self._send(number, RaidReserved(asked.raid, number, True, "h", 1))
+
+    async def paced(self, seconds: float, steps: Iterator[None], per_s: float) -> None:
+        """Take one of `steps` every 1 / `per_s` seconds of intended time."""
+        begun_s = time.perf_counter()
+        for count in range(int(seconds * per_s)):
+            self.intended_s = begun_s + count / per_s
+            while time.perf_counter() < self.intended_s:
+                await asyncio.sleep(STEP_S)
+                self.answer()
+            next(steps)
+        await self.rest()
+
+    async def rest(self) -> None:
+        """Until nothing is decided for half a second."""
+        still_s = time.perf_counter()
+        decided = len(self.decided_ms)
+        while time.perf_counter() - still_s < 0.5:
+            await asyncio.sleep(STEP_S)
+            self.answer()
+            if len(self.decided_ms) != decided:
+                decided, still_s = len(self.decided_ms), time.perf_counter()
+
+    def books(self) -> dict[str, int]:
+        """What must hold at the end of a phase."""
+        state = self.engine.states["matching"]
+        waiting = {ticket.ticket for ticket in state.tickets.values()}
+        decided = {ticket for ticket, times in self.found.items() if times}
+        return {
+            "put": self.tickets,
+            "waiting": len(waiting),
+            "seated": len(decided),
+            "lost": self.tickets - len(waiting | decided),
+            "seated_twice": sum(times - 1 for times in self.found.values())
+            + len(waiting & decided) + self.doubled,
+            "split_or_wrong": self.split,
+            "refused": self.refused,
+            "rules_raised": self.engine.metrics.counts["rules_raised_total"],
+        }  # fmt: skip
+
+
+async def parties(bench: Bench, waiting: int, new_per_s: int, seconds: float) -> dict[str, Any]:
+    """`waiting` players in parties of three for raids of four; as many new parties as new players
+    alone, each of whom completes the oldest party of his group: the queue stays as long."""
+    kind = next(number for number, size in bench.sizes.items() if size == 4)
+    bench.rooms, bench.rooms_return = dict.fromkeys(RAIDS, 10_000), True
+    bench.tell_loads()
+    await bench.fill(kind, 3, waiting)
+    await bench.rest()
+    bench.decided_ms.clear()
+
+    def steps() -> Iterator[None]:
+        while True:
+            for size in (3, 1):
+                for center, body, ticket in bench.puts(kind, size):
+                    bench.put(center, body, ticket, bench.intended_s)
+                yield
+
+    begun = (time.perf_counter(), time.process_time())
+    await bench.paced(seconds, steps(), new_per_s / 2)
+    figures = shown(bench, begun)
+    bench.decided_ms.clear()
+    figures["full_speed_per_s"] = await full_speed(bench, kind)
+    return figures | bench.books()
+
+
+async def full_speed(bench: Bench, kind: int) -> float:
+    """Tickets a second when the next comes as soon as the node has read the last."""
+    made = [one for _ in range(FULL_SPEED_TICKETS // 4) for size in (3, 1)
+            for one in bench.puts(kind, size)]  # fmt: skip
+    begun_s = time.perf_counter()
+    for first in range(0, len(made), 256):
+        for center, body, ticket in made[first : first + 256]:
+            bench.put(center, body, ticket, begun_s)
+        await bench.drained()
+    until_s = begun_s + ANSWER_S
+    while len(bench.decided_ms) < FULL_SPEED_TICKETS // 4 and time.perf_counter() < until_s:
+        bench.answer()
+        await asyncio.sleep(0.001)
+    took_s = time.perf_counter() - begun_s
+    await bench.rest()
+    return len(made) / took_s
+
+
+async def rooms(bench: Bench, waiting: int, new_per_s: int, seconds: float) -> dict[str, Any]:
+    """`waiting` players alone for raids of two, all rooms taken; new players come and rooms become
+    free at the same pace: each freed room is given to the two who wait longest."""
+    kind = next(number for number, size in bench.sizes.items() if size == 2)
+    await bench.fill(kind, 1, waiting)
+    bench.decided_ms.clear()
+    bench.freed_s.clear()
+    turn = 0
+
+    def steps() -> Iterator[None]:
+        nonlocal turn
+        while True:
+            for _ in range(2):
+                for center, body, ticket in bench.puts(kind, 1):
+                    bench.put(center, body, ticket, bench.intended_s)
+            number = RAIDS[turn % len(RAIDS)]
+            turn += 1
+            bench.rooms[number] += 1
+            bench.freed_s.append(bench.intended_s)
+            bench.tell_load(number)
+            yield
+
+    begun = (time.perf_counter(), time.process_time())
+    await bench.paced(seconds, steps(), new_per_s / 2)
+    return shown(bench, begun) | bench.books()
+
+
+def shown(bench: Bench, begun: tuple[float, float]) -> dict[str, Any]:
+    """Percentiles of the decisions and the share of the processor since `begun`."""
+    ordered = sorted(bench.decided_ms)
+    busy = (time.process_time() - begun[1]) / (time.perf_counter() - begun[0])
+    at = {"p50_ms": 0.5, "p99_ms": 0.99, "p999_ms": 0.999}
+    found: dict[str, Any] = {
+        name: round(ordered[int(len(ordered) * share)], 3) for name, share in at.items()
+    }
+    return found | {"decisions": len(ordered), "busy": round(busy, 3)}
+
+
+def codec_alone(seconds: float) -> float:
+    """Tickets a second of a server that only reads and writes the messages of a team of four and
+    decides nothing: what no matching can pass."""
+    row = TicketRow(2**40, 2**20, 1, 2, 9, 10, 1_700_000_000_000, "name", "P1", 3)
+    put = encode(TicketPut(1, row))
+    team = [Seated(1, 1, 2, 2**40, "name", 9, 10)] * 4
+    reserved = encode(RaidReserved(2**40, 31, True, "127.0.0.1", 7031))
+    found = RaidTeamFound(1, 1, 2**40, 2**40, 2, 31, "127.0.0.1", 7031, 1)
+    tickets, begun_s = 0, time.perf_counter()
+    while time.perf_counter() - begun_s < seconds:
+        for _ in range(100):
+            for _ in range(4):
+                decode(int(Op.TICKET_PUT), put)
+                encode(TicketPutOk(1, 2**40, 0, 3, 1_000))
+                encode(found)
+            encode(RaidReserve(2**40, 2, team))
+            decode(int(Op.RAID_RESERVED), reserved)
+            tickets += 4
+    return tickets / (time.perf_counter() - begun_s)
+
+
+async def run(waiting: int, new_per_s: int, seconds: float) -> dict[str, Any]:
+    """All phases, each with a server of its own."""
+    found: dict[str, Any] = {"codec_per_s": codec_alone(min(2.0, seconds))}
+    for name, phase in (("parties", parties), ("rooms", rooms)):
+        bench = Bench()
+        await bench.start()
+        found[name] = await phase(bench, waiting, new_per_s, seconds)
+        await bench.stop()
+    return found
+
+
+def main() -> None:
+    """Command line of the process."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--waiting", type=int, required=True)
+    parser.add_argument("--new-per-s", type=int, required=True)
+    parser.add_argument("--for", type=float, required=True, dest="seconds")
+    parser.add_argument("--cpu", type=int, default=-1)
+    given = parser.parse_args()
+    pin(given.cpu)
+    serve(lambda: run(given.waiting, given.new_per_s, given.seconds))
+
+
+if __name__ == "__main__":
+    main()

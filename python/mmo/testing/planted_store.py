@@ -1,0 +1,310 @@
+"""Planted bugs of the store: fences, transactions, books and the cache, each broken in one place.
+
+Owns the mutations only; each replaces one name of a module of `mmo.store` in this process. Called
+by `planted`.
+"""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from mmo.errors import StoreUnavailable
+from mmo.state.bag import ItemBorn
+from mmo.state.grant import GrantClaimed
+from mmo.state.place import PaymentBooked
+from mmo.state.wallet import Wallet
+from mmo.store import (
+    PlayerCommit,
+    Verdict,
+    durable,
+    economy,
+    ledger,
+    loading,
+    players,
+    presence,
+    redis_cluster,
+    statements,
+)
+from mmo.store.connection import Conflict, Connection, Statement
+from mmo.testing.virtual_loop import passes
+
+OFTEN = 0.1
+SELDOM = 0.03
+LATE_S = 0.4
+BETWEEN_S = 0.03
+
+
+def no_epoch_test() -> None:
+    """A commit is taken whoever owns the player."""
+
+    async def lock(
+        connection: Connection, members: list[PlayerCommit]
+    ) -> tuple[dict[int, Verdict], list[PlayerCommit]]:
+        users = msgspec.json.encode([commit.player.head.user for commit in members])
+        found = await connection.row(statements.LOCK_HEADS, users)
+        listed = msgspec.json.decode(found[0]) if found and found[0] else ()
+        versions = {user: version for user, version, _ in listed}
+        verdicts: dict[int, Verdict] = {}
+        for commit in members:
+            seen = versions.get(commit.player.head.user)
+            if seen is None:
+                verdicts[commit.player.head.user] = Verdict.LOCKED
+            elif seen != commit.player.head.version:
+                verdicts[commit.player.head.user] = Verdict.STALE
+        ready = [commit for commit in members if commit.player.head.user not in verdicts]
+        return verdicts, ready
+
+    _put(players, "_lock", lock)
+
+
+def no_session_fence() -> None:
+    """A login leaves the place and its epoch as they are."""
+    text = statements.OPEN_SESSION.text.replace("h.place_epoch = h.place_epoch + 1,", "")
+    _put(statements, "OPEN_SESSION", _changed(text.replace("h.place_number = 0,", "")))
+
+
+def reservation_not_spent() -> None:
+    """A claim leaves the reservation, so that its token lets in again."""
+    old = "reservation_number = 0, reservation_jti = '', reservation_expires_ms = 0"
+    text = statements.CLAIM_RESERVED.text
+    assert f", {old}" in text
+    _put(statements, "CLAIM_RESERVED", _changed(text.replace(f", {old}", "")))
+
+
+def outage_taken_for_success() -> None:
+    """A line that broke during a commit counts as a commit."""
+    whole = durable.DurableStore.commit
+
+    async def commit(self: Any, group: Sequence[PlayerCommit]) -> list[Verdict]:
+        try:
+            return await whole(self, group)
+        except StoreUnavailable:
+            return [Verdict.COMMITTED] * len(group)
+
+    _put(durable.DurableStore, "commit", commit)
+
+
+def _verdict_taken(for_success: Verdict) -> None:
+    whole = durable.DurableStore.commit
+
+    async def commit(self: Any, group: Sequence[PlayerCommit]) -> list[Verdict]:
+        verdicts = await whole(self, group)
+        return [Verdict.COMMITTED if one is for_success else one for one in verdicts]
+
+    _put(durable.DurableStore, "commit", commit)
+
+
+def lock_taken_for_success() -> None:
+    """Whose row was locked elsewhere counts as committed."""
+    _verdict_taken(Verdict.LOCKED)
+
+
+def fence_taken_for_success() -> None:
+    """Who was fenced counts as committed."""
+    _verdict_taken(Verdict.FENCED)
+
+
+def statement_only_rollback() -> None:
+    """A statement that ran into a lock is left out and the rest committed."""
+    whole = Connection.execute
+
+    async def execute(self: Connection, statement: Statement, *values: Any) -> int:
+        try:
+            return await whole(self, statement, *values)
+        except Conflict:
+            return len(msgspec.json.decode(values[0])) if values else 0
+
+    _put(Connection, "execute", execute)
+
+
+def constraint_swallowed() -> None:
+    """No rule looks at a balance, and the constraint that does counts as a commit."""
+    _put(Wallet, "of", lambda self, currency: 1_000_000_000)
+    _verdict_taken(Verdict.GUILTY)
+
+
+def commit_in_two() -> None:
+    """The head and the log are one transaction, money and items a second one."""
+    whole = Connection.execute
+
+    async def execute(self: Connection, statement: Statement, *values: Any) -> int:
+        matched = await whole(self, statement, *values)
+        if statement is statements.ADD_EVENTS:
+            await self.commit()
+            await passes(BETWEEN_S)
+            await self.begin()
+        return matched
+
+    _put(Connection, "execute", execute)
+
+
+def cache_before_commit() -> None:
+    """Redis shows what MySQL does not have yet."""
+    whole = durable.DurableStore.commit
+
+    async def commit(self: Any, group: Sequence[PlayerCommit]) -> list[Verdict]:
+        snapshots = []
+        for one in group:
+            snapshot = loading.snapshot_of(one.player)
+            ahead = msgspec.structs.replace(snapshot, version=snapshot.version + 1)
+            snapshots.append((one.player.user, ahead))
+        await self.cache.put(snapshots)
+        return await whole(self, group)
+
+    _put(durable.DurableStore, "commit", commit)
+
+
+def cache_without_fence() -> None:
+    """A put counts whatever Redis holds, and some come late."""
+    text = """
+    redis.call('HSET', KEYS[1], 'version', ARGV[1], 'blob', ARGV[2])
+    redis.call('EXPIRE', KEYS[1], ARGV[3])
+    return tonumber(ARGV[1])
+    """
+    _put(redis_cluster, "PUT", text)
+    whole = redis_cluster.RedisCache.put
+    late: set[asyncio.Task[Any]] = set()
+
+    async def put(self: Any, snapshots: Sequence[Any]) -> dict[int, int]:
+        held = await whole(self, snapshots)
+        if snapshots and random.random() < OFTEN:
+
+            async def again() -> None:
+                await passes(LATE_S)
+                await whole(self, snapshots)
+
+            task = asyncio.get_running_loop().create_task(again())
+            late.add(task)
+            task.add_done_callback(late.discard)
+        return held
+
+    _put(redis_cluster.RedisCache, "put", put)
+
+
+def dirty_mark_lost() -> None:
+    """Nothing remembers that Redis may be behind."""
+    _put(statements, "MARK_DIRTY", Statement("DO LENGTH(%s)"))
+
+
+def stale_cache_at_claim() -> None:
+    """Whatever Redis holds of a player counts at a claim."""
+    _put(loading, "fits", lambda snapshot, row: True)
+
+
+def roll_not_logged() -> None:
+    """An attempt changes the item and leaves no line."""
+    kept = tuple(pair for pair in players.WRITES if pair[0] is not economy.ADD_ROLLS)
+    _put(players, "WRITES", kept)
+
+
+def event_lost() -> None:
+    """Now and then the log of a group is not written."""
+    kept = tuple(
+        (statement, _sometimes_nothing if statement is statements.ADD_EVENTS else chosen)
+        for statement, chosen in players.WRITES
+    )
+    _put(players, "WRITES", kept)
+
+
+def _sometimes_nothing(rows: Any) -> Any:
+    return [] if random.random() < SELDOM else rows.events
+
+
+def version_skipped() -> None:
+    """A commit raises the version by two."""
+    text = statements.MOVE_HEADS.text.replace(
+        "h.version = h.version + 1", "h.version = g.version+2"
+    )
+    _put(statements, "MOVE_HEADS", _changed(text))
+
+
+def ledger_line_skipped() -> None:
+    """Money moves now and then without a line."""
+
+    def moved(rows: Any, change: Any) -> None:
+        _coins(rows, change)
+        if random.random() < SELDOM:
+            rows.coins.pop()
+
+    _coins = ledger.BUILDERS[_CoinsMoved]
+    ledger.BUILDERS[_CoinsMoved] = moved
+
+
+def amount_wrong() -> None:
+    """Now and then one coin too few, in the balance and in the line alike."""
+
+    def moved(rows: Any, change: Any) -> None:
+        if random.random() < SELDOM and change.amount not in (0, 1):
+            change = msgspec.structs.replace(change, amount=change.amount - 1)
+        _coins(rows, change)
+
+    _coins = ledger.BUILDERS[_CoinsMoved]
+    ledger.BUILDERS[_CoinsMoved] = moved
+
+
+def item_lost() -> None:
+    """Now and then an item is paid for, told, and never born."""
+
+    def born(rows: Any, change: Any) -> None:
+        if random.random() >= OFTEN:
+            _born(rows, change)
+
+    _born = ledger.BUILDERS[ItemBorn]
+    ledger.BUILDERS[ItemBorn] = born
+
+
+def item_doubled() -> None:
+    """Now and then a stack is born twice as high as told."""
+
+    def born(rows: Any, change: Any) -> None:
+        if random.random() < OFTEN:
+            item = msgspec.structs.replace(change.item, count=change.item.count * 2)
+            change = msgspec.structs.replace(change, item=item)
+        _born(rows, change)
+
+    _born = ledger.BUILDERS[ItemBorn]
+    ledger.BUILDERS[ItemBorn] = born
+
+
+def grant_pays_twice() -> None:
+    """A grant that was claimed is found, and paid, by every sweep."""
+    condition = "AND r.claimed_version IS NULL"
+    for name in ("CLAIM_GRANTS", "READ_GRANTS"):
+        text = getattr(statements, name).text
+        assert condition in text
+        changed = text.replace(condition, "").replace("FORCE INDEX (unclaimed)", "")
+        _put(statements, name, _changed(changed))
+    _put(GrantClaimed, "apply", lambda self, player: None)
+    kept = tuple(
+        (statements.CLAIM_GRANTS if chosen.__code__.co_names == ("grants",) else statement, chosen)
+        for statement, chosen in players.WRITES
+    )
+    _put(players, "WRITES", kept)
+
+
+def order_booked_twice() -> None:
+    """An order that is known already is booked under another number."""
+    whole = presence._WRITERS[PaymentBooked]
+
+    async def book(connection: Connection, row: Any) -> bool:
+        if await whole(connection, row):
+            return True
+        again = msgspec.structs.replace(row, order=f"{row.order}-{random.randrange(10**9)}")
+        return await whole(connection, again)
+
+    presence._WRITERS[PaymentBooked] = book
+
+
+def _changed(text: str) -> Statement:
+    return Statement(text)
+
+
+def _put(owner: Any, name: str, value: Any) -> None:
+    assert hasattr(owner, name), f"{owner} has no {name} any more"
+    setattr(owner, name, value)
+
+
+_CoinsMoved = next(kind for kind in ledger.BUILDERS if kind.__name__ == "CoinsMoved")

@@ -1,0 +1,211 @@
+"""One process of a simulation: composed, started, stopped for a while, killed, started again.
+
+Owns the life of a real node over a simulated core and store. A pause lets nothing of the process
+run: no message, no timer, no answer of the store. A crash loses everything but what the stores
+have; a new process with a new incarnation follows. Made by `simulation`.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from mmo.contract import Role
+from mmo.errors import MmoError
+from mmo.node.node import Node, compose
+from mmo.testing.sim_net import SimCore
+from mmo.testing.sim_store import SimStore
+from mmo.testing.virtual_loop import passes
+from mmo.testing.world import ROLES, Lines, keyed_roll, node_settings, sign
+
+if TYPE_CHECKING:
+    from mmo.testing.simulation import Simulation
+
+RESTART_S = (0.2, 2.0)
+AGAIN_S = 0.3
+NEVER_MS = 10**9
+SETTINGS: dict[str, Any] = {"resident_rest_ms": 20_000}
+
+
+class FreePasswords:
+    """In place of argon2: the cost of a password is no question of a simulation."""
+
+    async def hash(self, password: str) -> str:
+        """Never leaves the simulation."""
+        return f"hash of {password}"
+
+    async def verify(self, password_hash: str | None, password: str) -> bool:
+        """Whether it is that of `hash`."""
+        return password_hash == f"hash of {password}"
+
+
+class SimNode:
+    """A server number and whatever process serves it now."""
+
+    def __init__(self, simulation: "Simulation", number: int, role: Role, off_ms: int) -> None:
+        self.simulation = simulation
+        self.number = number
+        self.role = role
+        self.off_ms = off_ms
+        self.node: Node | None = None
+        self.core: SimCore | None = None
+        self.store: SimStore | None = None
+        self.log = Lines()
+        self._starting: SimCore | None = None
+        self.life = 0
+        self._runs = asyncio.Event()
+        self._runs.set()
+        self._wake: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """A new process, which takes its lease as soon as it can."""
+        self.life += 1
+        self._keep(self._start(self.life))
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self.simulation.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            raise task.exception()  # type: ignore[misc]
+
+    async def _start(self, life: int) -> None:
+        simulation = self.simulation
+        loop = simulation.loop
+
+        async def alive() -> None:
+            if self.life != life:
+                await loop.create_future()  # of a dead process
+            await self._runs.wait()
+
+        self.store = SimStore(
+            simulation.database, simulation.cache, simulation.weather, alive,
+            lambda: self._die_at_an_effect(life),
+        )  # fmt: skip
+        await self._until_the_store_answers()
+        systems, edges = simulation.packages
+        engine = compose(
+            node_settings(self.number, f"{self.role.name}-{self.number}", **SETTINGS),
+            self.role, self.store, simulation.content, log=self.log,
+            passwords=FreePasswords() if self.role.edges else None,
+            systems_package=systems, edges_package=edges, sign=sign, roll=keyed_roll,
+            clock_ms=lambda: simulation.now_ms() + self.off_ms, deadline_clock_ms=loop.now_ms,
+        )  # fmt: skip
+        core = SimCore(simulation.network, self.number, self.role)
+        made: Any = lambda incarnation, fields: core  # noqa: E731
+        node = Node(engine, made, ROLES)
+        self._starting = core
+        node.lag_sample_ms = NEVER_MS  # a loop in virtual time has no lag
+        try:
+            await node.start(own_timers=False)
+        except MmoError as fault:
+            self.crash(f"it could not start: {fault}")
+            return
+        self.node, self.core, self._starting = node, core, None
+        core.on_batch = engine.router.on_batch
+        core.held = not self._runs.is_set()
+        engine.on_crash = self._bug
+        engine.timers.on_earlier = self._arm
+        self._arm()
+        simulation.told(f"{self.role.name}-{self.number} is up, life {life}")
+        self._keep(self._watch(node, life))
+
+    async def _until_the_store_answers(self) -> None:
+        assert self.store is not None
+        while True:
+            try:
+                await self.store.leases()
+                return
+            except MmoError:
+                await passes(AGAIN_S)
+
+    async def _watch(self, node: Node, life: int) -> None:
+        """A node that ended itself (its lease was lost) is started again, as any other."""
+        await node.run()
+        if self.life == life:
+            self.crash("it ended itself")
+
+    def _bug(self, fault: BaseException) -> None:
+        text = f"{self.role.name}-{self.number} crashed: {type(fault).__name__}: {fault}"
+        self.simulation.report.findings.append(text)
+        self.crash("a bug")
+
+    def _arm(self) -> None:
+        """Run the node's timers when the first is due."""
+        if self.node is None or not self._runs.is_set():
+            return
+        due_ms = self.node.engine.timers.next_due_ms()
+        if due_ms is None:
+            return
+        at = max(self.simulation.loop.now_s, due_ms / 1000)
+        if self._wake is not None:
+            if self._wake.when() <= at:
+                return  # it looks again then
+            self._wake.cancel()
+        self._wake = self.simulation.loop.call_at(at, self._due)
+
+    def _due(self) -> None:
+        self._wake = None
+        node = self.node
+        if node is None or not self._runs.is_set():
+            return
+        try:
+            node.engine.now()
+            node.engine.timers.run_due()
+        except Exception as fault:
+            self._bug(fault)
+            return
+        if self.node is node:
+            self._arm()
+
+    def stand_still(self, seconds: float) -> None:
+        """SIGSTOP, and SIGCONT after a while."""
+        if not self._runs.is_set():
+            return
+        self._runs.clear()
+        if self.core is not None:
+            self.core.held = True
+        self._arm()
+        self.simulation.loop.call_later(seconds, self.go_on)
+
+    def go_on(self) -> None:
+        """It runs again, late for everything."""
+        if self._runs.is_set():
+            return
+        self._runs.set()
+        if self.core is not None:
+            self.core.go_on()
+        self._arm()
+
+    def _die_at_an_effect(self, life: int) -> None:
+        if self.life == life:
+            self.simulation.struck("crash at an effect")
+            self.crash("at an effect")
+
+    def crash(self, why: str) -> None:
+        """kill -9; the next process comes a little later."""
+        self.simulation.told(f"{self.role.name}-{self.number} dies: {why}")
+        self.life += 1
+        node, core, store = self.node, self.core, self.store
+        self.node = self.core = self.store = None
+        self._arm()
+        for one in (core, self._starting):  # who dies while it starts may have listened already
+            if one is not None:
+                self.simulation.network.core_died(one)
+        self._starting = None
+        if store is not None:
+            store.kill()
+        if node is not None:
+            node.engine.timers.on_earlier = None
+            for task in node.engine.tasks:
+                task.remove_done_callback(node.engine._ended)
+                task.cancel()
+        for own in self._tasks:
+            own.cancel()
+        self._runs.set()
+        low, high = RESTART_S
+        rng = self.simulation.rng
+        self.simulation.loop.call_later(low + (high - low) * rng.random(), self.start)

@@ -1,0 +1,294 @@
+"""A whole cluster, its players and its misfortunes in one thread and virtual time, by one seed.
+
+Owns a run: real routers, lanes, committers, systems and roles over simulated cores and stores, real
+clients' journeys over a simulated network, faults drawn from the seed (a crash at any effect,
+pauses, lost answers, commits that come late, lost links and connections, doubled requests, stale
+caches, clocks that are off), and what must hold at the end. The same seed is the same run, and
+`python -m mmo.testing.simulate SEED` shows it. A game's own rules are simulated by naming its
+roles. Used by the plugin's fixture, by `simulate` and through it by `mmo-cluster prove simulation`.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from mmo.client.hero import Hero, Policy
+from mmo.client.hunting import hold_on, settle
+from mmo.client.journeys import Journey, hunt_until_over, walk_guarded, wander_until_over
+from mmo.client.meter import Meter
+from mmo.client.protocol import Ping
+from mmo.client.raider import raid_until_over
+from mmo.client.rogue import plot
+from mmo.client.session import Displaced, Unwelcome, arrive, ask, come_back, log_out, register
+from mmo.client.shopper import shop_until_over
+from mmo.client.steps import CENTER, Lost, Pause, Walk
+from mmo.contract import Role
+from mmo.state.grant import Bundle, BundleItem, SourceKind
+from mmo.testing import sim_judge
+from mmo.testing.fake_store import FakeDatabase
+from mmo.testing.sim_net import CLIENT_PORT, Network
+from mmo.testing.sim_node import SimNode
+from mmo.testing.sim_shell import SimShell, SimWitness
+from mmo.testing.sim_store import SimCache, Weather
+from mmo.testing.virtual_loop import VirtualLoop, passes
+
+SERVERS = (
+    *((1, "login"), (2, "center"), (3, "center"), (11, "channel"), (12, "channel")),
+    *((21, "matching"), (31, "raid"), (32, "raid")),
+)
+POLICY = Policy(answer_ms=3_000, patience_ms=120_000, faults=True)
+CLOCKS_OFF_MS = 400
+BEGINS_MS = 1_797_000_000_000
+"""Unix time at which a run begins: an evening in December 2026, when seasons of the box run."""
+
+BEGIN_LOOKS_MAX = 60
+CALM_S = 240.0
+"""How long everyone has, after the last fault, to come to an end."""
+
+LAST_LOOK_MS = 2_500
+"""How long each stays once more: a sweep finds every grant that waits for him."""
+
+QUIET_S = 13.0
+"""Longer than any grace time: afterwards nobody may be left anywhere."""
+
+FORGIVEN: tuple[Any, ...] = (plot, raid_until_over)
+"""Walks whose own complaints are no findings: a rogue's, and those of raiders, to whom a reward
+that was told on a dying connection looks lost. What the stores hold of both is judged all the
+same."""
+
+WalkOf = Callable[[Hero, Callable[[], bool]], Walk[None]]
+
+
+class Setup(msgspec.Struct, frozen=True):
+    """What is simulated. `seconds`: how long faults strike. `misfortune`: 0 none, 1 as usual."""
+
+    seconds: float = 12.0
+    misfortune: float = 1.0
+    servers: tuple[tuple[int, str], ...] = SERVERS
+    players: int = 6
+    clocks_off_ms: int = CLOCKS_OFF_MS
+    begins_ms: int = BEGINS_MS
+
+
+@dataclass
+class Report:
+    """What came of a seed. `virtual_s`: simulated time."""
+
+    seed: int
+    virtual_s: float = 0.0
+    findings: list[str] = field(default_factory=list)
+    operations: int = 0
+    acknowledged: int = 0
+    faults: dict[str, int] = field(default_factory=dict)
+    trace: list[str] = field(default_factory=list)
+
+
+class Simulation:
+    """One run."""
+
+    def __init__(
+        self,
+        seed: int,
+        setup: Setup,
+        roles: Mapping[str, Role],
+        content: Any,
+        systems_package: str = "mmo.systems",
+        edges_package: str = "mmo.edges",
+        walks: tuple[WalkOf, ...] = (),
+    ) -> None:
+        self.report = Report(seed)
+        self.setup = setup
+        self.roles = roles
+        self.content = content
+        self.packages = (systems_package, edges_package)
+        self.rng = random.Random(seed)
+        self.loop = VirtualLoop()
+        self.network = Network(self.loop, random.Random(f"net {seed}"), self.now_ms)
+        self.database = FakeDatabase(clock_ms=self.now_ms)
+        self.cache = SimCache()
+        self.weather = Weather(random.Random(f"weather {seed}"))
+        self.nodes: dict[int, SimNode] = {}
+        self.witness = SimWitness()
+        self.meter, self.forgiven_meter = Meter(), Meter()
+        self.playing = True
+        self._walks = walks or (_shop, _hunt, _wander, plot, raid_until_over, raid_until_over)
+        self.heroes = [self._hero(index) for index in range(setup.players)]
+
+    def now_ms(self) -> int:
+        """Unix time of the simulated world: of the database, and of a node whose clock is right."""
+        return self.setup.begins_ms + self.loop.now_ms()
+
+    def told(self, text: str) -> None:
+        """A line of the run's trace."""
+        self.report.trace.append(f"{self.loop.now_s:9.4f} {text}")
+
+    def run(self) -> Report:
+        """The whole run; never raises for what the run finds."""
+        report = self.report
+        try:
+            self.loop.run_until_complete(self._run())
+        except Exception as fault:
+            report.findings.append(f"the run broke: {type(fault).__name__}: {fault}")
+        report.virtual_s = self.loop.now_s
+        report.operations, report.acknowledged = self.witness.asked_count, len(self.witness.told)
+        for task in asyncio.all_tasks(self.loop):
+            task.cancel()
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+        self.loop.close()
+        return report
+
+    async def _run(self) -> None:
+        setup = self.setup
+        for number, role in setup.servers:
+            off_ms = self.rng.randrange(-setup.clocks_off_ms, setup.clocks_off_ms + 1)
+            self.nodes[number] = SimNode(self, number, self.roles[role], off_ms)
+            self.nodes[number].start()
+        await passes(1.0)
+        players = [
+            self.loop.create_task(self._play(index, me)) for index, me in enumerate(self.heroes)
+        ]
+        await self._begun()
+        await self._misfortune(setup.seconds)
+        self.weather.calm()
+        self.network.slow_s = 0.0
+        for node in self.nodes.values():
+            node.go_on()
+        self.playing = False
+        try:
+            async with asyncio.timeout(CALM_S):
+                await asyncio.gather(*players)
+        except TimeoutError:
+            self.report.findings.append("the players did not come to an end")
+        await passes(QUIET_S)
+        meters = (*self.meter.findings,)
+        self.report.findings += [f"bot {text}" for text in meters]
+        self.report.findings += sim_judge.judge(self)
+
+    async def _begun(self) -> None:
+        """Until everyone has what he was given, as told: what comes unasked can be lost later."""
+        for _ in range(BEGIN_LOOKS_MAX):
+            await passes(0.5)
+            if len(self.database.claimed) >= len(self.heroes):
+                return
+        self.report.findings.append("not everyone could begin")
+
+    async def _misfortune(self, seconds: float) -> None:
+        """Chances rise for a while, and single blows fall in between."""
+        rng, weather, share = self.rng, self.weather, self.setup.misfortune
+        until = self.loop.now_s + seconds
+        if not share:
+            await passes(seconds)
+            return
+        weather.before = share * rng.choice((0.0, 0.02, 0.08))
+        weather.after = share * rng.choice((0.0, 0.02, 0.08))
+        weather.late = share * rng.choice((0.0, 0.02, 0.1))
+        weather.slow = share * rng.choice((0.0, 0.0, 0.02))
+        weather.crash = share * rng.choice((0.0, 0.003, 0.015))
+        self.network.slow_s = rng.choice((0.0, 0.0, 0.05, 0.3))
+        self.witness.doubled = rng.choice((0.0, 0.05, 0.2))
+        while self.loop.now_s < until:
+            await passes(rng.uniform(0.05, 1.2))
+            self._blow(rng)
+
+    def _blow(self, rng: random.Random) -> None:
+        node = self.nodes[rng.choice(sorted(self.nodes))]
+        name = rng.choice(("crash", "pause", "pause", "link", "outage", "cache", "cut", "cut"))
+        if name == "crash":
+            node.crash("a blow")
+        elif name == "pause":
+            node.stand_still(rng.choice((0.2, 1.0, 3.0, 7.0)))
+        elif name == "link":
+            self.network.cut_link()
+        elif name == "outage":
+            self.weather.database_back_at = self.loop.now_s + rng.choice((0.1, 0.7, 2.5))
+        elif name == "cache":
+            self.cache.fall_back(rng)
+        else:
+            self.witness.cut_one(rng)
+        self.struck(name)
+        self.told(f"blow: {name}")
+
+    def struck(self, name: str) -> None:
+        """One more fault of a kind."""
+        self.report.faults[name] = self.report.faults.get(name, 0) + 1
+
+    def _hero(self, index: int) -> Hero:
+        seed = self.report.seed
+        ports = [CLIENT_PORT + number for number, role in self.setup.servers if role == "login"]
+        forgiven = self._walks[index % len(self._walks)] in FORGIVEN
+        return Hero(
+            f"hero {index}", "a long enough password", [("127.0.0.1", port) for port in ports],
+            self.forgiven_meter if forgiven else self.meter, random.Random(f"{seed}/{index}"),
+            self.loop.time, POLICY,
+        )  # fmt: skip
+
+    async def _play(self, index: int, me: Hero) -> None:
+        shell = SimShell(self.network, self.witness, me.name, f"192.0.2.{index + 1}")
+        walk = self._walks[index % len(self._walks)]
+
+        def journey(hero: Hero, _: float) -> Walk[None]:
+            yield from register(hero)
+            self._give(hero)
+            yield from _arrived(hero)
+            yield from _given(hero)
+            yield from walk(hero, lambda: self.playing)
+
+        await shell.walk(walk_guarded(me, Journey("simulated", "", journey, lambda _: 0), 0))
+        await shell.walk(_leave(me))
+        shell.cut_all()
+
+    def _give(self, me: Hero) -> None:
+        """Gold and a sword to begin with, as a correction."""
+        user = self.database.accounts[me.name].user
+        bundle = Bundle(gold=3_000, items=(BundleItem(0, 1, 1),))
+        key = (user, int(SourceKind.CORRECTION), 1)
+        self.database.grants[key] = msgspec.msgpack.encode(bundle)
+
+
+def _arrived(me: Hero) -> Walk[None]:
+    while True:
+        try:
+            yield from arrive(me)
+            return
+        except Lost as lost:
+            yield from come_back(me, lost, to_lobby=True)
+            return
+
+
+def _given(me: Hero) -> Walk[None]:
+    """Hear of what was given: what is told unasked can be lost when a connection ends."""
+    while not me.record.gold:
+        yield Pause(100)
+        yield from ask(me, CENTER, Ping())
+
+
+def _shop(me: Hero, goes_on: Callable[[], bool]) -> Walk[None]:
+    yield from shop_until_over(me, goes_on)
+
+
+def _hunt(me: Hero, goes_on: Callable[[], bool]) -> Walk[None]:
+    yield from hold_on(me, lambda: settle(me))
+    yield from hunt_until_over(me, goes_on)
+
+
+def _wander(me: Hero, goes_on: Callable[[], bool]) -> Walk[None]:
+    yield from wander_until_over(me, goes_on)
+
+
+def _leave(me: Hero) -> Walk[None]:
+    """Log out for good, whatever the connection does meanwhile."""
+    for _ in range(10):
+        try:
+            if CENTER and me.session_token:
+                me.record.known = False
+                yield from arrive(me)
+                yield Pause(LAST_LOOK_MS)
+                yield from log_out(me)
+            return
+        except (Lost, Displaced, Unwelcome):
+            me.loosen()  # a login of before may be done only now, and end this session
+            yield Pause(500)

@@ -1,0 +1,49 @@
+"""Seeds of the simulator: clean, repeatable, and able to fail."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mmo.store import Verdict
+from mmo.testing.plugin import simulation
+from mmo.testing.sim_store import SimStore
+from mmo.testing.simulation import Report, Setup
+
+__all__ = ["simulation"]
+
+Simulate = Callable[..., Report]
+KEPT = (0, 33, 53, 84, 1055, 1085, 1142)
+"""Seeds that once found something, in the product or in the simulator itself."""
+
+
+@pytest.mark.parametrize("seed", [*KEPT, *range(200, 212)])
+def test_players_under_the_misfortunes_of_a_seed_lose_nothing(
+    simulation: Simulate, seed: int
+) -> None:
+    report = simulation(seed)
+    assert not report.findings, f"python -m mmo.testing.simulate {seed}: {report.findings}"
+    assert report.acknowledged
+
+
+def test_a_seed_when_run_twice_then_is_the_same_run(simulation: Simulate) -> None:
+    first, second = simulation(7), simulation(7)
+    assert first.trace == second.trace
+    assert (first.operations, first.virtual_s) == (second.operations, second.virtual_s)
+    assert simulation(8).trace != first.trace
+
+
+def test_without_misfortune_nothing_is_struck(simulation: Simulate) -> None:
+    report = simulation(1, Setup(seconds=3.0, misfortune=0.0, players=3))
+    assert (report.findings, report.faults) == ([], {})
+
+
+def test_a_store_that_forgets_is_found(
+    simulation: Simulate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def commit(self: Any, group: Any) -> list[Verdict]:
+        return [Verdict.COMMITTED] * len(group)
+
+    monkeypatch.setattr(SimStore, "commit", commit)
+    found = simulation(1, Setup(seconds=3.0, misfortune=0.0)).findings
+    assert found, "a store that writes nothing went unnoticed"
