@@ -13,7 +13,7 @@ PURE_MODULES = frozenset(
     {
         *("__future__", "bisect", "collections", "dataclasses", "enum", "hashlib", "hmac"),
         *("itertools", "math", "msgspec", "operator", "random", "string", "struct", "types"),
-        *("typing", "unicodedata"),
+        *("ipaddress", "typing", "unicodedata"),
     }
 )
 """What a rule may import beside this package: none of them reaches a clock, a socket or a file."""
