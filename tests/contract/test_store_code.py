@@ -2,9 +2,9 @@
 
 import msgspec
 import pytest
-from tests.contract.stores import CHANNEL, Cluster
+from tests.contract.stores import CHANNEL, Cluster, commit_of, gold
 
-from mmo.store import CodeRow, CodeSwitch, LeaseRow, Store
+from mmo.store import CodeRow, CodeSwitch, LeaseRow, Store, Verdict
 
 LEASE_MS = 60_000
 ONE, TWO = "1" * 64, "2" * 64
@@ -74,6 +74,16 @@ async def test_sources_are_kept_by_their_hash(store: Store) -> None:
     await store.add_bundle(digest, packed)
     await store.add_bundle(digest, b"another")
     assert await store.bundle(digest) == packed
+
+
+async def test_every_operation_names_the_generation_that_decided_it(
+    cluster: Cluster, store: Store
+) -> None:
+    player = await cluster.playing(store)
+    user = player.head.user
+    assert await store.commit([commit_of(player, gold(5), op=(1, 7))]) == [Verdict.COMMITTED]
+    assert await store.code_of_operation(user, 1, 7) == 3
+    assert await store.code_of_operation(user, 1, 8) == 0
 
 
 async def test_the_first_code_is_named_once(store: Store) -> None:

@@ -203,6 +203,16 @@ class Desk:
             )
         return found
 
+    async def decided(self, user: int, epoch: int, counter: int) -> int:
+        """The generation that decided an operation. Raises `OperatorError` E0425."""
+        assert self._store is not None, "the desk is not open"
+        found = await self._store.code_of_operation(user, epoch, counter)
+        if not found:
+            raise OperatorError(
+                "E0425", f"user {user} has no operation {epoch}:{counter}", "mmo-cluster trace"
+            )
+        return found
+
     async def number(self) -> int:
         """The generation that decides; 0 when the store does not say."""
         assert self._store is not None, "the desk is not open"

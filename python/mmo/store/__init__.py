@@ -221,6 +221,10 @@ class Store(Protocol):
         """Generations from `newest` downwards, the newest first."""
         ...
 
+    async def code_of_operation(self, user: int, epoch: int, counter: int) -> int:
+        """The generation that decided an operation, whatever its age; 0: there was none."""
+        ...
+
     async def online(self, user: int, state: str, number: int) -> None:
         """Best effort: publish the presence state of a player in Redis (`online`, `moving`,
         `offline`); kept fresh by this store until `offline`. Returns at once and never fails."""

@@ -56,6 +56,11 @@ RECORDS = Statement("""
     FROM code_record WHERE generation <= %s ORDER BY generation DESC LIMIT %s
 """)
 
+OF_OPERATION = Statement("""
+    SELECT generation FROM event_log FORCE INDEX (PRIMARY)
+    WHERE user_id = %s AND operation_epoch = %s AND operation_counter = %s
+""")
+
 
 async def read(connection: Connection, settled: bool) -> CodeRow:
     """The row. `settled`: after every switch that is under way now."""
@@ -133,6 +138,12 @@ async def end_canary(connection: Connection, generation: int, why: str) -> bool:
 async def end_rolling(connection: Connection) -> None:
     """Every node has restarted: from now on one generation decides again."""
     await connection.execute(END_ROLLING)
+
+
+async def of_operation(connection: Connection, user: int, epoch: int, counter: int) -> int:
+    """The generation that decided an operation; 0: there was none of that id."""
+    found = await connection.row(OF_OPERATION, user, epoch, counter)
+    return 0 if found is None else int(found[0])
 
 
 async def records(connection: Connection, newest: int, count_max: int) -> Sequence[CodeRecord]:

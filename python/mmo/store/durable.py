@@ -297,6 +297,11 @@ class DurableStore:
         async with self._deadline(), self.pool.take() as connection:
             return await code.records(connection, newest, count_max)
 
+    async def code_of_operation(self, user: int, epoch: int, counter: int) -> int:
+        """See `Store.code_of_operation`."""
+        async with self._deadline(), self.pool.take() as connection:
+            return await code.of_operation(connection, user, epoch, counter)
+
     async def online(self, user: int, state: str, number: int) -> None:
         """See `Store.online`."""
         self.relay.publish(user, state, number)

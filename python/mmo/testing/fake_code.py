@@ -96,6 +96,11 @@ class FakeCodeStore:
         self._begin()
         self.database.code.rolling_from = 0
 
+    async def code_of_operation(self, user: int, epoch: int, counter: int) -> int:
+        """See `Store.code_of_operation`."""
+        self._begin()
+        return self.database.decided_by.get((user, epoch, counter), 0)
+
     async def code_records(self, newest: int, count_max: int) -> Sequence[CodeRecord]:
         """See `Store.code_records`."""
         self._begin()
