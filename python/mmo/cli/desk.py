@@ -28,6 +28,9 @@ from mmo.store import CodeRecord, CodeSwitch, LeaseRow, Store, open_store
 
 DEBOUNCE_MS = 50
 STEP_MS = 10
+GENERATIONS_KEPT = 500
+"""Generations whose sources stay in the store, for `--back` and `generation --out`."""
+UNUSED_MS = 3_600_000
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -113,6 +116,7 @@ class Desk:
                 differences=coordinator.differences, only_checked=True,
             )  # fmt: skip
         switched = await coordinator.switch(bundle, note)
+        await self._forget_old(switched.generation)
         return Done(
             switched.generation, switched.nodes, switched.switch_ms, switched.changed,
             _since(began), switched.late, coordinator.differences,
@@ -202,6 +206,12 @@ class Desk:
                 "E0425", f"there never was a generation {newest}", "mmo-cluster generation --last 9"
             )
         return found
+
+    async def _forget_old(self, generation: int) -> None:
+        """Sources of long ago go; their records stay."""
+        assert self._store is not None, "the desk is not open"
+        with contextlib.suppress(StoreError):  # the next reload does it
+            await self._store.forget_bundles(generation - GENERATIONS_KEPT, UNUSED_MS)
 
     async def decided(self, user: int, epoch: int, counter: int) -> int:
         """The generation that decided an operation. Raises `OperatorError` E0425."""

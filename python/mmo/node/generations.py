@@ -19,7 +19,7 @@ from mmo.node.handlers import build_table
 from mmo.node.pins import Pins
 from mmo.store.code_rows import CodeRow
 
-LOOK_MS = 25
+LOOK_MS = 100
 """How often a held node reads the row by itself; the coordinator tells it sooner."""
 CANARY_GRACE_MS = 15_000
 """How long after its time a canary waits for whoever began it."""
@@ -143,8 +143,8 @@ class Generations:
         self.seen(row, mark)
 
     async def look(self, question: dict[str, Any]) -> dict[str, Any]:
-        """Read the row now and do what it says."""
-        await self._read()
+        """Read the row now and do what it says; what was switched is committed by now."""
+        await self._read(settled=False)
         return self.view()
 
     def abandon(self, question: dict[str, Any]) -> dict[str, Any]:
@@ -294,20 +294,20 @@ class Generations:
     async def _read_held(self) -> None:
         await self._read()
 
-    async def _read(self) -> bool:
+    async def _read(self, settled: bool = True) -> bool:
         """Read the row and do what it says; False when the store did not answer."""
         if self._asked:
             return False
         self._asked = True
         mark = self.mark
         try:
-            row = await self._engine.store.code(settled=True)
+            row = await self._engine.store.code(settled)
         except StoreError:
             self._engine.metrics.count("code_reads_failed_total")
             return False
         finally:
             self._asked = False
-        self.seen(row, mark, settled=True)
+        self.seen(row, mark, settled)
         return True
 
 

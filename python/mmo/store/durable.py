@@ -273,6 +273,13 @@ class DurableStore:
         async with self._deadline(), self.pool.take() as connection:
             return await code.bundle(connection, digest)
 
+    async def forget_bundles(self, oldest: int, unused_ms: int) -> int:
+        """See `Store.forget_bundles`."""
+        async with self._deadline():
+            return await presence.retried(
+                self.pool, lambda connection: code.forget_bundles(connection, oldest, unused_ms)
+            )
+
     async def switch_code(self, switch: CodeSwitch) -> bool:
         """See `Store.switch_code`."""
         async with self._deadline():

@@ -32,6 +32,23 @@ class FakeCodeStore:
         """See `Store.add_bundle`."""
         self._begin()
         self.database.bundles.setdefault(digest, packed)
+        self.database.bundles_ms.setdefault(digest, self.database.clock_ms())
+
+    async def forget_bundles(self, oldest: int, unused_ms: int) -> int:
+        """See `Store.forget_bundles`."""
+        self._begin()
+        database = self.database
+        kept = {one.bundle for one in database.generations.values() if one.generation >= oldest}
+        before_ms = database.clock_ms() - unused_ms
+        gone = [
+            digest
+            for digest in database.bundles
+            if digest not in kept | {database.code.bundle}
+            and database.bundles_ms.get(digest, 0) < before_ms
+        ]
+        for digest in gone:
+            del database.bundles[digest]
+        return len(gone)
 
     async def bundle(self, digest: str) -> bytes | None:
         """See `Store.bundle`."""
