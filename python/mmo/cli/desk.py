@@ -109,7 +109,7 @@ class Desk:
         if only_check:
             nodes = await coordinator.living()
             ready = await coordinator.prepare(row.next, bundle.digest, nodes)
-            await coordinator.abandon(row.next, ready)
+            await coordinator.abandon(row.next, bundle.digest, ready)
             names = [node.name for node in ready]
             return Done(
                 row.generation, names, 0.0, changed, _since(began),

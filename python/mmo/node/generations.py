@@ -44,6 +44,7 @@ class Generations:
         self.on_behind: Callable[[CodeRow], None] = lambda row: None
         self.trusted_until_ns = 1 << 63  # for ever, until somebody watches over the loop
         self.switched_ms = 0
+        self._by = ""  # who let the candidate prepare
         self._deadline_ms = 0  # of the hold, by the database's clock
         self._asked = False  # the row is being read
         self._before: Generation | None = None  # what a canary goes back to
@@ -91,7 +92,7 @@ class Generations:
             raise
         if self.candidate is not None:
             self.candidate.free()
-        self.candidate = generation
+        self.candidate, self._by = generation, str(question.get("by", ""))
         took_ms = (time.perf_counter() - began) * 1_000
         return {
             "prepared": number, "took_ms": round(took_ms, 1), "differences": differences,
@@ -100,9 +101,8 @@ class Generations:
     def hold(self, question: dict[str, Any]) -> dict[str, Any]:
         """Decide nothing more until the row was read. `deadline_ms` of the database's clock: no
         switch to this candidate happens after it."""
-        number, digest = int(question["number"]), str(question["bundle"])
-        candidate = self.candidate
-        if candidate is None or (candidate.number, candidate.digest) != (number, digest):
+        number = int(question["number"])
+        if not self._is_prepared(question):
             raise OperatorError("E0419", f"generation {number} is not prepared here", "try again")
         self._deadline_ms = int(question["deadline_ms"])
         self._hold()
@@ -112,14 +112,10 @@ class Generations:
     async def canary(self, question: dict[str, Any]) -> dict[str, Any]:
         """Decide by the candidate alone, as the row says; after `for_ms` and the time of a reload
         without a word it ends by itself."""
-        number, digest = int(question["number"]), str(question["bundle"])
+        number = int(question["number"])
         row = await self._engine.store.code(settled=True)
         candidate = self.candidate
-        if (
-            candidate is None
-            or (candidate.number, candidate.digest) != (number, digest)
-            or row.canary != number
-        ):
+        if candidate is None or not self._is_prepared(question) or row.canary != number:
             raise OperatorError("E0419", f"generation {number} is not prepared here", "try again")
         self._before = self.current
         self.switch(candidate)
@@ -148,12 +144,19 @@ class Generations:
         return self.view()
 
     def abandon(self, question: dict[str, Any]) -> dict[str, Any]:
-        """The coordinator promises not to switch: give the candidate up and go on."""
-        candidate = self.candidate
-        if candidate is not None and candidate.number == int(question["number"]):
+        """The coordinator promises not to switch: give its candidate up and go on. Another one's,
+        also of the same number, stays."""
+        if self._is_prepared(question):
+            self._deadline_ms = 0
             self.give_up()
             self._release()
         return self.view()
+
+    def _is_prepared(self, question: dict[str, Any]) -> bool:
+        """Whether the candidate is the one that this asker let prepare."""
+        candidate = self.candidate
+        asked = (int(question["number"]), str(question["bundle"]), str(question.get("by", "")))
+        return candidate is not None and asked == (candidate.number, candidate.digest, self._by)
 
     def give_up(self) -> None:
         """Forget a candidate that is not held."""
