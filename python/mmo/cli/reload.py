@@ -108,7 +108,13 @@ def at_desk(home: Path, config: Path | None, work: "Callable[[Desk], Awaitable[i
     return asyncio.run(run())
 
 
+def _print_frozen(done: "Done") -> None:
+    for path in done.frozen:
+        print(f"  frozen   {path} changed: needs mmo-cluster restart --rolling", flush=True)
+
+
 def _print(done: "Done") -> None:
+    _print_frozen(done)
     if not done.changed:
         print(f"  generation {done.generation} is what lies on the disk; nothing to do")
         return
@@ -148,7 +154,9 @@ async def _dev(desk: Any, json: bool) -> int:
         if json:
             terminal.print_json(done.as_json())
             sys.stdout.flush()
-        elif done.changed:
+            continue
+        _print_frozen(done)
+        if done.changed:
             names = ", ".join(path.rpartition("/")[2] for path in done.changed)
             print(f"  generation {done.generation} · {names} · {done.took_ms:.0f} ms", flush=True)
             for text in done.differences:

@@ -104,6 +104,13 @@ class Coordinator:
                 return bool(said.get("generation") == row.canary)
         return False
 
+    async def started_ms(self) -> int:
+        """When the oldest process that answers started; 0: none answers."""
+        asked = [self.ask(node, {"ask": "generation"}) for node in await self.living()]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        started = [int(said["started_ms"]) for said in answers if isinstance(said, dict)]
+        return min(started, default=0)
+
     async def ask(self, node: LeaseRow, question: Request) -> Reply:
         """One node, within the time for an answer. Raises `OperatorError`."""
         return await self._ask(node, question, self._settings.answer_ms / 1_000)

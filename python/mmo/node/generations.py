@@ -44,6 +44,7 @@ class Generations:
         self.on_behind: Callable[[CodeRow], None] = lambda row: None
         self.trusted_until_ns = 1 << 63  # for ever, until somebody watches over the loop
         self.switched_ms = 0
+        self.started_ms = time.time_ns() // 1_000_000  # what is frozen is as old as this
         self._by = ""  # who let the candidate prepare
         self._deadline_ms = 0  # of the hold, by the database's clock
         self._asked = False  # the row is being read
@@ -61,6 +62,7 @@ class Generations:
             "bundle": self.current.digest,
             "candidate": candidate.number if candidate is not None else 0,
             "held": self.is_held,
+            "started_ms": self.started_ms,
             "rooms": self.pins.counts(),
             "quarantined": list(self._engine.quarantine.rules.values()),
             "last_failure": self._engine.quarantine.last,
