@@ -22,6 +22,7 @@ from mmo.proof import (
     bench_pool,
     bench_raid,
     bench_ranking,
+    bench_reload,
     bench_restart,
     bench_start,
 )
@@ -51,6 +52,7 @@ def benches() -> dict[str, Bench]:
         "mirror": bench_mirror.mirror,
         "raid": bench_raid.raid,
         "start": bench_start.start,
+        "reload": bench_reload.reload,
         "restart": bench_restart.restart,
         "instructions": bench_instructions.instructions,
     }
