@@ -2,9 +2,9 @@
 
 import msgspec
 import pytest
-from tests.contract.stores import CHANNEL, Cluster
+from tests.contract.stores import CHANNEL, Cluster, commit_of, gold
 
-from mmo.store import CodeRow, CodeSwitch, LeaseRow, Store
+from mmo.store import CodeRow, CodeSwitch, LeaseRow, Store, Verdict
 
 LEASE_MS = 60_000
 ONE, TWO = "1" * 64, "2" * 64
@@ -74,6 +74,32 @@ async def test_sources_are_kept_by_their_hash(store: Store) -> None:
     await store.add_bundle(digest, packed)
     await store.add_bundle(digest, b"another")
     assert await store.bundle(digest) == packed
+
+
+async def test_sources_that_nobody_needs_are_forgotten(cluster: Cluster, store: Store) -> None:
+    if cluster.kind == "fake":
+        ticks = iter(range(1_000, 9_000, 10))
+        cluster._database.clock_ms = lambda: next(ticks)
+    names = [f"{number:064x}" for number in (0xA, 0xB, 0xC)]
+    for name in names:
+        await store.add_bundle(name, b"packed")
+    assert await store.switch_code(await switch_of(store, bundle=names[0]))
+    oldest = (await store.code()).generation + 1
+    assert await store.switch_code(await switch_of(store, bundle=names[1]))
+    await store.code()
+    assert await store.forget_bundles(oldest, 60_000) == 0, "what was stored just now may be next"
+    assert await store.forget_bundles(oldest, -1_000) >= 2
+    assert [await store.bundle(name) for name in names] == [None, b"packed", None]
+
+
+async def test_every_operation_names_the_generation_that_decided_it(
+    cluster: Cluster, store: Store
+) -> None:
+    player = await cluster.playing(store)
+    user = player.head.user
+    assert await store.commit([commit_of(player, gold(5), op=(1, 7))]) == [Verdict.COMMITTED]
+    assert await store.code_of_operation(user, 1, 7) == 3
+    assert await store.code_of_operation(user, 1, 8) == 0
 
 
 async def test_the_first_code_is_named_once(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""Waiting for a raid over a whole cluster in one process: match, fight, free again; and losses."""
+"""Waiting for a raid over a whole cluster in one process: match, fight, free; and losses."""
 
 from collections.abc import Iterator
 from typing import Any

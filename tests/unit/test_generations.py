@@ -103,7 +103,9 @@ def test_a_promise_not_to_switch_ends_the_pause_at_once(game: Game) -> None:
     ann, two = game.world.player("ann"), bundle_of("two")
     game.prepares(two)
     game.holds(two)
-    game.generations.abandon({"number": 2})
+    game.generations.abandon({"number": 2, "bundle": two.digest, "by": "another"})
+    assert game.generations.is_held, "who did not let it prepare has no say"
+    game.generations.abandon({"number": 2, "bundle": two.digest})
     assert game.says(ann) == m.Echoed("one", 1)
     game.switches(bundle_of("three"), 3)
     assert game.says(ann) == m.Echoed("three", 3)

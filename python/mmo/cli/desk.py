@@ -17,7 +17,7 @@ import msgspec
 from mmo.cli.canary import Canary
 from mmo.cli.checker import Checker
 from mmo.cli.publishing import who
-from mmo.cli.sources import import_game, read_sources, watched
+from mmo.cli.sources import frozen_since, import_game, read_sources, watched
 from mmo.cli.switching import Coordinator
 from mmo.cluster.control import Reply, Request, ask_async
 from mmo.cluster.home import ClusterFile, Home
@@ -28,6 +28,9 @@ from mmo.store import CodeRecord, CodeSwitch, LeaseRow, Store, open_store
 
 DEBOUNCE_MS = 50
 STEP_MS = 10
+GENERATIONS_KEPT = 500
+"""Generations whose sources stay in the store, for `--back` and `generation --out`."""
+UNUSED_MS = 3_600_000
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -41,6 +44,7 @@ class Done(msgspec.Struct, frozen=True):
     late: list[str] = []
     differences: list[str] = []
     only_checked: bool = False
+    frozen: list[str] = []  # saved files that only a restart takes
     went_back: str = ""  # why a canary was not kept
     canary: dict[str, Any] = {}
 
@@ -97,7 +101,10 @@ class Desk:
         row = await coordinator.row()
         changed = bundle.changed_from(await coordinator.bundle(row.bundle))
         if not changed:
-            return Done(row.generation, [], 0.0, [], _since(began), only_checked=only_check)
+            frozen = await self._frozen()
+            return Done(
+                row.generation, [], 0.0, [], _since(began), only_checked=only_check, frozen=frozen
+            )
         checking = asyncio.create_task(self._checker.check(bundle.packed(), bundle.digest))
         try:
             await coordinator.keep(bundle)
@@ -106,17 +113,24 @@ class Desk:
         if only_check:
             nodes = await coordinator.living()
             ready = await coordinator.prepare(row.next, bundle.digest, nodes)
-            await coordinator.abandon(row.next, ready)
+            await coordinator.abandon(row.next, bundle.digest, ready)
             names = [node.name for node in ready]
             return Done(
                 row.generation, names, 0.0, changed, _since(began),
-                differences=coordinator.differences, only_checked=True,
+                differences=coordinator.differences, only_checked=True, frozen=await self._frozen(),
             )  # fmt: skip
         switched = await coordinator.switch(bundle, note)
+        took_ms = _since(began)
+        await self._forget_old(switched.generation)
         return Done(
             switched.generation, switched.nodes, switched.switch_ms, switched.changed,
-            _since(began), switched.late, coordinator.differences,
+            took_ms, switched.late, coordinator.differences, frozen=await self._frozen(),
         )  # fmt: skip
+
+    async def _frozen(self) -> list[str]:
+        """Files saved since the oldest process started, which only a restart takes."""
+        started_ms = await self._coordinating().started_ms()
+        return frozen_since(self._config, started_ms) if started_ms else []
 
     async def canary(self, name: str, for_s: float, note: str = "") -> Done:
         """Take what lies on the disk, on one node first. `went_back` says why it was not kept.
@@ -200,6 +214,22 @@ class Desk:
         if not found or found[0].generation != newest:
             raise OperatorError(
                 "E0425", f"there never was a generation {newest}", "mmo-cluster generation --last 9"
+            )
+        return found
+
+    async def _forget_old(self, generation: int) -> None:
+        """Sources of long ago go; their records stay."""
+        assert self._store is not None, "the desk is not open"
+        with contextlib.suppress(StoreError):  # the next reload does it
+            await self._store.forget_bundles(generation - GENERATIONS_KEPT, UNUSED_MS)
+
+    async def decided(self, user: int, epoch: int, counter: int) -> int:
+        """The generation that decided an operation. Raises `OperatorError` E0425."""
+        assert self._store is not None, "the desk is not open"
+        found = await self._store.code_of_operation(user, epoch, counter)
+        if not found:
+            raise OperatorError(
+                "E0425", f"user {user} has no operation {epoch}:{counter}", "mmo-cluster trace"
             )
         return found
 

@@ -52,10 +52,11 @@ async def publish(
     from mmo.store import open_store
 
     bundle = read_sources(config).bundle
-    read_through(bundle, set())
     try:
         store = await open_store(store_settings(config, secrets, mysql_socket, []))
         try:
+            if (await store.code()).bundle != bundle.digest:
+                read_through(bundle, set())
             return await name_at_start(store, bundle, numbers)
         finally:
             await store.close()

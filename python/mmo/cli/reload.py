@@ -4,6 +4,7 @@ Owns the options and the print; the check is `checker`, the switch is `switching
 operator, by scripts and by whoever writes rules.
 """
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -79,10 +80,15 @@ def generation(
     config: ConfigOption = None,
     json: JsonOption = False,
     last: Annotated[int, typer.Option("--last", help="So many generations.", min=1)] = 1,
+    operation: Annotated[
+        str, typer.Option("--operation", help="USER:EPOCH:COUNTER; the one that decided it.")
+    ] = "",
     out: Annotated[Path | None, typer.Option("--out", help="Write its sources here.")] = None,
 ) -> int:
-    """Which code a generation is: its hash, when, by whom, and its sources."""
-    return at_desk(home, config, lambda desk: _generation(desk, number, last, out, json))
+    """Which code a generation is, or decided an operation: hash, when, by whom, its sources."""
+    if operation and not re.fullmatch(r"-?\d+:-?\d+:\d+", operation):
+        raise typer.BadParameter(f"{operation!r} is not USER:EPOCH:COUNTER")
+    return at_desk(home, config, lambda desk: _generation(desk, number, operation, last, out, json))
 
 
 def at_desk(home: Path, config: Path | None, work: "Callable[[Desk], Awaitable[int]]") -> int:
@@ -102,7 +108,13 @@ def at_desk(home: Path, config: Path | None, work: "Callable[[Desk], Awaitable[i
     return asyncio.run(run())
 
 
+def _print_frozen(done: "Done") -> None:
+    for path in done.frozen:
+        print(f"  frozen   {path} changed: needs mmo-cluster restart --rolling", flush=True)
+
+
 def _print(done: "Done") -> None:
+    _print_frozen(done)
     if not done.changed:
         print(f"  generation {done.generation} is what lies on the disk; nothing to do")
         return
@@ -142,7 +154,9 @@ async def _dev(desk: Any, json: bool) -> int:
         if json:
             terminal.print_json(done.as_json())
             sys.stdout.flush()
-        elif done.changed:
+            continue
+        _print_frozen(done)
+        if done.changed:
             names = ", ".join(path.rpartition("/")[2] for path in done.changed)
             print(f"  generation {done.generation} · {names} · {done.took_ms:.0f} ms", flush=True)
             for text in done.differences:
@@ -161,7 +175,12 @@ def _print_fault(fault: Any, number: int, json: bool) -> None:
     sys.stdout.flush()
 
 
-async def _generation(desk: Any, number: int, last: int, out: Path | None, json: bool) -> int:
+async def _generation(
+    desk: "Desk", number: int, operation: str, last: int, out: Path | None, json: bool
+) -> int:
+    if operation:
+        user, epoch, counter = map(int, operation.split(":"))
+        number = await desk.decided(user, epoch, counter)
     records = await desk.records(number, last)
     if out is not None:
         await desk.write_sources(records[0].bundle, out)

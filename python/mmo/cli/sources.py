@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 FILES_MAX = 2_000
 FILE_BYTES_MAX = 1 << 20
+FROZEN = ("state", "wire", "content", "store", "node", "edges")
+"""Folders of the box that change by a rolling restart only."""
 OPCODE_GAME_MIN = 10_000
 """Opcodes from here on belong to games; the box never takes one."""
 
@@ -58,11 +60,27 @@ def read_sources(config: "Config") -> Sources:
     return Sources(Bundle(files, packages), origins)
 
 
+def frozen_since(config: "Config", started_ms: int) -> list[str]:
+    """Files that a running process keeps as they were, and that were saved after `started_ms`."""
+    box = Path(__file__).resolve().parents[1]
+    folders = [(box, name) for name in FROZEN]
+    game = game_folder(config)
+    if game is not None:
+        folders += [(game, "state"), (game, "messages")]
+    return sorted(
+        path.relative_to(root.parent).as_posix()
+        for root, name in folders
+        for path in (root / name).rglob("*.py")
+        if path.stat().st_mtime * 1_000 > started_ms
+    )
+
+
 def watched(config: "Config") -> list[Path]:
     """Folders in which a save may change the bundle."""
     box = Path(__file__).resolve().parents[1]
     tables = config.cluster.content_directory
-    found = [box / "systems", box / "roles", Path(tables) if tables else box / "content" / "data"]
+    found = [box / "systems", box / "roles", box / "state", box / "wire", box / "content"]
+    found += [Path(tables)] if tables else []
     game = game_folder(config)
     return [*found, *([game] if game is not None else [])]
 

@@ -11,6 +11,7 @@ waits for every switch under way. So at no time do two generations decide.
 
 import asyncio
 import contextlib
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -51,6 +52,7 @@ class Coordinator:
         self._ask = ask
         self._settings = settings
         self._who = who
+        self._by = secrets.token_hex(8)  # nodes tell by it whose candidate they have
         self._bundles: dict[str, Bundle] = {}
         self.differences: list[str] = []  # of the last prepare: what recorded messages would change
 
@@ -102,6 +104,13 @@ class Coordinator:
                 return bool(said.get("generation") == row.canary)
         return False
 
+    async def started_ms(self) -> int:
+        """When the oldest process that answers started; 0: none answers."""
+        asked = [self.ask(node, {"ask": "generation"}) for node in await self.living()]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        started = [int(said["started_ms"]) for said in answers if isinstance(said, dict)]
+        return min(started, default=0)
+
     async def ask(self, node: LeaseRow, question: Request) -> Reply:
         """One node, within the time for an answer. Raises `OperatorError`."""
         return await self._ask(node, question, self._settings.answer_ms / 1_000)
@@ -115,11 +124,9 @@ class Coordinator:
             who=self._who, note=note[:NOTE_CHARACTERS_MAX], canary_number=node.number,
         )  # fmt: skip
         if not await self._stored(self._store.switch_code(switch)):
-            await self.abandon(row.next, [node])
+            await self.abandon(row.next, digest, [node])
             raise OperatorError("E0419", "another reload came in between", "try again")
-        question = {
-            "ask": "canary", "number": row.next, "bundle": digest, "for_ms": int(for_s * 1_000),
-        }  # fmt: skip
+        question = {**self._about("canary", row.next, digest), "for_ms": int(for_s * 1_000)}
         try:
             await self.ask(node, question)
         except BaseException:
@@ -180,7 +187,7 @@ class Coordinator:
     async def prepare(self, number: int, digest: str, nodes: Sequence[LeaseRow]) -> list[LeaseRow]:
         """Let every node build the candidate; those whose lease ends meanwhile are left out. Raises
         `OperatorError`: then no node keeps it."""
-        question = {"ask": "prepare", "number": number, "bundle": digest}
+        question = self._about("prepare", number, digest)
         self.differences = []
         tasks = [asyncio.create_task(self._prepare(node, question)) for node in nodes]
         try:
@@ -189,7 +196,7 @@ class Coordinator:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self.abandon(number, nodes)
+            await self.abandon(number, digest, nodes)
             raise
         ready = [node for node in answers if node is not None]
         if not ready:
@@ -232,9 +239,7 @@ class Coordinator:
         began = time.monotonic()
         now_ms = (await self._stored(self._store.code())).now_ms
         deadline_ms = now_ms + self._settings.hold_ms
-        question = {
-            "ask": "hold", "number": number, "bundle": digest, "deadline_ms": deadline_ms,
-        }  # fmt: skip
+        question = {**self._about("hold", number, digest), "deadline_ms": deadline_ms}
         switch = CodeSwitch(
             kind="reload", generation=number, bundle=digest, before=row.generation,
             who=self._who, note=note[:NOTE_CHARACTERS_MAX], deadline_ms=deadline_ms,
@@ -243,11 +248,11 @@ class Coordinator:
         try:
             await self._hold_all(question, nodes)
         except BaseException:
-            await self.abandon(number, nodes)
+            await self.abandon(number, digest, nodes)
             raise
         # From here on the row may change whatever happens to this process: no promise is given.
         if not await self._write(switch):
-            await self.abandon(number, nodes)
+            await self.abandon(number, digest, nodes)
             return None
         late = await self._look(number, alive)
         return _since(began), late
@@ -294,9 +299,12 @@ class Coordinator:
 
         return [name for name in await asyncio.gather(*map(one, nodes)) if name]
 
-    async def abandon(self, number: int, nodes: Sequence[LeaseRow]) -> None:
+    def _about(self, ask: str, number: int, digest: str) -> Request:
+        return {"ask": ask, "number": number, "bundle": digest, "by": self._by}
+
+    async def abandon(self, number: int, digest: str, nodes: Sequence[LeaseRow]) -> None:
         """Promise that no switch to `number` happens; who does not hear it waits for its end."""
-        question = {"ask": "abandon", "number": number}
+        question = self._about("abandon", number, digest)
         wait_s = self._settings.answer_ms / 1_000
         asked = [self._ask(node, question, wait_s) for node in nodes]
         await asyncio.gather(*asked, return_exceptions=True)

@@ -19,7 +19,7 @@ from mmo.node.handlers import build_table
 from mmo.node.pins import Pins
 from mmo.store.code_rows import CodeRow
 
-LOOK_MS = 25
+LOOK_MS = 100
 """How often a held node reads the row by itself; the coordinator tells it sooner."""
 CANARY_GRACE_MS = 15_000
 """How long after its time a canary waits for whoever began it."""
@@ -44,6 +44,8 @@ class Generations:
         self.on_behind: Callable[[CodeRow], None] = lambda row: None
         self.trusted_until_ns = 1 << 63  # for ever, until somebody watches over the loop
         self.switched_ms = 0
+        self.started_ms = time.time_ns() // 1_000_000  # what is frozen is as old as this
+        self._by = ""  # who let the candidate prepare
         self._deadline_ms = 0  # of the hold, by the database's clock
         self._asked = False  # the row is being read
         self._before: Generation | None = None  # what a canary goes back to
@@ -60,6 +62,7 @@ class Generations:
             "bundle": self.current.digest,
             "candidate": candidate.number if candidate is not None else 0,
             "held": self.is_held,
+            "started_ms": self.started_ms,
             "rooms": self.pins.counts(),
             "quarantined": list(self._engine.quarantine.rules.values()),
             "last_failure": self._engine.quarantine.last,
@@ -91,7 +94,7 @@ class Generations:
             raise
         if self.candidate is not None:
             self.candidate.free()
-        self.candidate = generation
+        self.candidate, self._by = generation, str(question.get("by", ""))
         took_ms = (time.perf_counter() - began) * 1_000
         return {
             "prepared": number, "took_ms": round(took_ms, 1), "differences": differences,
@@ -100,9 +103,8 @@ class Generations:
     def hold(self, question: dict[str, Any]) -> dict[str, Any]:
         """Decide nothing more until the row was read. `deadline_ms` of the database's clock: no
         switch to this candidate happens after it."""
-        number, digest = int(question["number"]), str(question["bundle"])
-        candidate = self.candidate
-        if candidate is None or (candidate.number, candidate.digest) != (number, digest):
+        number = int(question["number"])
+        if not self._is_prepared(question):
             raise OperatorError("E0419", f"generation {number} is not prepared here", "try again")
         self._deadline_ms = int(question["deadline_ms"])
         self._hold()
@@ -112,14 +114,10 @@ class Generations:
     async def canary(self, question: dict[str, Any]) -> dict[str, Any]:
         """Decide by the candidate alone, as the row says; after `for_ms` and the time of a reload
         without a word it ends by itself."""
-        number, digest = int(question["number"]), str(question["bundle"])
+        number = int(question["number"])
         row = await self._engine.store.code(settled=True)
         candidate = self.candidate
-        if (
-            candidate is None
-            or (candidate.number, candidate.digest) != (number, digest)
-            or row.canary != number
-        ):
+        if candidate is None or not self._is_prepared(question) or row.canary != number:
             raise OperatorError("E0419", f"generation {number} is not prepared here", "try again")
         self._before = self.current
         self.switch(candidate)
@@ -143,17 +141,24 @@ class Generations:
         self.seen(row, mark)
 
     async def look(self, question: dict[str, Any]) -> dict[str, Any]:
-        """Read the row now and do what it says."""
-        await self._read()
+        """Read the row now and do what it says; what was switched is committed by now."""
+        await self._read(settled=False)
         return self.view()
 
     def abandon(self, question: dict[str, Any]) -> dict[str, Any]:
-        """The coordinator promises not to switch: give the candidate up and go on."""
-        candidate = self.candidate
-        if candidate is not None and candidate.number == int(question["number"]):
+        """The coordinator promises not to switch: give its candidate up and go on. Another one's,
+        also of the same number, stays."""
+        if self._is_prepared(question):
+            self._deadline_ms = 0
             self.give_up()
             self._release()
         return self.view()
+
+    def _is_prepared(self, question: dict[str, Any]) -> bool:
+        """Whether the candidate is the one that this asker let prepare."""
+        candidate = self.candidate
+        asked = (int(question["number"]), str(question["bundle"]), str(question.get("by", "")))
+        return candidate is not None and asked == (candidate.number, candidate.digest, self._by)
 
     def give_up(self) -> None:
         """Forget a candidate that is not held."""
@@ -294,20 +299,20 @@ class Generations:
     async def _read_held(self) -> None:
         await self._read()
 
-    async def _read(self) -> bool:
+    async def _read(self, settled: bool = True) -> bool:
         """Read the row and do what it says; False when the store did not answer."""
         if self._asked:
             return False
         self._asked = True
         mark = self.mark
         try:
-            row = await self._engine.store.code(settled=True)
+            row = await self._engine.store.code(settled)
         except StoreError:
             self._engine.metrics.count("code_reads_failed_total")
             return False
         finally:
             self._asked = False
-        self.seen(row, mark, settled=True)
+        self.seen(row, mark, settled)
         return True
 
 

@@ -22,7 +22,7 @@ from mmo.node.bundle import Bundle
 
 PREFIX = "mmo_generation_"
 MARK = "@"  # between the path and the hash in the file name of hot code: `systems/hunt.py@3f2a9c01`
-CODES_MAX = 4_096
+CODES_MAX = 512
 
 _codes: dict[str, CodeType] = {}
 _serials = itertools.count(1)

@@ -204,6 +204,11 @@ class Store(Protocol):
         """Sources by their hash."""
         ...
 
+    async def forget_bundles(self, oldest: int, unused_ms: int) -> int:
+        """Remove sources that no generation from `oldest` on names and that were stored longer than
+        `unused_ms` ago; how many. What decides now always stays."""
+        ...
+
     async def switch_code(self, switch: CodeSwitch) -> bool:
         """Change the row and remember it, all or nothing; False when what it relies on does not
         hold any more."""
@@ -219,6 +224,10 @@ class Store(Protocol):
 
     async def code_records(self, newest: int, count_max: int) -> Sequence[CodeRecord]:
         """Generations from `newest` downwards, the newest first."""
+        ...
+
+    async def code_of_operation(self, user: int, epoch: int, counter: int) -> int:
+        """The generation that decided an operation, whatever its age; 0: there was none."""
         ...
 
     async def online(self, user: int, state: str, number: int) -> None:

@@ -23,6 +23,13 @@ READ_SETTLED = Statement(_ROW + " LOCK IN SHARE MODE")
 ADD_BUNDLE = Statement(f"""
     INSERT IGNORE INTO code_bundle (hash, packed, created_ms) VALUES (%s, UNHEX(%s), {NOW_MS})
 """)
+FORGET_BUNDLES = Statement(f"""
+    DELETE b FROM code_bundle b
+    LEFT JOIN (SELECT DISTINCT r.bundle FROM code_record r WHERE r.generation > %s) kept
+        ON kept.bundle = b.hash
+    WHERE kept.bundle IS NULL AND b.created_ms < {NOW_MS} - %s
+        AND b.hash <> (SELECT c.bundle FROM code_generation c WHERE c.id = 1)
+""")
 BUNDLE = Statement("SELECT packed FROM code_bundle WHERE hash = %s")
 NAME_FIRST = Statement("""
     UPDATE code_generation SET bundle = %s
@@ -56,6 +63,11 @@ RECORDS = Statement("""
     FROM code_record WHERE generation <= %s ORDER BY generation DESC LIMIT %s
 """)
 
+OF_OPERATION = Statement("""
+    SELECT generation FROM event_log FORCE INDEX (PRIMARY)
+    WHERE user_id = %s AND operation_epoch = %s AND operation_counter = %s
+""")
+
 
 async def read(connection: Connection, settled: bool) -> CodeRow:
     """The row. `settled`: after every switch that is under way now."""
@@ -72,6 +84,12 @@ async def read(connection: Connection, settled: bool) -> CodeRow:
 async def add_bundle(connection: Connection, digest: str, packed: bytes) -> None:
     """Keep sources by their hash; those that are there already stay."""
     await connection.execute(ADD_BUNDLE, digest, packed.hex())
+
+
+async def forget_bundles(connection: Connection, oldest: int, unused_ms: int) -> int:
+    """Remove sources that no generation from `oldest` on names and that are older than
+    `unused_ms`; how many."""
+    return await connection.execute(FORGET_BUNDLES, oldest - 1, unused_ms)
 
 
 async def bundle(connection: Connection, digest: str) -> bytes | None:
@@ -133,6 +151,12 @@ async def end_canary(connection: Connection, generation: int, why: str) -> bool:
 async def end_rolling(connection: Connection) -> None:
     """Every node has restarted: from now on one generation decides again."""
     await connection.execute(END_ROLLING)
+
+
+async def of_operation(connection: Connection, user: int, epoch: int, counter: int) -> int:
+    """The generation that decided an operation; 0: there was none of that id."""
+    found = await connection.row(OF_OPERATION, user, epoch, counter)
+    return 0 if found is None else int(found[0])
 
 
 async def records(connection: Connection, newest: int, count_max: int) -> Sequence[CodeRecord]:

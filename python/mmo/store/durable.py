@@ -273,6 +273,13 @@ class DurableStore:
         async with self._deadline(), self.pool.take() as connection:
             return await code.bundle(connection, digest)
 
+    async def forget_bundles(self, oldest: int, unused_ms: int) -> int:
+        """See `Store.forget_bundles`."""
+        async with self._deadline():
+            return await presence.retried(
+                self.pool, lambda connection: code.forget_bundles(connection, oldest, unused_ms)
+            )
+
     async def switch_code(self, switch: CodeSwitch) -> bool:
         """See `Store.switch_code`."""
         async with self._deadline():
@@ -296,6 +303,11 @@ class DurableStore:
         """See `Store.code_records`."""
         async with self._deadline(), self.pool.take() as connection:
             return await code.records(connection, newest, count_max)
+
+    async def code_of_operation(self, user: int, epoch: int, counter: int) -> int:
+        """See `Store.code_of_operation`."""
+        async with self._deadline(), self.pool.take() as connection:
+            return await code.of_operation(connection, user, epoch, counter)
 
     async def online(self, user: int, state: str, number: int) -> None:
         """See `Store.online`."""

@@ -32,6 +32,23 @@ class FakeCodeStore:
         """See `Store.add_bundle`."""
         self._begin()
         self.database.bundles.setdefault(digest, packed)
+        self.database.bundles_ms.setdefault(digest, self.database.clock_ms())
+
+    async def forget_bundles(self, oldest: int, unused_ms: int) -> int:
+        """See `Store.forget_bundles`."""
+        self._begin()
+        database = self.database
+        kept = {one.bundle for one in database.generations.values() if one.generation >= oldest}
+        before_ms = database.clock_ms() - unused_ms
+        gone = [
+            digest
+            for digest in database.bundles
+            if digest not in kept | {database.code.bundle}
+            and database.bundles_ms.get(digest, 0) < before_ms
+        ]
+        for digest in gone:
+            del database.bundles[digest]
+        return len(gone)
 
     async def bundle(self, digest: str) -> bytes | None:
         """See `Store.bundle`."""
@@ -95,6 +112,11 @@ class FakeCodeStore:
         """See `Store.end_rolling`."""
         self._begin()
         self.database.code.rolling_from = 0
+
+    async def code_of_operation(self, user: int, epoch: int, counter: int) -> int:
+        """See `Store.code_of_operation`."""
+        self._begin()
+        return self.database.decided_by.get((user, epoch, counter), 0)
 
     async def code_records(self, newest: int, count_max: int) -> Sequence[CodeRecord]:
         """See `Store.code_records`."""

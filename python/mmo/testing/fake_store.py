@@ -348,6 +348,7 @@ class FakeStore(FakeCodeStore):
         database.events[operation] = OperationRecord(
             *commit.operation, commit.request_hash, commit.answer_opcode, commit.answer
         )
+        database.decided_by[operation] = commit.generation
         database.versions.setdefault(seen.user, []).append(head.version)
         return Verdict.COMMITTED
 

@@ -109,6 +109,8 @@ class FakeDatabase:
     online: dict[int, tuple[str, int]] = field(default_factory=dict)
     code: FakeCode = field(default_factory=FakeCode)
     bundles: dict[str, bytes] = field(default_factory=dict)
+    bundles_ms: dict[str, int] = field(default_factory=dict)
+    decided_by: dict[tuple[int, int, int], int] = field(default_factory=dict)
     generations: dict[int, CodeRecord] = field(default_factory=dict)
     locked: set[int] = field(default_factory=set)
     raid_tables: FakeRaidTables = field(default_factory=FakeRaidTables)
