@@ -72,7 +72,7 @@ class Band:
         self.meter, self.rogue_meter = Meter(), Meter()
         logins = arena.addresses("login")
         self.shoppers = muster(logins, count, seed, self.meter, POLICY)
-        self.probes = muster(logins, 3, seed + 1, self.meter, POLICY)
+        self.probes = muster(logins, max(3, count // 6), seed + 1, self.meter, POLICY)
         self.rogues = muster(logins, 2, seed + 2, self.rogue_meter, POLICY)
         self.payees = muster(logins, 2, seed + 3, self.meter, POLICY)
         self.sleepers = muster(logins, 3, seed + 4, self.meter, POLICY)
