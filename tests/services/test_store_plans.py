@@ -115,8 +115,9 @@ FOUR_ROWS = (
 REAL_TABLES = {
     *("a", "h", "i", "r", "c", "p", "l", "account", "player_head", "event_log", "node_lease"),
     *("payment_order", "raid", "raid_member", "raid_busy", "ranking", "ranking_dirty"),
-    *("ranking_board", "b", "d", "k", "m", "t"),
+    *("b", "d", "k", "m", "t"),
 }
+"""All but `ranking_board`, which has a row a season and is read as a whole."""
 BY_INDEX = {"eq_ref", "ref", "range", "const", "system"}
 
 
