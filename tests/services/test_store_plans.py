@@ -115,7 +115,7 @@ FOUR_ROWS = (
 REAL_TABLES = {
     *("a", "h", "i", "r", "c", "p", "l", "account", "player_head", "event_log", "node_lease"),
     *("payment_order", "raid", "raid_member", "raid_busy", "ranking", "ranking_dirty"),
-    *("ranking_board", "b", "d", "k", "m", "t"),
+    *("b", "d", "k", "m", "t"),
 }
 BY_INDEX = {"eq_ref", "ref", "range", "const", "system"}
 
