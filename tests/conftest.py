@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import hypothesis
 import msgspec
 import pytest
 
@@ -24,6 +25,10 @@ from mmo.store.connection import Connection, Statement
 SECRET = "test secret with a ' in it"
 REDIS_TIMEOUT_S = 5.0
 HOUSE = Path(__file__).parent / "house"
+
+# How long an example takes says how busy the machine is, not whether the rule is right.
+hypothesis.settings.register_profile("house", deadline=None)
+hypothesis.settings.load_profile("house")
 
 StoreSettingsOf = Callable[..., StoreSettings]
 

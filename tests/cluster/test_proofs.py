@@ -32,6 +32,10 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 
 LOCUSTFILE = Path(__file__).parents[2] / "loadtest" / "locustfile.py"
 SUMMARY = ["journey", "players", "actions", "errors", "refusals", "p50_ms", "p99_ms", "p999_ms"]
+CHAOS = [
+    *("seed", "faults", "operations", "acknowledged", "lost", "duplicated", "stale"),
+    *("recovery_p50_ms", "recovery_p99_ms", "findings"),
+]
 QUICK = QUICK_LIMITS + OVERLAY.replace("[node]", "[node]\nresume_grace_ms = 3000")
 
 
@@ -87,6 +91,7 @@ def test_all_journeys_walk_side_by_side(arena: Arena) -> None:
         (("bot", "--journey", "dance"), 2),
         (("bot", "--count", "0"), 2),
         (("prove", "nothing"), 2),
+        (("chaos", "--faults", "nothing"), 2),
         (("call", "HIT", '{"monster": 1, "damage": 99}', "--as", "ann"), 2),
         (("call", "HIT", "{}", "--as", "ann"), 2),
     ],
@@ -111,6 +116,14 @@ def test_call_sends_any_message_and_prints_the_reply(arena: Arena) -> None:
         arena.command("call", "MOVE", '{"number": 99}', "--as", "caller", accept=(1,))
     )
     assert refused["message"] == "Refused"
+
+
+def test_chaos_tells_the_promised_fields_and_finds_nothing(arena: Arena) -> None:
+    words = ("--for", "2s", "--every", "1s", "--bots", "2", "--faults", "kill-login,flush-redis")
+    told = asyncio.run(arena.command("chaos", *words, deadline_s=120))
+    assert [*told][: len(CHAOS)] == CHAOS
+    assert (told["findings"], told["lost"], told["duplicated"], told["stale"]) == ([], 0, 0, 0)
+    assert told["faults"] >= 1 and told["acknowledged"] > 0
 
 
 def test_play_obeys_typed_words(arena: Arena) -> None:

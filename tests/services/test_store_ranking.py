@@ -376,7 +376,7 @@ async def test_marks_stay_while_the_board_is_not_whole(
         await connection.execute(OTHER_MARKS, season)
     assert await store.ranking.board.begin(season)
     assert await store.ranking.board.scores(season, [seated[0].user]) is None
-    assert await store.ranking.repair_once(-60_000) == 0
+    await store.ranking.repair_once(-60_000)  # marks of other seasons go
     assert len(await marks_of(store, season)) == 1
 
 

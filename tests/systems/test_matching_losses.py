@@ -9,6 +9,7 @@ from tests.systems.test_matching import LEVEL, PAIR, game_with, queue, teams
 
 from mmo.state.center_tickets import CenterTickets
 from mmo.state.match_tickets import MatchTickets
+from mmo.systems.matching_rooms import LOST_A_LOOK_MAX
 from mmo.wire.messages.raid_link import TicketsAll
 from mmo.wire.messages.raid_queue import RaidCancelOk, RaidMatched, RaidQueueOk, RaidUnmatched
 from mmo.wire.messages.session import Refused
@@ -90,6 +91,21 @@ def test_center_when_it_is_silent_for_long_then_its_tickets_wait_no_more_until_i
     game.rooms = 10
     game.advance(500)
     assert teams(game) == [[2, 1]], "his place is the old one"
+
+
+def test_center_when_it_is_silent_with_many_tickets_then_they_are_dropped_a_part_a_look() -> None:
+    game = game_with(0, rooms=0)
+    for user in range(1, LOST_A_LOOK_MAX + 51):
+        game.arrive(user, 2)
+        game.queue(user, PAIR, level=LEVEL)
+    game.settle()
+    game.cut_off(2)
+    game.advance(LIMITS.center_fresh_ms - 500)
+    left = {len(held(game).tickets)}
+    for _ in range(40):
+        game.advance(50)
+        left.add(len(held(game).tickets))
+    assert left == {LOST_A_LOOK_MAX + 50, 50, 0} and 2 not in held(game).centers
 
 
 def test_match_when_its_message_was_lost_then_is_told_again() -> None:

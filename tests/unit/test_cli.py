@@ -48,7 +48,7 @@ def test_without_a_cluster_exit_code_three(
     "arguments",
     [("nonsense",), ("status", "--colour"), ("run", "login"), ("run", "login", "--number", "0"),
      ("migrate", "undo"), ("start", "--channels", "0"), ("kill",), ("drain",), ("restart",),
-     ("restart", "a", "--rolling"), ("scale", "channel"), ("scale", "channel=0"),
+     ("restart", "a", "--rolling"), ("scale", "channel"), ("scale", "channel=0"), ("purge",),
      ("scale", "tavern=2"), ("trace",)],
 )  # fmt: skip
 def test_wrong_usage_is_two(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:

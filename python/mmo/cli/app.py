@@ -15,6 +15,8 @@ MODULES = (
     "lifecycle",
     "rolling",
     "status",
+    "reload",
+    "new",
     "metrics",
     "trace",
     "logs",

@@ -76,7 +76,9 @@ def home_store_settings(home: Path, config: Config) -> "StoreSettings":
     return store_settings(config, secrets, mysql_socket(config, file), redis_nodes(config, file))
 
 
-def node_settings(config: Config, ports: NodePorts, admin_socket: str) -> "NodeSettings":
+def node_settings(
+    config: Config, ports: NodePorts, admin_socket: str, generation: int = FIRST_GENERATION
+) -> "NodeSettings":
     """Limits and times of one node."""
     from mmo.node.settings import NodeSettings
 
@@ -96,7 +98,7 @@ def node_settings(config: Config, ports: NodePorts, admin_socket: str) -> "NodeS
         "metrics_host": config.metrics.host,
         "metrics_port": ports.metrics_port if config.metrics.enabled else NOBODY_LISTENS,
         "admin_socket": admin_socket,
-        "generation": FIRST_GENERATION,
+        "generation": generation,
         # One connection is left for claims, sweeps and the lease while groups commit.
         "groups_in_flight_max": config.mysql.connections_max - 1,
         "edges_running_max": config.login.password_threads + EDGES_AHEAD,

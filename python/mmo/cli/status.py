@@ -6,6 +6,7 @@ Called by the operator, by scripts and by `start`.
 
 import shutil
 import time
+from collections import Counter
 from typing import Annotated, Any
 
 import typer
@@ -119,6 +120,13 @@ def _below(said: dict[str, Any]) -> list[str]:
     running = sum(1 for server in servers if server["running"])
     lines = ["", f"redis  {_word(redis)}" + (f"  {running}/{len(servers)} servers" * bool(servers))]
     lines.append(f"mysql  {_word(mysql)}" + (f"  pid {mysql['pid']}" if mysql.get("pid") else ""))
+    rooms: Counter[str] = Counter()
+    for row in said["nodes"]:
+        rooms.update(row.get("rooms", {}))
+        lines += [f"{row['name']}: quarantined {rule}" for rule in row.get("quarantined", ())]
+    if rooms:
+        told = ", ".join(f"{rooms[number]} of generation {number}" for number in sorted(rooms))
+        lines.append(f"rooms  {told}")
     return lines + [f"{row['name']}: {row['error']}" for row in said["nodes"] if row["error"]]
 
 

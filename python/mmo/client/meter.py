@@ -4,7 +4,7 @@ Owns numbers only; many bots share one. Percentiles are exact over all samples k
 """
 
 from array import array
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from itertools import chain
 
 import msgspec
@@ -67,11 +67,23 @@ class Meter:
         """A bot plays again, `took_ms` after it noticed that its connection ended."""
         self.pauses_ms.append(took_ms)
 
-    def percentile_ms(self, share: float, kinds: Collection[str] | None = None) -> float:
+    def mark(self) -> dict[str, int]:
+        """How many actions of each kind there are by now, for `percentile_ms`."""
+        return {kind: len(taken) for kind, taken in self.by_kind.items()}
+
+    def percentile_ms(
+        self,
+        share: float,
+        kinds: Collection[str] | None = None,
+        since: Mapping[str, int] | None = None,
+    ) -> float:
         """The smallest sample that at least `share` of all do not exceed; 0 without samples.
-        `kinds`: of these actions alone."""
+        `kinds`: of these actions alone; `since`: of those after a `mark`."""
         chosen = self.by_kind if kinds is None else self.by_kind.keys() & set(kinds)
-        ordered = sorted(chain.from_iterable(self.by_kind[kind] for kind in chosen))
+        first = since or {}
+        ordered = sorted(
+            chain.from_iterable(self.by_kind[kind][first.get(kind, 0) :] for kind in chosen)
+        )
         if not ordered:
             return 0.0
         place = max(0, min(len(ordered) - 1, -(-int(share * 1000) * len(ordered) // 1000) - 1))

@@ -31,6 +31,9 @@ RECOVERY_S = 60.0
 TRIES_MAX = 10
 """Faults that cannot be done now (a server is being started) before the turn is given up."""
 
+AFTERWARDS_S = 1.0
+"""How long after a fault of Redis the sleepers still act."""
+
 END_S = 150.0
 CHECK_S = 600.0
 BOUND_S = 8.0
@@ -76,6 +79,9 @@ class Chaos:
                 sampling = asyncio.create_task(self._sample(history, band))
                 await self._strike(history, band, proxies)
                 await self._calm(history, band)
+            except (MmoError, TimeoutError, AssertionError) as fault:
+                # What the bots were told so far is judged all the same.
+                self._findings.append(f"the bots broke: {type(fault).__name__}: {fault}")
             finally:
                 if sampling is not None:
                     sampling.cancel()
@@ -109,11 +115,14 @@ class Chaos:
 
     async def _one(self, name: str, ground: Ground, history: History, band: Band) -> bool:
         began = time.monotonic_ns()
+        band.disturbed = "redis" in name
         try:
             target = await MENU[name](ground)
         except (LookupError, OSError, MmoError) as why:
             self._not_done[name] = str(why)
             return False
+        finally:
+            asyncio.get_running_loop().call_later(AFTERWARDS_S, band.calm_down)
         ended = time.monotonic_ns()
         self._struck[name] = self._struck.get(name, 0) + 1
         recovered = 0

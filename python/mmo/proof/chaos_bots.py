@@ -37,7 +37,7 @@ PROBE_EVERY_MS = 100.0
 SLOTS = 10
 PAYMENT_EVERY_S = 0.2
 ASK_AGAIN_MS = 3_000.0
-BEGIN_S = 90.0
+BEGIN_S = 45.0
 
 
 class Payments(PaymentService):
@@ -72,9 +72,11 @@ class Band:
         self.meter, self.rogue_meter = Meter(), Meter()
         logins = arena.addresses("login")
         self.shoppers = muster(logins, count, seed, self.meter, POLICY)
-        self.probes = muster(logins, 3, seed + 1, self.meter, POLICY)
+        self.probes = muster(logins, max(3, count // 6), seed + 1, self.meter, POLICY)
         self.rogues = muster(logins, 2, seed + 2, self.rogue_meter, POLICY)
         self.payees = muster(logins, 2, seed + 3, self.meter, POLICY)
+        self.sleepers = muster(logins, 3, seed + 4, self.meter, POLICY)
+        self.disturbed = False  # Redis is being broken right now
         salt = random.Random(time.time_ns()).getrandbits(32)
         names = [f"{me.name}" for me in self.payees]
         self.payments = Payments(arena, names, seed ^ salt, history)
@@ -85,7 +87,11 @@ class Band:
     @property
     def heroes(self) -> list[Hero]:
         """Everyone with a connection."""
-        return [*self.shoppers, *self.probes, *self.rogues]
+        return [*self.shoppers, *self.probes, *self.rogues, *self.sleepers]
+
+    def calm_down(self) -> None:
+        """Redis was broken long enough ago."""
+        self.disturbed = False
 
     async def begin(self) -> None:
         """Start all and return when each has been told of a success. Raises `TimeoutError`."""
@@ -145,7 +151,8 @@ class Band:
             await asyncio.to_thread(self._books.give, user, GOLD, 1, [ITEM])
             about = self._walk_of(me)
             await shell.walk(walk_guarded(me, Journey("chaos", "", about, lambda _: 0), 0))
-            await self._ask_again(shell, me)
+            if me not in self.sleepers:
+                await self._ask_again(shell, me)
         finally:
             shell.cut_all()
 
@@ -153,6 +160,8 @@ class Band:
         if me in self.probes:
             settled = self.probes.index(me) > 0
             return lambda me, _: self._probe(me, settled)
+        if me in self.sleepers:
+            return self._sleep
         if me in self.rogues:
             return lambda me, _: plot(me, lambda: self._playing)
         return self._shop
@@ -183,6 +192,23 @@ class Band:
             yield from log_out(me)
         except Lost:
             return
+
+    def _sleep(self, me: Hero, _: float) -> Walk[None]:
+        """Do something only while Redis is away, and then nothing more that would mend what was
+        missed there."""
+        yield from arrive(me)
+        if not (yield from wait_for_gold(me, GOLD)):
+            return
+        market, first = Market(), True
+        while self._playing:
+            item = next(iter(me.record.items.values()), None)
+            if item is None:
+                yield from self._look(me)
+            elif first or self.disturbed:
+                first = False
+                message = ItemMove(me.next_operation(), item.uid, (item.slot + 1) % SLOTS)
+                yield from operate(me, market, message, (Code.SLOT_INVALID, Code.ITEM_UNKNOWN))
+            yield Pause(PROBE_EVERY_MS)
 
     def _look(self, me: Hero) -> Walk[None]:
         yield Pause(ASK_AGAIN_MS / 10)

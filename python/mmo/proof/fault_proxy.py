@@ -46,6 +46,7 @@ class Proxy:
         self.listens = 0
         self.trouble = ""
         self.up = self.down = False
+        self.tore = asyncio.Event()  # bytes vanished since the last healing
         self.rng = random.Random(port)
         self._lines: set[Line] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -80,6 +81,7 @@ class Proxy:
     def heal(self) -> None:
         """No more trouble; what lost bytes is reset."""
         self.trouble, self.up, self.down = "", False, False
+        self.tore.clear()
         self.reset(lambda line: line.torn)
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -113,6 +115,7 @@ class Proxy:
                 troubled = self.up if up else self.down
                 if troubled and self.trouble == "loss":
                     line.torn = True
+                    self.tore.set()
                     continue
                 if troubled and self.trouble == "delay":
                     await asyncio.sleep(self.rng.uniform(*DELAY_S))

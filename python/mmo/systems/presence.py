@@ -202,12 +202,11 @@ def seat_held(message: SeatHeld, *, sessions: Sessions, env: Env) -> Outcome | R
 
 @handles(Op.LOBBY, needs=("sessions",))
 def lobby(message: Lobby, *, sessions: Sessions, env: Env) -> Outcome | Refuse:
-    """Take the player over from wherever he is, a dead server included."""
-    session = sessions.get(env.sender.user)
-    if session is None:
+    """Take the player over from wherever he is, a dead server included. Who seems to be here is
+    taken over too: he may have moved a moment ago, of which the notice is still on its way, or ask
+    again because the first answer was lost."""
+    if sessions.get(env.sender.user) is None:
         return Refuse(Code.NOT_ENTERED)
-    if session.place == env.node.number:
-        return Refuse(Code.ALREADY_THERE)
     return Outcome(claim_here=True)
 
 

@@ -51,6 +51,7 @@ class SimNode:
         self.store: SimStore | None = None
         self.log = Lines()
         self._starting: SimCore | None = None
+        self._again: asyncio.TimerHandle | None = None  # the start of the next process
         self.life = 0
         self._runs = asyncio.Event()
         self._runs.set()
@@ -59,6 +60,7 @@ class SimNode:
 
     def start(self) -> None:
         """A new process, which takes its lease as soon as it can."""
+        self._again = None
         self.life += 1
         self._keep(self._start(self.life))
 
@@ -186,7 +188,9 @@ class SimNode:
             self.crash("at an effect")
 
     def crash(self, why: str) -> None:
-        """kill -9; the next process comes a little later."""
+        """kill -9; the next process comes a little later. Nothing happens while there is none."""
+        if self._again is not None:
+            return
         self.simulation.told(f"{self.role.name}-{self.number} dies: {why}")
         self.life += 1
         node, core, store = self.node, self.core, self.store
@@ -208,4 +212,5 @@ class SimNode:
         self._runs.set()
         low, high = RESTART_S
         rng = self.simulation.rng
-        self.simulation.loop.call_later(low + (high - low) * rng.random(), self.start)
+        wait_s = low + (high - low) * rng.random()
+        self._again = self.simulation.loop.call_later(wait_s, self.start)

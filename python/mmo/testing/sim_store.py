@@ -114,16 +114,17 @@ class SimStore(FakeStore):
         rng = weather.rng
         low, high = CALL_S
         if weather.slow and rng.random() < weather.slow:
-            high = 2 * CALL_MAX_S
+            high = 1.5 * CALL_MAX_S
         takes_s = low + (high - low) * rng.random()
-        await passes(min(takes_s / 2, CALL_MAX_S))
+        is_late, takes_s = takes_s > CALL_MAX_S, min(takes_s, CALL_MAX_S)
+        await passes(takes_s / 2)
         await self._alive()
         if loop.time() < weather.database_back_at:
             raise StoreUnavailable("the database is away")
         fate = rng.random()
         if fate < weather.crash:
             await self._end()
-        if fate < weather.crash + weather.before or takes_s > 2 * CALL_MAX_S:
+        if fate < weather.crash + weather.before:
             raise StoreUnavailable("a fault before the effect")
         if users and rng.random() < weather.late:
             self._soon(work, users)
@@ -133,7 +134,7 @@ class SimStore(FakeStore):
             await self._end()
         await passes(takes_s / 2)
         await self._alive()
-        if rng.random() < weather.after or takes_s > CALL_MAX_S:
+        if rng.random() < weather.after or is_late:
             raise StoreUnavailable("a fault after the effect")
         return result
 

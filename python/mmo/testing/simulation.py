@@ -36,10 +36,11 @@ from mmo.testing.sim_shell import SimShell, SimWitness
 from mmo.testing.sim_store import SimCache, Weather
 from mmo.testing.virtual_loop import VirtualLoop, passes
 
-SERVERS = (
-    *((1, "login"), (2, "center"), (3, "center"), (11, "channel"), (12, "channel")),
-    *((21, "matching"), (31, "raid"), (32, "raid")),
-)
+SERVERS = ((1, "login"), (2, "center"), (3, "center"), (11, "channel"), (12, "channel"))
+RAID_SERVERS = (*SERVERS, (21, "matching"), (31, "raid"), (32, "raid"))
+RAIDS_EVERY = 4
+"""One seed in so many has raids: twice as many servers and players cost twice as much."""
+
 POLICY = Policy(answer_ms=3_000, patience_ms=120_000, faults=True)
 CLOCKS_OFF_MS = 400
 BEGINS_MS = 1_797_000_000_000
@@ -68,8 +69,12 @@ class Setup(msgspec.Struct, frozen=True):
 
     seconds: float = 12.0
     misfortune: float = 1.0
-    servers: tuple[tuple[int, str], ...] = SERVERS
-    players: int = 6
+    servers: tuple[tuple[int, str], ...] = ()
+    """Number and role of each; empty: those of the box, with raids in some seeds."""
+
+    players: int = 0
+    """0: one for each walk."""
+
     clocks_off_ms: int = CLOCKS_OFF_MS
     begins_ms: int = BEGINS_MS
 
@@ -115,8 +120,11 @@ class Simulation:
         self.witness = SimWitness()
         self.meter, self.forgiven_meter = Meter(), Meter()
         self.playing = True
-        self._walks = walks or (_shop, _hunt, _wander, plot, raid_until_over, raid_until_over)
-        self.heroes = [self._hero(index) for index in range(setup.players)]
+        raids = seed % RAIDS_EVERY == 0
+        self.servers = setup.servers or (RAID_SERVERS if raids else SERVERS)
+        own: tuple[WalkOf, ...] = (_shop, _hunt, _wander, plot)
+        self._walks = walks or (*own, *((raid_until_over,) * 2 if raids else ()))
+        self.heroes = [self._hero(index) for index in range(setup.players or len(self._walks))]
 
     def now_ms(self) -> int:
         """Unix time of the simulated world: of the database, and of a node whose clock is right."""
@@ -143,7 +151,7 @@ class Simulation:
 
     async def _run(self) -> None:
         setup = self.setup
-        for number, role in setup.servers:
+        for number, role in self.servers:
             off_ms = self.rng.randrange(-setup.clocks_off_ms, setup.clocks_off_ms + 1)
             self.nodes[number] = SimNode(self, number, self.roles[role], off_ms)
             self.nodes[number].start()
@@ -218,7 +226,7 @@ class Simulation:
 
     def _hero(self, index: int) -> Hero:
         seed = self.report.seed
-        ports = [CLIENT_PORT + number for number, role in self.setup.servers if role == "login"]
+        ports = [CLIENT_PORT + number for number, role in self.servers if role == "login"]
         forgiven = self._walks[index % len(self._walks)] in FORGIVEN
         return Hero(
             f"hero {index}", "a long enough password", [("127.0.0.1", port) for port in ports],
@@ -280,14 +288,15 @@ def _wander(me: Hero, goes_on: Callable[[], bool]) -> Walk[None]:
 
 
 def _leave(me: Hero) -> Walk[None]:
-    """Log out for good, whatever the connection does meanwhile."""
+    """Come once more when nothing is on its way any longer, and log out for good, whatever the
+    connection does meanwhile."""
+    yield Pause(LAST_LOOK_MS)
     for _ in range(10):
         try:
-            if CENTER and me.session_token:
-                me.record.known = False
-                yield from arrive(me)
-                yield Pause(LAST_LOOK_MS)
-                yield from log_out(me)
+            me.record.known = False
+            yield from arrive(me)
+            yield Pause(LAST_LOOK_MS)
+            yield from log_out(me)
             return
         except (Lost, Displaced, Unwelcome):
             me.loosen()  # a login of before may be done only now, and end this session

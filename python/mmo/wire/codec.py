@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from mmo.errors import WireError
-from mmo.wire.opcode import INTERNAL, Op
+from mmo.wire.opcode import INTERNAL
 
 T = TypeVar("T", bound=type)
 
@@ -26,12 +26,13 @@ _streams: dict[int, type] = {}
 _encoder = msgspec.msgpack.Encoder()
 
 
-def message(opcode: Op) -> Callable[[T], T]:
+def message(opcode: int) -> Callable[[T], T]:
     """Declare a `msgspec.Struct(array_like=True)` as the one body of `opcode`. Sets `opcode` on the
     class. A second class for the same number is an assertion."""
 
     def declare(cls: T) -> T:
-        assert opcode not in _classes, f"{opcode!r} is declared twice"
+        known = _classes.get(int(opcode))
+        assert known is None, f"opcode {opcode!r} is {known} already"
         _classes[int(opcode)] = cls
         _decoders[int(opcode)] = msgspec.msgpack.Decoder(cls)
         cls.opcode = int(opcode)  # type: ignore[attr-defined]
@@ -40,7 +41,7 @@ def message(opcode: Op) -> Callable[[T], T]:
     return declare
 
 
-def stream(opcode: Op) -> Callable[[T], T]:
+def stream(opcode: int) -> Callable[[T], T]:
     """Declare the class that reads the fixed little-endian record which the message of `opcode`
     carries: for high-rate streams, where every byte and microsecond counts and newest wins."""
 
