@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import hypothesis
 import msgspec
 import pytest
 
@@ -23,8 +24,21 @@ from mmo.store.connection import Connection, Statement
 
 SECRET = "test secret with a ' in it"
 REDIS_TIMEOUT_S = 5.0
+HOUSE = Path(__file__).parent / "house"
+
+# How long an example takes says how busy the machine is, not whether the rule is right.
+hypothesis.settings.register_profile("house", deadline=None)
+hypothesis.settings.load_profile("house")
 
 StoreSettingsOf = Callable[..., StoreSettings]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run in two processes, a file stays whole, and so do the house tests, which share
+    the parsed tree."""
+    for item in items:
+        is_house = item.path.is_relative_to(HOUSE)
+        item.add_marker(pytest.mark.xdist_group("house" if is_house else str(item.path)))
 
 
 @pytest.fixture(scope="session")

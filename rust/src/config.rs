@@ -45,7 +45,7 @@ settings! {
     connections_max: u32,
     /// Client connections that showed no token yet; above it new ones are closed.
     connections_unproved_max: u32,
-    /// Client connections of one address; 0: no limit.
+    /// Client connections of one address, of IPv6 one network of 64 bits; 0: no limit.
     connections_per_address_max: u32,
     /// Server links at once, those shaking hands included.
     links_max: u32,

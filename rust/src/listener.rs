@@ -4,7 +4,7 @@
 //! without a token, and the TLS handshake. Never reads a frame: that is `conn`. Called by `server`.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,6 +84,16 @@ pub fn tls(settings: &Settings) -> Result<Option<TlsAcceptor>, CoreError> {
     Ok(Some(TlsAcceptor::from(Arc::new(config))))
 }
 
+/// What connections of an address are counted under. Whoever has one IPv6 address has the 2^64 of
+/// its network (RFC 6177), so the network is counted; an IPv4 address in IPv6 clothes is itself.
+#[must_use]
+pub fn subscriber(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(known) => IpAddr::V4(known),
+        IpAddr::V6(known) => IpAddr::V6(Ipv6Addr::from_bits(known.to_bits() & NETWORK_MASK)),
+    }
+}
+
 /// Accepts for ever; `server` aborts it when the core stops.
 pub async fn accept(net: Rc<Net>, listener: TcpListener, tls: Option<TlsAcceptor>) {
     let mut pause = PAUSE_MIN;
@@ -147,7 +157,7 @@ fn admit(
     let unproved_max = u64::from(net.settings.connections_unproved_max);
     let refusal = if net.stats().connections_unproved.get() >= unproved_max {
         Some(CloseReason::ServerFull)
-    } else if !net.admit_address(address.ip()) {
+    } else if !net.admit_address(subscriber(address.ip())) {
         Some(CloseReason::AddressLimit)
     } else {
         None
@@ -192,7 +202,7 @@ async fn shake_hands(
     let time = Duration::from_millis(net.settings.prove_ms);
     let shaken = tokio::time::timeout(time, tls.accept(stream)).await;
     let Ok(Ok(stream)) = shaken else {
-        net.forget_address(address.ip());
+        net.forget_address(subscriber(address.ip()));
         refuse(&net, CloseReason::TlsFailed, address);
         return;
     };
@@ -216,9 +226,9 @@ fn open_client(
 ) -> Option<Rc<crate::conn::Connection>> {
     let gate = Gate::for_client(net.rules(), net.now_ns());
     let first = (opcode::OPENED, address.to_string());
-    let connection = net.open(Peer::Client(address.ip()), gate, writer, first);
+    let connection = net.open(Peer::Client(subscriber(address.ip())), gate, writer, first);
     if connection.is_none() {
-        net.forget_address(address.ip());
+        net.forget_address(subscriber(address.ip()));
         refuse(net, CloseReason::ServerFull, address);
     }
     if let Some(connection) = connection.as_ref().filter(|_| net.is_stopping()) {
@@ -237,3 +247,26 @@ fn refuse(net: &Net, reason: CloseReason, address: SocketAddr) {
 
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_millis(1000);
+const NETWORK_MASK: u128 = u128::MAX << 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(text: &str) -> String {
+        subscriber(text.parse().expect("an address")).to_string()
+    }
+
+    #[test]
+    fn subscriber_of_an_ipv6_address_is_its_network() {
+        assert_eq!(counted("2001:db8:0:7::1"), "2001:db8:0:7::");
+        assert_eq!(counted("2001:db8:0:7:ffff:1:2:3"), "2001:db8:0:7::");
+        assert_eq!(counted("2001:db8:0:8::1"), "2001:db8:0:8::");
+    }
+
+    #[test]
+    fn subscriber_of_an_ipv4_address_is_itself() {
+        assert_eq!(counted("192.0.2.7"), "192.0.2.7");
+        assert_eq!(counted("::ffff:192.0.2.7"), "192.0.2.7");
+    }
+}

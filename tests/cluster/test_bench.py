@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from mmo.errors import OperatorError
+from mmo.proof import bench_match, bench_ranking
 from mmo.proof.bench_instructions import INSTRUCTIONS_GATE, SEAM, per_message
 from mmo.proof.bench_process import floor, generate, measured, server
 from mmo.proof.bench_tokens import Tokens
@@ -43,6 +44,19 @@ def test_a_bench_answers_in_the_documented_form_and_its_checks_hold(
     ]
     assert answer["name"] == name and not wrong
     assert answer["checks"] and answer["limit_absolute"] >= 0
+
+
+def test_the_bench_of_the_ranking_holds_with_few_scores() -> None:
+    found = bench_ranking.of_scores(2_500, 1.0, lambda text: None)
+    assert found.held, found.checks
+    assert found.ratio > 0 and found.more["latencies"]["own"]["p99_ms"] > 0
+    assert found.more["latencies"]["page from MySQL"]["count"] > 0
+
+
+def test_matching_decides_every_ticket_once_while_a_small_queue_waits() -> None:
+    found = bench_match.of_size(600, 200, 2.0, lambda text: None)
+    assert found.held, found.checks
+    assert all(phase["decisions"] >= 90 for phase in found.more["phases"].values())
 
 
 def test_a_wrong_answer_ends_the_load() -> None:

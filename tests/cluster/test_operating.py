@@ -113,9 +113,6 @@ async def test_a_player_is_followed_through_the_nodes_and_found_in_the_logs(aren
     earned = by_message["KILL_EARNED"]
     assert earned["commit_us"] > earned["decide_us"] > 0
     assert earned["outcome"].startswith("KILL_REWARD")
-    assert [event["time_ns"] for event in events if event["node"] == "center-1"] == sorted(
-        event["time_ns"] for event in events if event["node"] == "center-1"
-    )
     logged = await lines_of(arena, "logs", "--user", str(me.user))
     assert {"player entered", "player gone"} <= {line["event"] for line in logged}
     assert all({"conn", "generation"} <= set(line) for line in logged)
@@ -151,7 +148,11 @@ async def test_a_player_goes_on_at_another_center_when_his_own_is_drained(arena:
         name = next(node.name for node in arena.file().nodes if node.number == told.number)
         await arena.command("drain", name)
         await shell.walk(hold_on(me, lambda: stay_known(me), to_lobby=True))
-        assert me.center != ("127.0.0.1", 0) and not me.meter.findings
+        others = [
+            n.client_port for n in arena.file().nodes if n.role == "center" and n.name != name
+        ]
+        assert me.center is not None and me.center[1] in others
+        assert not me.meter.findings
         assert me.meter.logins_forced == 0 and me.meter.by_kind["Login"] == 1
         assert (await arena.command("start"))["ready"]
         await shell.walk(log_out(me))

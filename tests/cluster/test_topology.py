@@ -9,8 +9,9 @@ import pytest
 from tests.cluster.seen import CENTERS, NODES, details, hero_of, until
 
 from mmo.client.hero import Hero
-from mmo.client.session import arrive, log_out, register, servers
-from mmo.client.steps import Pause, Walk
+from mmo.client.hunting import settle
+from mmo.client.session import arrive, come_back, log_out, register, servers
+from mmo.client.steps import CENTER, Lost, Pause, Walk
 from mmo.errors import OperatorError
 from mmo.proof.arena import Arena
 from mmo.wire.messages.presence import ServerRow
@@ -99,6 +100,29 @@ async def test_a_lost_center_is_dialled_again_by_all(arena: Arena) -> None:
         return all(3 in numbers for numbers in links)
 
     assert await until(linked)
+
+
+async def test_a_player_whose_center_is_gone_goes_on_at_another_without_a_login(
+    arena: Arena,
+) -> None:
+    """It stays gone: he must have been told of the other one before."""
+    me, shell = hero_of(arena, 7020)
+    names = {("127.0.0.1", node.client_port): node.name for node in arena.file().nodes}
+    try:
+        await shell.walk(register(me))
+        told = await shell.walk(arrive(me))
+        await shell.walk(settle(me))
+        assert me.center is not None and len(told.centers) == 2
+        first = names[me.center]
+        await arena.command("stop", first)
+        lost = Lost(CENTER, await shell.lanes[CENTER].ended(10.0))
+        await shell.walk(come_back(me, lost))
+        assert names[me.center] != first and me.session_epoch == told.session_epoch
+        assert {row.number for row in await shell.walk(servers(me))} >= {11, 12}
+        await shell.walk(log_out(me))
+    finally:
+        shell.cut_all()
+        await arena.command("start", deadline_s=60)
 
 
 async def test_one_server_is_stopped_in_order_and_the_others_go_on(arena: Arena) -> None:

@@ -13,10 +13,13 @@ from mmo.state.place import AccountRegistered, Claim, SessionOpened
 from mmo.state.player import Player
 from mmo.state.wallet import Account, CoinsMoved, Currency
 from mmo.store import PlayerCommit, Store, open_store
+from mmo.store.connection import Statement
+from mmo.store.mysql_pool import MysqlPool
 from mmo.testing.fake_store import FakeDatabase, FakeStore
 
 CENTER, CHANNEL = 1, 11
 LATER_MS = 2**50
+_RAISE_FLOOR = Statement("UPDATE player_head SET operation_floor_epoch = %s WHERE user_id = %s")
 
 
 class Cluster:
@@ -55,6 +58,15 @@ class Cluster:
         found = await store.credentials(name)
         assert found is not None
         return found.user
+
+    async def refuse_before(self, user: int, epoch: int) -> None:
+        """What a purge leaves behind: ids of sessions before `epoch` are refused."""
+        if self._settings is None:
+            self._database.heads[user].operation_floor_epoch = epoch
+            return
+        pool = MysqlPool(self._settings, connections_max=1)
+        async with pool, pool.take() as connection:
+            await connection.execute(_RAISE_FLOOR, epoch, user)
 
     async def playing(self, store: Store, number: int = CHANNEL) -> Player:
         """A new player, logged in and claimed at `number`."""

@@ -106,3 +106,26 @@ def test_stream_when_the_shell_blocks_then_comes_all_the_same() -> None:
     finally:
         side.core.begin_shutdown(0)
         side.end()
+
+
+async def test_stream_when_deadlines_are_short_then_nothing_of_the_connection_is_lost(
+    side: StreamingSide,
+) -> None:
+    client = await aio.Connection.open("127.0.0.1", side.ports["client"])
+    conn = side.event(Op.OPENED)[0]
+    await client.prove(side.key_of(conn, 5))
+    await asyncio.to_thread(side.until, side.proved)
+    rounds = 400
+    told: list[bytes] = []
+    for number in range(rounds):
+        side.core.send_many([(conn, Op.RAID_STREAM, 0, encode(RaidStream(b"tcp %d" % number)))])
+        side.core.fanout([conn], Op.RAID_STREAM, encode(RaidStream(b"udp")), True)
+        event = await client.receive(0.0002 * (number % 5))  # over before, while or after it comes
+        if isinstance(event, Push):
+            told.append(event.message.record)
+    while sum(record != b"udp" for record in told) < rounds:
+        event = await client.receive(5.0)
+        assert isinstance(event, Push), told[-3:]
+        told.append(event.message.record)
+    assert [record for record in told if record != b"udp"] == [b"tcp %d" % n for n in range(rounds)]
+    await client.close()

@@ -88,6 +88,18 @@ async def test_an_operation_never_runs_twice(
     assert (await loaded(store, player.user)).wallet.gold == 1
 
 
+async def test_an_operation_of_a_purged_session_is_not_done(cluster: Cluster, store: Store) -> None:
+    """Whoever loaded the player before the purge knows nothing of it."""
+    player = await cluster.playing(store)
+    await cluster.refuse_before(player.user, 2)
+    assert await store.commit([commit_of(player, gold(1), op=(1, 5))]) == [Verdict.STALE]
+    again = await loaded(store, player.user)
+    assert (again.head.operation_floor_epoch, again.wallet.gold) == (2, 0)
+    assert await store.commit([commit_of(player, gold(1), op=(2, 1))]) == [Verdict.COMMITTED]
+    again = await loaded(store, player.user)
+    assert await store.commit([commit_of(again, gold(1), op=(-7, 1))]) == [Verdict.COMMITTED]
+
+
 async def test_two_owners_at_once_only_one_commits(cluster: Cluster) -> None:
     first, second = await cluster.store(), await cluster.store()
     player = await cluster.playing(first)
@@ -213,6 +225,17 @@ async def test_a_grant_is_there_once_and_claimed_once(cluster: Cluster, store: S
     assert await store.commit([claim]) == [Verdict.GUILTY]
     assert (await loaded(store, user)).wallet.gold == 5
     assert await store.grant([Grant(user, 1, 5, bundle)]) == 0
+
+
+async def test_grants_of_one_player_never_hide_those_of_another(
+    cluster: Cluster, store: Store
+) -> None:
+    hoarder, other = await cluster.playing(store), await cluster.playing(store)
+    grants = [Grant(hoarder.user, 3, number, b"x") for number in range(4_200)]
+    assert await store.grant([*grants, Grant(other.user, 3, 1, b"y")]) == 4_201
+    found = (await store.sweep([hoarder.user, other.user])).grants
+    assert [grant.bundle for grant in found if grant.user == other.user] == [b"y"]
+    assert len([grant for grant in found if grant.user == hoarder.user]) == 32
 
 
 async def test_a_best_score_is_kept_with_its_commit(cluster: Cluster, store: Store) -> None:

@@ -12,8 +12,8 @@ from tests.house.tree import ROOT, functions, parsed, table
 
 from mmo.cli.roles import ROLE_NAMES, load_role
 
-STATEMENTS = [str(number) for number in [*range(1, 67), *range(70, 91)]]
-WEAKNESSES = [f"W-{number:02}" for number in [*range(1, 51), *range(58, 107)]]
+STATEMENTS = [str(number) for number in [*range(1, 91), 92]]
+WEAKNESSES = [f"W-{number:02}" for number in range(1, 107)]
 NAMED = re.compile(r"^(?P<path>[\w./-]+\.(?:py|rs))::(?P<name>\w+)$")
 
 

@@ -16,6 +16,24 @@ def test_every_kept_result_held_its_checks() -> None:
     assert not failed, failed
 
 
+def test_the_load_tests_of_the_reference_game_are_published_with_raw_numbers() -> None:
+    """Shop data, purchases, pool sizes and all features at once: every size has a row of its own,
+    with what was counted, not a summary alone."""
+    results = {result["name"]: result for result in kept()}
+    rows = results["pool"]["more"]["rows"]
+    sizes = {(row["connections"], row["requests"]) for row in rows}
+    assert sizes >= {(size, many) for size in (3, 5, 10) for many in (1_000, 3_000, 5_000)}
+    assert all(row["answered"] == row["requests"] and row["p99_ms"] > 0 for row in rows)
+    shop = results["shop"]["more"]
+    for lines, users in ((500, 300), (1_000, 500), (2_000, 1_000)):
+        assert shop[f"{lines}_lines_{users}_users"]["catalogues_per_s"] > 0
+    purchases = results["economy"]
+    assert purchases["ours"] > 0 and purchases["more"]["players"] >= 1_000
+    mixed = results["mixed"]["more"]
+    assert mixed["twenty"]["players"] == 20 and mixed["twenty"]["actions"] > 1_000
+    assert {"Login", "Hit", "Buy", "Enhance", "PassClaim", "ItemMove"} <= mixed["by_kind"].keys()
+
+
 def test_a_row_says_figure_limit_ratio_and_whether_the_aim_is_met() -> None:
     aim = {"name": "depth 16", "aim": 1.15, "found": 1.2, "met": False}
     result = {

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from tests.house.tree import PACKAGE, parsed, python_files, short, table
 
+from mmo.node.hazards import PURE_MODULES
+
 ALWAYS = {"errors", "log"}
 
 
@@ -181,3 +183,7 @@ def test_a_planted_circle_is_found() -> None:
     one, two, three = Path("one"), Path("two"), Path("three")
     assert first_circle({one: [two], two: [three], three: [one]}) == [one, two, three, one]
     assert first_circle({one: [two, three], two: [three], three: []}) is None
+
+
+def test_what_a_reload_lets_rules_import_is_what_this_house_lets_them() -> None:
+    assert set(table("layers.toml")["pure"]["systems"]) == PURE_MODULES

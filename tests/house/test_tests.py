@@ -80,6 +80,7 @@ def test_no_python_test_sleeps() -> None:
     faults = [
         f"{short(p)}:{f}"
         for p in python_files("tests", "python/mmo/testing")
+        if p.parent.name != "measured"  # the load of a bench keeps a pace; no test runs by it
         for f in naps(parsed(p))
     ]
     assert not faults, "\n".join(faults)

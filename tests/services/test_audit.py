@@ -26,13 +26,14 @@ pytestmark = pytest.mark.services
 BUNDLE = msgspec.msgpack.encode(Bundle(gold=7)).hex()
 REFUND = msgspec.msgpack.encode(Bundle(cash=-50)).hex()
 CASH = msgspec.msgpack.encode(Bundle(cash=50)).hex()
-SCORE = msgspec.msgpack.encode(Bundle(score=40)).hex()
+SCORE, LOWER = (msgspec.msgpack.encode(Bundle(score=score)).hex() for score in (40, 30))
 SECRET, DAY = b"the roll secret of these books, 32 bytes", 20260101
 ITEM = "user_id, uid, kind, slot, code, count"
 KEYLESS = (
     "ALTER TABLE player_head DROP FOREIGN KEY head_account",
     "ALTER TABLE player_head DROP CONSTRAINT head_level, DROP CONSTRAINT head_exp",
     "ALTER TABLE event_log DROP PRIMARY KEY",
+    "ALTER TABLE event_origin DROP FOREIGN KEY event_origin_head",
     "ALTER TABLE reward_grant DROP PRIMARY KEY",
     "ALTER TABLE item DROP PRIMARY KEY",
     "ALTER TABLE enhance_log DROP PRIMARY KEY, DROP CONSTRAINT enhance_log_step",
@@ -47,7 +48,7 @@ TABLES = (
     *("item", "item_ledger", "ledger", "event_log", "reward_grant", "cache_dirty", "node_lease"),
     *("enhance_log", "counter", "pass_claim", "pass_progress", "payment_order", "roll_key"),
     *("raid_member", "raid", "raid_busy", "ranking", "ranking_dirty"),
-    *("player_head", "account"),
+    *("event_origin", "player_head", "account"),
 )
 
 
@@ -120,7 +121,7 @@ RAIDS = (
     "INSERT INTO ranking (season, user_id, score, raid, since_ms) VALUES (1, 1, 40, 70, 1)",
     "INSERT INTO ranking_dirty VALUES (1, 1, 40, 1)",
     "INSERT INTO reward_grant (user_id, source_kind, source_id, bundle, created_ms)"
-    f" VALUES (1, 4, 70, UNHEX('{SCORE}'), 1), (1, 4, 71, UNHEX('{SCORE}'), 1)",
+    f" VALUES (1, 4, 70, UNHEX('{SCORE}'), 1), (1, 4, 71, UNHEX('{LOWER}'), 1)",
 )
 """Of user 1: two finished raids and an aborted one; user 2 scored nothing and is in a raid."""
 
@@ -133,6 +134,9 @@ PLANTED = {
     "raid-grant": "UPDATE reward_grant SET source_id = 72 WHERE source_id = 71",
     "raid-busy": "INSERT INTO raid_busy VALUES (1, 71)",
     "raid-entry": "UPDATE raid_member SET day = 20260101 WHERE raid = 72",
+    "raid-seats": "UPDATE raid_member SET seat = 1 WHERE raid = 71",
+    "raid-scored": "UPDATE raid_member SET score = NULL WHERE raid = 70 AND user_id = 2",
+    "raid-score": "UPDATE raid_member SET score = 41 WHERE raid = 70 AND user_id = 1",
     "raid-result": "DELETE FROM raid_member WHERE raid = 72",
     "raid-inputs": "UPDATE raid SET replay = 'forged' WHERE raid = 70",
     "attempt": "DELETE FROM enhance_log WHERE attempt = 2",
@@ -165,6 +169,8 @@ PLANTED = {
     "operation": "INSERT INTO event_log SELECT * FROM event_log WHERE version = 2",
     "operation-epoch": "UPDATE event_log SET operation_epoch = 9 WHERE version = 2",
     "line-version": "UPDATE item_ledger SET version = 8 WHERE version = 1",
+    "origin": "INSERT INTO event_origin VALUES (1, 2, 9, 0, 0, 1, 1, '')",
+    "floor": "UPDATE player_head SET operation_floor_epoch = 2 WHERE user_id = 1",
     "grant-unique": "INSERT INTO reward_grant SELECT * FROM reward_grant WHERE source_id = 2",
     "grant-paid": "UPDATE reward_grant SET claimed_version = 2 WHERE user_id = 1",
     "level": "UPDATE player_head SET level = 16 WHERE user_id = 2",
@@ -195,6 +201,15 @@ MORE = {
     "a score before the end": ("raid-result", "UPDATE raid_member SET score = 1 WHERE raid = 73"),
     "a head without its rise of the log": ("version", "UPDATE player_head SET version = 4"),
     "a log that begins late": ("version", "UPDATE event_log SET version = version + 1"),
+    "an origin that is the head": (
+        "origin",
+        "INSERT INTO event_origin VALUES (1, 3, 12, 0, 0, 1, 1, '')",
+    ),
+    "an origin of nobody": ("orphan", "INSERT INTO event_origin VALUES (99, 1, 0, 0, 0, 1, 1, '')"),
+    "ids refused of a session to come": (
+        "floor",
+        "UPDATE player_head SET operation_floor_epoch = 5 WHERE user_id = 1",
+    ),
     "a sink that pays": ("ledger-line", "UPDATE ledger SET amount = 5 WHERE account = 101"),
     "a fourth currency": ("ledger-line", "UPDATE ledger SET currency = 3 WHERE account = 1"),
     "a claim at a version that never was": (
@@ -275,6 +290,23 @@ def test_honest_books_are_balanced_and_counted(ask: Ask) -> None:
     assert report.items["rolls"] == 3
     gold = report.currencies["gold"]
     assert (gold.minted, gold.burned, gold.held) == (17, 5, 12)
+
+
+PURGED = (
+    "INSERT INTO event_origin VALUES (1, 1, 10, 0, 0, 1, 1, '')",
+    "UPDATE player_head SET operation_floor_epoch = 4 WHERE user_id = 1",
+)
+
+
+def test_purged_books_are_balanced_while_and_after_lines_go(ask: Ask) -> None:
+    assert ask(*PURGED).findings == []
+    assert ask(*PURGED, "DELETE FROM event_log WHERE version = 1").findings == []
+
+
+def test_more_than_was_purged_is_missed(ask: Ask) -> None:
+    more = "DELETE FROM event_log WHERE version IN (1, 2)"
+    found = {finding.check for finding in ask(*PURGED, more).findings}
+    assert {"version", "line-version"} <= found
 
 
 def test_books_without_a_player_are_nothing_to_check(ask: Ask) -> None:

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.services
 
 ABORTED = RAID + 1
 OPEN = RAID + 2
+IN_SEASON_MS = 1_790_000_000_000  # September 2026
 TABLES = (
     *("ranking_dirty", "ranking", "raid_busy", "raid_member", "raid", "reward_grant"),
     *("player_head", "account"),
@@ -40,27 +41,20 @@ PLAYERS = (
 PLANTED = {
     "raid-seats": f"UPDATE raid_member SET seat = 5 WHERE raid = {RAID} AND user_id = 2",
     "raid-scored": f"UPDATE raid_member SET score = NULL WHERE raid = {RAID} AND user_id = 1",
-    "raid-busy": f"INSERT INTO raid_busy VALUES (1, {RAID})",
-    "raid-free": "DELETE FROM raid_busy WHERE user_id = 3",
-    "raid-hash": f"UPDATE raid SET replay = CONCAT(replay, 'x') WHERE raid = {RAID}",
-    "raid-grant": f"UPDATE reward_grant SET source_id = {ABORTED} WHERE user_id = 1",
-    "raid-best": "UPDATE ranking SET score = score + 1 WHERE user_id = 1",
     "raid-score": f"UPDATE raid_member SET score = score + 1 WHERE raid = {RAID} AND user_id = 2",
-    "score-best": "UPDATE player_head SET score_best = 9 WHERE user_id = 4",
-}
-MORE = {
-    "an entry not given back": (
-        "raid-scored",
-        f"UPDATE raid_member SET day = 20260101 WHERE raid = {ABORTED}",
-    ),
-    "a reward lost": ("raid-score", "DELETE FROM reward_grant WHERE user_id = 1"),
-    "a result that the ranking never saw": ("raid-best", "DELETE FROM ranking WHERE user_id = 2"),
+    "raid-reward": "DELETE FROM reward_grant WHERE user_id = 1",
+    "raid-grant": f"UPDATE reward_grant SET source_id = {ABORTED} WHERE user_id = 1",
+    "raid-inputs": f"UPDATE raid SET replay = CONCAT(replay, 'x') WHERE raid = {RAID}",
+    "raid-busy": "DELETE FROM raid_busy WHERE user_id = 3",
+    "raid-entry": f"UPDATE raid_member SET day = 20260101 WHERE raid = {ABORTED}",
+    "ranking": "DELETE FROM ranking WHERE user_id = 2",
 }
 
 
 def battle() -> RaidGame:
     """One finished raid with blows of both, one aborted, one that waits."""
     game = RaidGame(seed=9)
+    game.now_ms = IN_SEASON_MS
     game.begin(1, 2)
     for _ in range(400):
         for user in (1, 2):
@@ -142,12 +136,6 @@ def test_books_that_the_rules_wrote_are_balanced_and_replay(books: Books) -> Non
 @pytest.mark.parametrize("check", PLANTED)
 def test_a_planted_lie_about_a_raid_is_found_and_named(books: Books, check: str) -> None:
     assert check in books.checks(PLANTED[check])
-
-
-@pytest.mark.parametrize("lie", MORE)
-def test_other_lies_about_raids_are_found(books: Books, lie: str) -> None:
-    check, text = MORE[lie]
-    assert check in books.checks(text)
 
 
 def test_a_tampered_score_is_named_by_replay(books: Books) -> None:

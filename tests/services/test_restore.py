@@ -111,12 +111,12 @@ async def restored(store: DurableStore, user: int, at_ms: int) -> Restoration:
 async def test_the_log_alone_rebuilds_the_player(store: DurableStore) -> None:
     player = await lived(store)
     async with store.pool.take() as connection:
-        events = await read_log(connection, player.user)
-    assert snapshot_of(replay(player.user, events)) == snapshot_of(player)
-    assert [event.version for event in until(events, 20_999)] == [1, 2]
-    early = replay(player.user, until(events, 19_999))
+        log = await read_log(connection, player.user)
+    assert snapshot_of(replay(player.user, log)) == snapshot_of(player)
+    assert [event.version for event in until(log, 20_999).events] == [1, 2]
+    early = replay(player.user, until(log, 19_999))
     assert (early.wallet.gold, early.growth.level, len(early.bag.items())) == (100, 2, 2)
-    assert replay(player.user, until(events, 9_999)).bag.items() == []
+    assert replay(player.user, until(log, 9_999)).bag.items() == []
 
 
 async def test_an_honest_player_needs_no_correction_now(store: DurableStore) -> None:

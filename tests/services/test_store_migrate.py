@@ -1,6 +1,7 @@
 """Migrations against a real MariaDB: applied once, resumed where they stopped, never drifted."""
 
 import asyncio
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from mmo.store.connection import Connection, Statement
 
 pytestmark = pytest.mark.services
 
+PACKAGE_FILES = Path(migrate.__file__).parent / "sql"
 FIRST = """
 -- mmo:irreversible
 CREATE TABLE one (id BIGINT PRIMARY KEY, note VARCHAR(20));
@@ -130,6 +132,38 @@ async def test_nodes_refuse_a_schema_that_is_behind(empty: StoreSettings) -> Non
     await migrate.apply(empty)
     store = await open_store(empty)
     assert await store.leases() == []
+    await store.close()
+
+
+async def test_a_database_of_before_the_raids_keeps_its_players(
+    empty: StoreSettings, tmp_path: Path
+) -> None:
+    before = tmp_path / "before"
+    before.mkdir()
+    for file in PACKAGE_FILES.glob("*.sql"):
+        if file.name < "0004":
+            shutil.copy(file, before)
+    await migrate.apply(empty, None, before)
+    connection = await Connection.open(empty, 0.0)
+    for text in (
+        "INSERT INTO account (name, password_hash, created_ms) VALUES ('ann', '', 1)",
+        "INSERT INTO player_head (user_id, level, gold) VALUES (1, 7, 50)",
+    ):
+        await connection.execute(Statement.verbatim(text))
+    await connection.close()
+    planned = await migrate.plan(empty)
+    assert {step.version for step in planned} == {
+        step.version for step in migrate.steps() if step.version >= 4
+    }
+    assert planned[0].text.startswith("CREATE TABLE raid ")
+    assert await ask(empty, "SHOW TABLES LIKE 'raid%'") == []
+    assert await migrate.apply(empty) == len(planned)
+    store = await open_store(empty)
+    player = await store.load(1)
+    assert player is not None and (player.growth.level, player.wallet.gold) == (7, 50)
+    card = await store.card(1, 20260101)
+    assert card is not None and (card.name, card.raid, card.entries) == ("ann", 0, 0)
+    assert (await store.ranking_page(1, 1, 1, 3)).size == 0
     await store.close()
 
 

@@ -24,7 +24,6 @@ GROUP_STATEMENTS: dict[str, tuple[Statement, str]] = {
     "move passes": (economy.MOVE_PASSES, '[[1,1,1,1,0,"[]"],[2,1,1,1,0,"[]"]]'),
     "claim grants": (sql.CLAIM_GRANTS, "[[1,1,1,1],[2,1,1,1]]"),
     "read seats": (sql.READ_SEATS, "[1,2]"),
-    "read grants": (sql.READ_GRANTS, "[1,2]"),
     "add grants": (sql.ADD_GRANTS, '[[1,1,1,""]]'),
     "head versions": (sampler.HEAD_VERSIONS, "[1,2]"),
     "keep checkpoints": (raid_sql.KEEP_CHECKPOINTS, '[[1,1,1,""],[2,1,1,""]]'),
@@ -38,6 +37,7 @@ GROUP_STATEMENTS: dict[str, tuple[Statement, str]] = {
 }
 ROW_STATEMENTS: dict[str, tuple[Statement, tuple[object, ...]]] = {
     "find operation": (sql.FIND_OPERATION, (1, 1, 1)),
+    "read grants": (sql.READ_GRANTS, ("[1,2]", 32)),
     "head": (sql.READ_HEAD, (1,)),
     "head and owned": (sql.READ_HEAD_AND_OWNED, (1,)),
     "latest operations": (sql.LATEST_OPERATIONS, (1,)),
@@ -76,8 +76,10 @@ ROW_STATEMENTS: dict[str, tuple[Statement, tuple[object, ...]]] = {
     "scores of users": (ranking.SCORES_OF, ("[1,2]", 1)),
     "size": (ranking.SIZE, (1,)),
     "own score": (ranking.SCORE_OF, (1, 1)),
-    "own rank": (ranking.BETTER, (1, -1, 1, -1, 1)),
+    "places inside": (ranking.COUNT_INSIDE, (1, -9, -1)),
+    "equal places": (ranking.COUNT_EQUAL, (1, -1, 0, 3)),
     "boards": (ranking.BOARDS, ()),
+    "epoch of a board": (ranking.EPOCH, (1,)),
     "chunk of a board": (ranking.CHUNK, (1, 0, 100)),
     "marks of a season": (ranking.MARKS_OF_SEASON, (1,)),
     "number of marks": (ranking.MARKS, (1,)),
@@ -115,6 +117,7 @@ REAL_TABLES = {
     *("payment_order", "raid", "raid_member", "raid_busy", "ranking", "ranking_dirty"),
     *("b", "d", "k", "m", "t"),
 }
+"""All but `ranking_board`, which has a row a season and is read as a whole."""
 BY_INDEX = {"eq_ref", "ref", "range", "const", "system"}
 
 

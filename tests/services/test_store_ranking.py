@@ -43,7 +43,16 @@ async def cluster(request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
 
 @pytest.fixture
 async def store(store_settings: SettingsOf) -> AsyncIterator[DurableStore]:
-    """A store whose relay looks when it is told, and once at its start."""
+    """A store whose boards are looked at when the test asks."""
+    opened = await DurableStore.open(store_settings())
+    await opened.ranking.close()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def alive(store_settings: SettingsOf) -> AsyncIterator[DurableStore]:
+    """A store that looks at its boards by itself."""
     opened = await DurableStore.open(store_settings())
     yield opened
     await opened.close()
@@ -188,24 +197,24 @@ async def test_the_ranking_is_loaded_at_the_start_of_a_server(
 
 
 async def test_a_wiped_redis_is_noticed_and_filled_while_mysql_answers(
-    cluster: Cluster, store: DurableStore, redis_servers: ManagedRedis, season: int
+    cluster: Cluster, alive: DurableStore, redis_servers: ManagedRedis, season: int
 ) -> None:
-    seated = await members(cluster, store, 3)
-    await played(store, seated, season, 3, 2, 1)
-    await whole(store, season)
+    seated = await members(cluster, alive, 3)
+    await played(alive, seated, season, 3, 2, 1)
+    await whole(alive, season)
     forget_all(redis_servers)
-    await played(store, seated, season, 1, 9, 1)  # a lone score does not make a board
+    await played(alive, seated, season, 1, 9, 1)  # a lone score does not make a board
     user = seated[0].user
-    view = await store.ranking_page(season, user, 1, 9)
-    assert view == await in_mysql(store, season, user)
+    view = await alive.ranking_page(season, user, 1, 9)
+    assert view == await in_mysql(alive, season, user)
     assert [row.score for row in view.rows] == [9, 3, 1]
 
     async def filled() -> bool:  # the missed put and read woke the relay
-        state = await store.ranking.board.state(season)
-        return state != (0, 0) and season in store.ranking._epochs
+        state = await alive.ranking.board.state(season)
+        return state != (0, 0) and season in alive.ranking._epochs
 
     await until(filled)
-    assert await in_redis(store, season, user) == view
+    assert await in_redis(alive, season, user) == view
 
 
 async def test_a_board_of_the_wrong_size_is_filled_again(
@@ -285,6 +294,17 @@ async def test_of_two_who_fill_a_board_one_does(
     )
 
 
+async def test_a_board_that_another_filled_since_is_left_alone(
+    cluster: Cluster, store: DurableStore, season: int
+) -> None:
+    seated = await members(cluster, store, 1)
+    await played(store, seated, season, 2)
+    assert await store.ranking.rebuild(season, seen=0) == 1
+    assert await store.ranking.rebuild(season, seen=0) is None
+    await whole(store, season)
+    assert await store.ranking.rebuild(season, seen=store.ranking._epochs[season]) == 1
+
+
 async def test_many_scores_are_filled_in_chunks(store: DurableStore, season: int) -> None:
     async with store.pool.take() as connection:
         await connection.execute(
@@ -354,7 +374,7 @@ async def test_marks_stay_while_the_board_is_not_whole(
     await whole(store, season)
     assert await store.ranking.board.begin(season)
     assert await store.ranking.board.scores(season, [seated[0].user]) is None
-    assert await store.ranking.repair_once(-60_000) == 0
+    await store.ranking.repair_once(-60_000)  # marks of other seasons go
     assert len(await marks_of(store, season)) == 1
 
 

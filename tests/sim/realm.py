@@ -16,6 +16,7 @@ from mmo.testing.world import Client, World
 from mmo.wire.messages.account import Login, LoginOk, Register, RegisterOk
 from mmo.wire.messages.hunt import ChannelEnter, ChannelEnterOk, Hit, HitOk, KillReward
 from mmo.wire.messages.presence import Move, MoveOk, Welcome
+from mmo.wire.opcode import CloseReason
 
 PASSWORD = "correct horse"
 SERVERS = (
@@ -41,17 +42,10 @@ class Realm:
         self.passwords = PasswordPool(1, 8, 1, b"pepper of the tests")
         self.worlds: dict[int, World] = {}
         self._links: list[tuple[World, FakeConnection, World, FakeConnection]] = []
+        self._settings = settings
+        self._servers = servers
         for number, role in servers:
-            self.worlds[number] = World(
-                ROLES[role],
-                store=FakeStore(self.database),
-                content=self.content,
-                passwords=self.passwords if role == "login" else None,
-                waits_for_threads=role == "login",
-                number=number,
-                name=f"{role}-{number}",
-                **settings,
-            )
+            self.worlds[number] = self._world(number, role)
         self.database.clock_ms = self.worlds[servers[0][0]].clock
         for number, role in servers:
             for other, other_role in servers:
@@ -59,6 +53,45 @@ class Realm:
                     self._link(number, role, other, other_role)
         self.settle()
         self.move(2 * STEP_MS)
+
+    def _world(self, number: int, role: str) -> World:
+        return World(
+            ROLES[role],
+            store=FakeStore(self.database),
+            content=self.content,
+            passwords=self.passwords if role == "login" else None,
+            waits_for_threads=role == "login",
+            number=number,
+            name=f"{role}-{number}",
+            **self._settings,
+        )
+
+    def kill(self, number: int) -> None:
+        """A server dies: its links end, what it held in memory is gone."""
+        world = self.worlds.pop(number)
+        for here, near, there, far in self._links:
+            if here is world:
+                there.core.close(far.conn, CloseReason.LINK_LOST)
+            elif there is world:
+                here.core.close(near.conn, CloseReason.LINK_LOST)
+        self._links = [row for row in self._links if world not in (row[0], row[2])]
+        world.close()
+        self.settle()
+
+    def revive(self, number: int) -> None:
+        """A server that died starts again with nothing but its number; its lease had ended."""
+        self.database.leases.pop(number, None)
+        role = dict(self._servers)[number]
+        self.worlds[number] = world = self._world(number, role)
+        world.clock.move(self.database.clock_ms() - world.clock.now_ms)
+        for other, other_role in self._servers:
+            if other == number or other not in self.worlds:
+                continue
+            if other_role in ROLES[role].dials and (role != other_role or number < other):
+                self._link(number, role, other, other_role)
+            elif role in ROLES[other_role].dials and (role != other_role or other < number):
+                self._link(other, other_role, number, role)
+        self.settle()
 
     def _link(self, number: int, role: str, other: int, other_role: str) -> None:
         here, there = self.worlds[number], self.worlds[other]

@@ -1,41 +1,184 @@
-"""Raids over a whole cluster in one process: waiting, matching, fight, books; and losses."""
+"""Raids on real nodes over one store: fought to the end, carried on elsewhere, settled once.
+
+The raid role as it ships on a fake core and store with a virtual clock; two raid servers share the
+store. What is settled is held against its own record.
+"""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from tests.sim.realm import Realm
 
-from mmo.testing.world import Client
-from mmo.wire.messages.raid_queue import (
-    RaidMatched,
-    RaidQueue,
-    RaidQueueOk,
+from mmo.content.tables import load_content
+from mmo.ops.replay import judged
+from mmo.roles import ROLES
+from mmo.state.raid import RaidRecord, RaidSeatPrepared, RaidState
+from mmo.testing.world import Client, World
+from mmo.wire.messages.raid import (
+    RaidAct,
+    RaidActOk,
+    RaidEnded,
+    RaidEntered,
+    RaidReady,
+    RaidStart,
+    RaidStruck,
 )
+from mmo.wire.messages.raid_link import RaidOver, RaidReserve, RaidReserved, RaidTeamFound, Seated
+
+RAID = 7 << 32
+CONTENT = load_content()
+TICK_MS = CONTENT.raids.tick_ms
+NAMES = ("ann", "bob")
+
+
+class Server:
+    """One raid server with its links, and the two members on it."""
+
+    def __init__(self, number: int, store: Any = None) -> None:
+        self.world = World(ROLES["raid"], content=CONTENT, number=number, store=store)
+        self.matching = self.world.peer(41, "matching")
+        self.center = self.world.peer(1, "center")
+        self.clients: dict[int, Client] = {}
+
+    def enters(self, user: int) -> Any:
+        """A token for the seat, shown; the answer."""
+        expires_ms = self.world.clock.now_ms + 60_000
+        jti = f"{user}-{expires_ms}-{self.world.settings.number}"
+        row = RaidSeatPrepared(RAID, user, 1, jti, expires_ms)
+        assert self.world.run(self.world.store.write(row))
+        client = self.world.client()
+        client.user, client.epoch = user, 1
+        self.clients[user] = client
+        seq = self.world.show(client, user, "raid+jwt", jti=jti, room=RAID)
+        self.world.settle()
+        return client.answer(seq)
+
+    def begins(self, users: list[int]) -> None:
+        """All are here and ready."""
+        for user in users:
+            assert isinstance(self.enters(user), RaidEntered)
+            self.clients[user].asks(RaidReady())
+        self.world.move(2 * TICK_MS)
+
+    def fights(self, ticks: int) -> None:
+        """All strike as fast as they can for so many ticks."""
+        for number in range(ticks):
+            for client in self.clients.values():
+                client.post(RaidAct(0, number))
+                client.post(RaidAct(1, number))
+            self.world.settle()
+            self.world.move(TICK_MS)
+
+
+class Game:
+    """A raid server, two members with sessions, and the store that another server may share."""
+
+    def __init__(self) -> None:
+        self.first = Server(51)
+        world = self.first.world
+        self.users = [world.account(name) for name in NAMES]
+        for user, name in zip(self.users, NAMES, strict=True):
+            world.login(user, name)
+        team = [Seated(user, 1, 1, user, f"name-{user}", 1, 0) for user in self.users]
+        self.first.matching.post(RaidReserve(RAID, 1, team))
+        world.settle()
+        assert [said.held for said in self.heard(self.first.matching, RaidReserved)] == [True]
+        self.made = [self.first]
+
+    def heard(self, client: Client, kind: type) -> list[Any]:
+        return [said for said in client.heard() if isinstance(said, kind)]
+
+    def heir(self) -> Server:
+        """Another raid server, after the first one died."""
+        world = self.first.world
+        world.run(world.store.leave(51, world.engine.env.node.incarnation))
+        heir = Server(52, world.store)
+        heir.world.clock.now_ms = world.clock.now_ms
+        self.made.append(heir)
+        heir.world.move(1_100)
+        return heir
+
+    def record(self) -> tuple[RaidRecord, dict[int, bytes]]:
+        """What the books hold, with the grants."""
+        world = self.made[-1].world
+        record = world.run(world.store.raid(RAID))
+        grants = world.run(world.store.sweep(self.users)).grants
+        return record, {grant.user: grant.bundle for grant in grants if grant.source_id == RAID}
 
 
 @pytest.fixture
-def realm() -> Iterator[Realm]:
-    realm = Realm()
-    yield realm
-    realm.close()
+def game() -> Iterator[Game]:
+    made = Game()
+    yield made
+    for server in made.made:
+        server.world.close()
 
 
-def arrivals(realm: Realm, *names: str) -> list[Client]:
-    """New players in the lobby."""
-    for name in names:
-        realm.register(name)
-    return [realm.arrive(name)[0] for name in names]
+def test_raid_when_fought_on_a_node_then_is_settled_once_told_and_repeats(game: Game) -> None:
+    first = game.first
+    first.begins(game.users)
+    ann, bob = (first.clients[user] for user in game.users)
+    assert game.heard(ann, RaidStart) and game.heard(bob, RaidStart)
+    first.fights(200)
+    said = ann.heard()
+    assert [type(one) for one in said if isinstance(one, RaidEnded)] == [RaidEnded]
+    assert any(isinstance(one, RaidStruck) and one.damage for one in said)
+    assert any(isinstance(one, RaidActOk) for one in said)
+    record, grants = game.record()
+    assert record.state is RaidState.FINISHED and len(record.scores) == 2
+    ended = next(one for one in said if isinstance(one, RaidEnded))
+    assert dict(record.scores) == {row.user: row.score for row in ended.scores}
+    assert judged(record, grants).findings == []
+    over = RaidOver(RAID, game.users, True)
+    for peer in (first.center, first.matching):
+        assert game.heard(peer, RaidOver) == [over]
+    assert not first.world.engine.states["raids"].rooms
+    assert first.world.log.events("error") == []
 
 
-def heard(client: Client, kind: type) -> list[object]:
-    """What a client heard of one kind since the last look."""
-    return [message for message in client.heard() if isinstance(message, kind)]
+def test_raid_when_its_server_dies_in_battle_then_another_one_ends_it(game: Game) -> None:
+    game.first.begins(game.users)
+    game.first.fights(45)
+    heir = game.heir()
+    found = game.heard(heir.center, RaidTeamFound)
+    assert [(one.user, one.number) for one in found] == [(user, 52) for user in game.users]
+    entered = heir.enters(game.users[0])
+    assert isinstance(entered, RaidEntered) and entered.hp < entered.hp_max
+    assert entered.score > 0
+    heir.begins([game.users[1]])
+    heir.clients[game.users[0]].asks(RaidReady())
+    heir.fights(200)
+    record, grants = game.record()
+    assert (record.state, record.number) == (RaidState.FINISHED, 52)
+    assert judged(record, grants).findings == []
+    scores = dict(record.scores)
+    game.first.fights(200)  # the one that was only thought dead fights on, and its result is void
+    assert game.record()[0] == record and dict(record.scores) == scores
+    assert not game.first.world.engine.states["raids"].rooms
+    assert not game.heard(game.first.center, RaidOver)
 
 
-def test_raid_when_two_wait_then_both_have_a_seat_and_a_token(realm: Realm) -> None:
-    players = arrivals(realm, "anna", "ben")
-    for client in players:
-        assert isinstance(realm.asks(client, RaidQueue(1)), RaidQueueOk)
-    realm.move(500)
-    found = [heard(client, RaidMatched) for client in players]
-    assert all(len(one) == 1 for one in found)
+def test_raid_when_its_server_dies_and_nobody_returns_then_is_aborted(game: Game) -> None:
+    game.first.begins(game.users)
+    game.first.fights(45)
+    heir = game.heir()
+    heir.world.move(CONTENT.raids.return_wait_ms + 500)
+    record, grants = game.record()
+    assert record.state is RaidState.ABORTED and not grants and not record.scores
+    assert game.heard(heir.center, RaidOver) == [RaidOver(RAID, game.users, False)]
+    assert judged(record, grants).holds
+
+
+def test_raid_when_the_store_is_away_at_its_end_then_is_settled_when_it_is_back(
+    game: Game,
+) -> None:
+    game.first.begins(game.users)
+    game.first.world.store.database.is_down = True
+    game.first.fights(200)
+    ann = game.first.clients[game.users[0]]
+    assert not game.heard(ann, RaidEnded)
+    game.first.world.store.database.is_down = False
+    game.first.world.move(1_000)
+    assert len(game.heard(ann, RaidEnded)) == 1
+    record, grants = game.record()
+    assert record.state is RaidState.FINISHED and judged(record, grants).findings == []

@@ -7,7 +7,7 @@ from tests.systems.game import CENTER, CONTENT, Game, assert_refused, done, read
 
 from mmo.contract import Outcome, Refuse, ToRole
 from mmo.state.place import AccountRegistered, LoginFailed, SessionOpened
-from mmo.systems.account import login, register
+from mmo.systems.account import address_key, login, register
 from mmo.wire.messages.account import LoginOk, LoginVerified, RegisterHashed
 from mmo.wire.messages.link import SessionEnded
 from mmo.wire.messages.session import Refused
@@ -227,6 +227,30 @@ def test_login_when_one_address_guesses_many_names_then_the_address_is_locked() 
         done(logging_in(game, verified(False, user=guess % 2 * (guess + 1))))
     assert_refused(logging_in(game, verified(True)), Code.LOCKED_OUT, "60")
     assert done(logging_in(game, verified(True), "10.9.9.9")).row is not None
+
+
+def test_login_when_guesses_come_from_one_ipv6_network_then_it_is_locked() -> None:
+    game = with_center()
+    for guess in range(ACCOUNT.address_failures_max):
+        done(logging_in(game, verified(False, user=0), f"[2001:db8:0:7::{guess:x}]"))
+    assert_refused(logging_in(game, verified(True), "[2001:db8:0:7:ffff::1]"), Code.LOCKED_OUT)
+    assert done(logging_in(game, verified(True), "[2001:db8:0:8::1]")).row is not None
+
+
+@pytest.mark.parametrize(
+    ("address", "key"),
+    [
+        ("192.0.2.7", "address:192.0.2.7"),
+        ("[::ffff:192.0.2.7]", "address:192.0.2.7"),
+        ("[2001:db8::1]", "address:2001:db8::/64"),
+        ("[2001:db8:1:2:3:4:5:6]", "address:2001:db8:1:2::/64"),
+        ("[fe80::1%eth0]", "address:fe80::/64"),
+        ("", "address:"),
+        ("no address", "address:no address"),
+    ],
+)
+def test_addresses_are_counted_by_what_one_subscriber_has(address: str, key: str) -> None:
+    assert address_key(address) == key
 
 
 def test_login_when_right_then_the_accounts_failures_are_forgotten_not_the_addresss() -> None:

@@ -250,7 +250,7 @@ def test_logout_when_owned_by_a_channel_then_the_session_ends_everywhere() -> No
 def test_renew_when_a_session_is_held_then_a_fresh_token_comes() -> None:
     game = Game("center", CENTER)
     game.hold_session(1, CHANNEL, epoch=8)
-    held = {"sessions": game.sessions, "servers": game.servers}
+    held: dict[str, Any] = {"sessions": game.sessions, "servers": game.servers}
     first = done(presence.renew(Renew(), **held, env=game.env(1)))
     second = done(presence.renew(Renew(), **held, env=game.env(1)))
     tokens = [read_token(outcome.replies[0].session_token).claims for outcome in (first, second)]

@@ -13,6 +13,7 @@ from mmo.state.grant import Bundle
 from mmo.state.raid import EndReason, RaidOpened, RaidSettled, RaidStarted, RaidState
 from mmo.state.raid_battle import BattleRecord
 from mmo.systems import raid, raid_battle
+from mmo.wire.messages.link import GrantWaiting
 from mmo.wire.messages.raid import RaidEnded, RaidStart, RaidStream, RaidStruck, RaidTeam
 from mmo.wire.messages.raid_link import RaidOver
 from mmo.wire.messages.session import Refused
@@ -56,7 +57,9 @@ def test_raid_when_two_fight_then_it_is_opened_started_and_settled_once(game: Ra
         row.user: row.score for row in settled.scores
     }
     over = RaidOver(RAID, [ANN, BOB], True)
-    assert game.links == [("center", over), ("matching", over)]
+    assert game.links[:2] == [("center", over), ("matching", over)]
+    waiting = [("center", GrantWaiting(row.user)) for row in settled.scores if row.bundle]
+    assert waiting and game.links[2:] == waiting  # whoever owns them looks now
     assert not game.raids.rooms and not game.raids.where
     assert game.closed == [ANN, BOB]
 
@@ -282,6 +285,17 @@ def test_tick_when_the_timer_is_ahead_of_the_clock_then_waits(game: RaidGame) ->
     for _ in range(5):
         game.does(raid.tick_room(game.room, env=game.env()))
     assert game.battle.tick <= 6
+
+
+@pytest.mark.parametrize("jump_ms", [-60_000, 60_000])
+def test_tick_when_the_clock_jumps_then_the_battle_keeps_its_pace(
+    game: RaidGame, jump_ms: int
+) -> None:
+    game.begin(ANN, BOB)
+    game.tick(10)
+    game.now_ms += jump_ms
+    game.tick(10)
+    assert game.battle.tick == 20
 
 
 def test_rooms_when_many_run_then_each_ends_by_its_own_clock(game: RaidGame) -> None:

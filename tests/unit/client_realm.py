@@ -13,7 +13,7 @@ from mmo.client.hero import Hero, Policy
 from mmo.client.meter import Meter
 from mmo.client.protocol import Answer, Event, Ping, Pong, Push, Stray, Token
 from mmo.client.steps import Dial, Lost, Pause, Receive, Send, Walk
-from mmo.wire.messages import account, hunt, presence, session
+from mmo.wire.messages import account, hunt, presence, ranking, session
 from mmo.wire.opcode import Code
 
 LOGIN_PORT, CENTER_PORT, OTHER_CENTER_PORT, GAME_PORTS = 1, 2, 3, {11: 11, 12: 12}
@@ -191,6 +191,11 @@ class Realm:
             for number in GAME_PORTS
         ]
         return [presence.ServerListOk(rows)]
+
+    def _rankingpage(self, port: int, ask: ranking.RankingPage) -> list[Any]:
+        rows = [ranking.RankingRow(rank, rank, f"raider{rank}", 900 - rank) for rank in (1, 2, 3)]
+        shown = [row for row in rows if row.rank >= ask.start][: ask.count]
+        return [ranking.RankingOk(1, 3, 0 if ask.start > 2 else 2, 898, shown)]
 
     def _move(self, port: int, ask: presence.Move) -> list[Any]:
         if ask.number not in GAME_PORTS:

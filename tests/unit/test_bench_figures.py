@@ -11,7 +11,14 @@ from typing import Any, cast
 import pytest
 
 from mmo.errors import OperatorError
-from mmo.proof import bench_rounds
+from mmo.proof import (
+    bench_catalogue,
+    bench_economy,
+    bench_mirror,
+    bench_mixed,
+    bench_pool,
+    bench_rounds,
+)
 from mmo.proof.bench import benches, describe, run
 from mmo.proof.bench_instructions import total_instructions
 from mmo.proof.bench_process import Load, Server
@@ -118,6 +125,20 @@ def test_the_answer_has_the_documented_form_and_wrong_checks_show() -> None:
     assert good.held
 
 
+def test_the_sizes_of_the_reference_games_load_tests_are_covered() -> None:
+    lines, users = zip(*bench_catalogue.SIZES, strict=True)
+    assert (min(lines), max(lines), min(users), max(users)) == (500, 2_000, 300, 1_000)
+    assert {3, 5, 10} <= set(bench_pool.CONNECTIONS)
+    assert (min(bench_pool.REQUESTS), max(bench_pool.REQUESTS)) == (1_000, 5_000)
+    assert bench_economy.PLAYERS >= 1_000 and bench_mixed.CLIENTS == 20
+
+
+def test_a_spread_is_of_sorted_samples_and_of_nothing_is_nothing() -> None:
+    samples = [float(number) for number in range(1, 201)]
+    assert bench_mirror.spread(samples) == {"p50": 101.0, "p99": 199.0, "longest": 200.0}
+    assert set(bench_mirror.spread([]).values()) == {0.0}
+
+
 def test_aims_are_met_on_their_own_side_only() -> None:
     assert at_most("ratio", 1.15, 1.15).met and not at_most("ratio", 1.15, 1.16).met
     assert at_least("share", 0.8, 0.8).met and not at_least("share", 0.8, 0.79).met
@@ -126,7 +147,7 @@ def test_aims_are_met_on_their_own_side_only() -> None:
 
 def test_every_bench_says_what_it_measures_and_a_stranger_is_refused(tmp_path: Path) -> None:
     named = {"loopback", "seam", "handler", "login", "connections", "commit", "start"}
-    named |= {"economy", "catalogue", "shop", "pool", "mixed"}
+    named |= {"economy", "catalogue", "shop", "pool", "mixed", "mirror"}
     assert named <= set(benches())
     assert all(describe(name).endswith(".") for name in benches())
     with pytest.raises(OperatorError) as refused:

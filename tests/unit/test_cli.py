@@ -48,7 +48,7 @@ def test_without_a_cluster_exit_code_three(
     "arguments",
     [("nonsense",), ("status", "--colour"), ("run", "login"), ("run", "login", "--number", "0"),
      ("migrate", "undo"), ("start", "--channels", "0"), ("kill",), ("drain",), ("restart",),
-     ("restart", "a", "--rolling"), ("scale", "channel"), ("scale", "channel=0"),
+     ("restart", "a", "--rolling"), ("scale", "channel"), ("scale", "channel=0"), ("purge",),
      ("scale", "tavern=2"), ("trace",)],
 )  # fmt: skip
 def test_wrong_usage_is_two(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
@@ -244,3 +244,50 @@ def test_a_help_page_is_shown_for_no_command(capsys: pytest.CaptureFixture[str])
     code = run_command([])
     out = capsys.readouterr()
     assert code in (OK, USAGE) and "start" in out.out + out.err
+
+
+SAID = {
+    "ready": True,
+    "nodes": [
+        {
+            "name": "channel-1", "number": 11, "role": "channel", "pid": 7, "state": "ready",
+            "ready": True, "generation": 1, "connections": 5, "players": 4, "links": [2],
+            "loop_lag_p99_ms": 1.25, "queue": 0, "restarts": 0, "error": "", "client_port": 7116,
+            "ports": {"metrics": 7118},
+        },
+    ],
+    "stores": {"redis": {"ready": True, "servers": []}, "mysql": {"ready": True, "pid": 9}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("person", [True, False])
+def test_status_watch_shows_again_and_again_until_it_is_interrupted(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    person: bool,
+) -> None:
+    from mmo.cli import status, terminal
+    from mmo.cluster.home import ClusterFile, Home
+
+    home = Home(tmp_path)
+    home.create()
+    home.write(ClusterFile(1, "", 7100, str(tmp_path / "run"), [], [], ""))
+    asked: list[int] = []
+
+    def told(*_: object) -> dict[str, object]:
+        asked.append(1)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return SAID
+
+    monkeypatch.setattr(status, "read_status", told)
+    monkeypatch.setattr(status, "WATCH_S", 0.0)
+    monkeypatch.setattr(terminal, "on_terminal", lambda: person)
+    words = ("status", "--watch", "--home", str(tmp_path), *(() if person else ("--json",)))
+    _, out, _ = ran(capsys, *words)
+    assert len(asked) == 3
+    if person:
+        assert "channel-1" in out and "7116" in out and "…" not in out
+    else:
+        assert [json.loads(line) for line in out.splitlines()] == [SAID, SAID]

@@ -156,6 +156,11 @@ def test_percentiles_are_samples_and_the_summary_has_the_promised_form() -> None
         meter.action("Hit", float(took))
     summary = meter.summary("tour", 3)
     assert (summary.p50_ms, summary.p99_ms, summary.p999_ms) == (500, 990, 999)
+    meter.action("Login", 5_000.0)
+    assert (meter.count("Hit"), meter.count("Login"), meter.count("Buy")) == (1_000, 1, 0)
+    assert meter.percentile_ms(0.99, {"Hit"}) == 990
+    assert meter.percentile_ms(0.5, {"Login", "Buy"}) == 5_000
+    assert meter.percentile_ms(0.5, {"Buy"}) == 0
     fields = list(json.loads(msgspec.json.encode(summary)))
     assert fields == [
         "journey", "players", "actions", "errors", "refusals", "p50_ms", "p99_ms", "p999_ms",

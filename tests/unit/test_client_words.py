@@ -41,6 +41,18 @@ def test_moving_names_the_server() -> None:
     assert realm.player.place == 2
 
 
+def test_the_ranking_is_shown_from_a_place_on() -> None:
+    _, told = play("ranking", "ranking 3")
+    assert [line.split() for line in told[1][:3]] == [
+        ["1", "raider1", "899"],
+        ["2", "raider2", "898"],
+        ["3", "raider3", "897"],
+    ]
+    assert told[1][3] == "season 1: you are 2 of 3"
+    assert told[2][0].split() == ["3", "raider3", "897"]
+    assert told[2][1] == "season 1: you have no score yet"
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

@@ -135,6 +135,33 @@ def test_a_short_link_secret_is_refused(tmp_path: Path) -> None:
         read_secrets(home, CONFIG)
 
 
+@pytest.mark.parametrize("name", ["mysql", "redis", "password-pepper", "roll", "payment", "link"])
+def test_an_empty_secret_is_refused_whatever_it_is_for(tmp_path: Path, name: str) -> None:
+    """As a process leaves it that was killed between making the file and writing it."""
+    home = Home(tmp_path)
+    ensure_secrets(home, CONFIG)
+    (home.secrets / name).write_text("\n")
+    with pytest.raises(ConfigError, match="is empty"):
+        read_secrets(home, CONFIG)
+
+
+def test_a_secret_is_written_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path)
+
+    def killed(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", killed)
+        with pytest.raises(KeyboardInterrupt):
+            ensure_secrets(home, CONFIG)
+    assert list(home.secrets.iterdir()) == []
+    ensure_secrets(home, CONFIG)
+    assert read_secrets(home, CONFIG).mysql
+
+
 def test_missing_secrets_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="E0109"):
         read_secrets(Home(tmp_path), CONFIG)

@@ -213,7 +213,7 @@ def test_the_print_holds_every_key_and_no_secret() -> None:
     assert not [path for path in shown if "password" in path and not path.endswith(SHOWN)]
 
 
-SHOWN = ("_file", "_threads", "_kib", "_passes")
+SHOWN = ("_file", "_threads", "_kib", "_passes", "_nice")
 
 
 @pytest.mark.parametrize(

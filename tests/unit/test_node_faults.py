@@ -100,6 +100,24 @@ def test_operation_when_its_epoch_is_purged_is_refused(world: MakeWorld) -> None
     assert player.asks(m.Buy((1, 1), 5)) == Refused(Code.OPERATION_EXPIRED)
 
 
+def test_operation_when_it_was_purged_under_a_resident_is_never_done_again(
+    world: MakeWorld,
+) -> None:
+    """What this node remembers of him is from before the purge; the commit finds the floor."""
+    game, store = a_world(world)
+    player = a_player(game)
+    first = (player.epoch, 1)
+    assert player.asks(m.Buy(first, 5)) == m.Bought(5)
+    lane = game.engine.lanes.users[player.user]
+    assert lane.player is not None
+    lane.player.operations.records.clear()
+    del store.database.events[player.user, *first]
+    store.database.heads[player.user].operation_floor_epoch = player.epoch + 1
+    assert player.asks(m.Buy(first, 5)) == Refused(Code.OPERATION_EXPIRED)
+    assert player.asks(m.Buy((player.epoch, 2), 5)) == Refused(Code.OPERATION_EXPIRED)
+    assert gold_of(store, player) == 5
+
+
 def test_commit_when_store_fails_before_it_is_safe_to_repeat(world: MakeWorld) -> None:
     game, store = a_world(world)
     player = a_player(game)

@@ -68,6 +68,7 @@ def test_a_scrape_before_anything_happened_has_all_families() -> None:
     found = figures(render(empty()))
     assert found["mmo_core_closed_total", "idle"] == 2
     assert found["mmo_core_connections", ""] == 1
+    assert found["mmo_node_rules_raised_total", ""] == 0
     for measure in MEASURES:
         name = measure.replace("_us", "_seconds").replace("_ms", "_seconds")
         assert found[f"mmo_{name}_count", ""] == 0

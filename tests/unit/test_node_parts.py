@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,20 @@ async def test_admin_when_asked_answers_each_line(tmp_path: Path) -> None:
     assert raising["error"]["code"] == "E0704"
     await admin.stop()
     assert not path.exists()
+
+
+async def test_password_threads_when_nice_give_way_and_nobody_else_does() -> None:
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    pool = PasswordPool(threads=2, memory_kib=8, passes=1, pepper=b"p", nice=3)
+    try:
+        await asyncio.gather(*(pool.hash("x") for _ in range(8)))
+        threads = [each for each in threading.enumerate() if each.name.startswith("password_")]
+        assert threads
+        found = {os.getpriority(os.PRIO_PROCESS, each.native_id or 0) for each in threads}
+        assert found == {min(19, own + 3)}
+        assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == own
+    finally:
+        pool.close()
 
 
 async def test_passwords_when_checked_match_only_themselves() -> None:

@@ -34,7 +34,7 @@ def test_trace_when_a_message_is_simple_tells_its_times_and_its_answer(world: Ma
     game, player = followed(world)
     assert player.asks(m.Echo("hi")) == m.Echoed("hi", 1)
     (event,) = seen(game, player)
-    assert (event["opcode"], event["outcome"]) == (str(m.ECHO), str(m.Echoed.opcode))
+    assert (event["opcode"], event["outcome"]) == (str(m.ECHO), str(m.ECHOED))
     assert (event["user"], event["generation"]) == (player.user, game.settings.generation)
     assert event["lane_wait_us"] >= 0 and event["decide_us"] >= 0
     assert event["reply_us"] >= event["lane_wait_us"] + event["decide_us"]

@@ -192,6 +192,12 @@ def test_a_flood_is_held_off(door: Door) -> None:
     assert door.pays(order="o-44", amount=1)[0] == 200
 
 
+def test_a_flood_of_strangers_costs_the_payment_service_nothing(door: Door) -> None:
+    for _ in range(45):
+        assert door.pays(secret=b"another secret of thirty-two byte")[0] == 401
+    assert door.pays()[0] == 200
+
+
 def test_the_door_speaks_only_tls_that_its_home_can_check(door: Door) -> None:
     door.context = ssl.create_default_context()
     with pytest.raises(ssl.SSLCertVerificationError):

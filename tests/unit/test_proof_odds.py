@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+from collections.abc import Callable
 
 import pytest
 from msgspec.structs import replace
@@ -25,7 +26,7 @@ from mmo.proof.odds_law import (
 )
 from mmo.proof.odds_receipts import promise_faults, receipt_faults
 from mmo.proof.verdict import Trial
-from mmo.state.roll import roll
+from mmo.state.roll import roll, roller
 from mmo.wire.messages.enhance import EnhanceOk
 
 KEY = b"k" * 32
@@ -103,6 +104,8 @@ def test_the_second_computation_of_a_roll_is_the_products() -> None:
     for uid in (0, 1, 2**62, -5):
         for attempt in range(1, 50):
             assert recompute(KEY, uid, attempt, 3) == roll(KEY, uid, attempt, 3)
+    long = bytes(range(200))
+    assert recompute(long, 1, 2, 3) == roll(long, 1, 2, 3) == roller(long)(1, 2, 3)
 
 
 def test_a_half_point_of_drift_is_found_and_a_clean_series_is_not() -> None:
@@ -113,8 +116,8 @@ def test_a_half_point_of_drift_is_found_and_a_clean_series_is_not() -> None:
 
     series = Series(KEY, 1, 60_000, EVEN_PPM)
     assert not tally(series).alarm_after
-    assert 0 < tally(replace(series, drift_ppm=25_000), chance).alarm_after <= 60_000
-    assert not tally(series, chance).alarm_after
+    assert 0 < tally(replace(series, drift_ppm=25_000), lambda _: chance).alarm_after <= 60_000
+    assert not tally(series, lambda _: chance).alarm_after
 
 
 def verdict_of(*told: Tally) -> list[str]:
@@ -156,7 +159,10 @@ def test_the_judge_of_levels_finds_each_kind_of_fault() -> None:
 
 
 def test_a_modulo_without_rejection_of_a_small_word_is_seen_in_the_cells() -> None:
-    biased = tally(Series(KEY, 1, 50_000, EVEN_PPM), lambda *at: roll(*at) % 983_040)
+    def biased_roller(key: bytes) -> Callable[[int, int, int], int]:
+        return lambda *at: roll(key, *at) % 983_040
+
+    biased = tally(Series(KEY, 1, 50_000, EVEN_PPM), biased_roller)
     assert cells_p(biased) < 1e-6
 
 

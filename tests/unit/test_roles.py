@@ -98,6 +98,7 @@ def test_roles_when_clients_need_no_token_then_only_the_login_server_serves_them
         ("channel", "center", Op.SEAT_HELD),
         ("channel", "center", Op.SERVER_LOAD),
         ("center", "login", Op.SERVER_LOAD),
+        ("center", "center", Op.SERVER_LOAD),
         ("channel", "center", Op.PLAYER_ARRIVED),
         ("channel", "center", Op.PLAYER_LEFT),
         ("center", "channel", Op.PLAYER_MOVED),

@@ -108,7 +108,7 @@ def _show(fleet: "Fleet") -> None:
             )
         ],
     )
-    kinds = sorted(fleet.meter.by_kind.items(), key=lambda row: -row[1])
-    print("  " + "  ".join(f"{name} {count}" for name, count in kinds))
+    kinds = sorted(fleet.meter.by_kind.items(), key=lambda row: -len(row[1]))
+    print("  " + "  ".join(f"{name} {len(took_ms)}" for name, took_ms in kinds))
     if fleet.meter.lost or fleet.meter.retries:
         print(f"  connections lost {fleet.meter.lost}, asked again {fleet.meter.retries}")

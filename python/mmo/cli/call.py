@@ -6,6 +6,7 @@ registered first (development). Called by the operator and by scripts.
 
 import json as json_text
 import random
+import re
 import sys
 import time
 from typing import Annotated, Any
@@ -14,8 +15,9 @@ import typer
 
 from mmo.cli import terminal
 from mmo.cli.bot import login_addresses
-from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption
+from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption, load
 from mmo.cli.rim import FAILED, OK
+from mmo.cli.sources import OPCODE_GAME_MIN, import_game
 
 LOGIN_FIRST, CENTER_FIRST, GAME_FIRST = 200, 300, 400
 OPCODES_MAX = 1000
@@ -42,6 +44,7 @@ def call(
     json: JsonOption = False,
 ) -> int:
     """Send one message as a player and print the reply."""
+    import_game(load(config, home).config)
     message = message_of(op, body)
     if not user:
         raise typer.BadParameter("--as USER names the account that asks")
@@ -72,14 +75,10 @@ def message_of(op: str, body: str) -> Any:
     what is wrong."""
     import msgspec
 
-    from mmo.wire import codec, messages
-    from mmo.wire.opcode import Op
-
-    assert messages  # importing the package declares every message
-    kind = codec.class_of(Op[op.upper()]) if op.upper() in Op.__members__ else None
-    if kind is None or not LOGIN_FIRST <= Op[op.upper()] < OPCODES_MAX:
-        names = [Op(n).name for n in codec.opcodes() if LOGIN_FIRST <= n < OPCODES_MAX]
-        raise typer.BadParameter(f"no message {op!r}; there are {', '.join(names)}")
+    known = _messages()
+    kind = known.get(op.upper())
+    if kind is None:
+        raise typer.BadParameter(f"no message {op!r}; there are {', '.join(known)}")
     try:
         given = json_text.loads(body)
     except ValueError as fault:
@@ -100,6 +99,24 @@ def message_of(op: str, body: str) -> Any:
     if "op" in fields and "op" not in values:
         values["op"] = (0, 0)  # replaced by the session's next operation number
     return kind(**values)
+
+
+def _messages() -> dict[str, type]:
+    """Messages by the name of their opcode; those of a game by the name of their class:
+    `RollDice` -> `ROLL_DICE`."""
+    from mmo.wire import codec, messages
+    from mmo.wire.opcode import Op
+
+    assert messages  # importing the package declares every message
+    found: dict[str, type] = {}
+    for number in codec.opcodes():
+        kind = codec.class_of(number)
+        assert kind is not None
+        if LOGIN_FIRST <= number < OPCODES_MAX:
+            found[Op(number).name] = kind
+        elif number >= OPCODE_GAME_MIN:
+            found[re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).upper()] = kind
+    return found
 
 
 def named_fields(value: Any) -> Any:
@@ -139,7 +156,7 @@ def _ask_at_its_place(me: Any, message: Any, channel: int) -> Any:
         print(f"  registered {me.name}", file=sys.stderr)
     yield from arrive(me)
     lane = CENTER
-    if opcode >= GAME_FIRST:
+    if GAME_FIRST <= opcode < OPCODE_GAME_MIN:
         lane = GAME
         yield from settle(me)
         if channel:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mmo.store.settings import StoreSettings
 
 FIRST_GENERATION = 1
+EDGES_AHEAD = 2  # logins that read their account while the password threads compute
 NOBODY_LISTENS = -1
 
 
@@ -75,7 +76,9 @@ def home_store_settings(home: Path, config: Config) -> "StoreSettings":
     return store_settings(config, secrets, mysql_socket(config, file), redis_nodes(config, file))
 
 
-def node_settings(config: Config, ports: NodePorts, admin_socket: str) -> "NodeSettings":
+def node_settings(
+    config: Config, ports: NodePorts, admin_socket: str, generation: int = FIRST_GENERATION
+) -> "NodeSettings":
     """Limits and times of one node."""
     from mmo.node.settings import NodeSettings
 
@@ -95,10 +98,10 @@ def node_settings(config: Config, ports: NodePorts, admin_socket: str) -> "NodeS
         "metrics_host": config.metrics.host,
         "metrics_port": ports.metrics_port if config.metrics.enabled else NOBODY_LISTENS,
         "admin_socket": admin_socket,
-        "generation": FIRST_GENERATION,
+        "generation": generation,
         # One connection is left for claims, sweeps and the lease while groups commit.
         "groups_in_flight_max": config.mysql.connections_max - 1,
-        "edges_running_max": config.login.password_threads,
+        "edges_running_max": config.login.password_threads + EDGES_AHEAD,
     }
     return NodeSettings(**values)
 

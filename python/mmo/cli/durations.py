@@ -1,11 +1,11 @@
-"""Lengths of time as they are typed: `30s`, `2m`, `500ms`, `1h`. Owns that one form."""
+"""Lengths of time as they are typed: `30s`, `2m`, `500ms`, `1h`, `90d`. Owns that one form."""
 
 import re
 
 import typer
 
-_FORM = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h)?$")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+_FORM = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)?$")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, None: 1.0}
 
 
 def seconds_of(text: str) -> float:

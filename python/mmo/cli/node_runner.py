@@ -20,6 +20,7 @@ from mmo.errors import MmoError, OperatorError, StoreUnavailable
 
 if TYPE_CHECKING:
     from mmo.node.node import Node
+    from mmo.node.watchdog import Watchdog
     from mmo.store import Store
 
 T = TypeVar("T")
@@ -93,6 +94,7 @@ class NodeRunner:
         store = await self._patiently(lambda: open_store(settings))
         try:
             await self._give_back_lease(store)
+            await self._load_generation(store)
             await self._publish_keys(store)
             node = self._compose(store, self.home.socket(self.ports.name, file))
             if self._stands_by:
@@ -102,7 +104,9 @@ class NodeRunner:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, node.stop)
+            watchdog = self._watch(node)
             code = await self._serve(node)
+            watchdog.stop()
             if code == 0:
                 self._forget_incarnation(node)
             return code
@@ -117,6 +121,15 @@ class NodeRunner:
             from mmo.testing.planted import plant
 
             plant(self.home.planted_bug.read_text(encoding="ascii").strip())
+
+    def _watch(self, node: "Node") -> "Watchdog":
+        """Rules that do not end are interrupted from now on."""
+        from mmo.node.watchdog import Watchdog
+
+        watchdog = Watchdog(self.config.node.rule_budget_ms)
+        watchdog.start()
+        node.engine.timers.every(self.config.node.rule_budget_ms, watchdog.forget)
+        return watchdog
 
     async def _publish_keys(self, store: "Store") -> None:
         """What the rolls of a role that owns players are computed with is promised before any."""
@@ -151,17 +164,32 @@ class NodeRunner:
             await door.stop()
 
     def _load_code(self) -> None:
-        """Import and read what the node will run, before the stores are asked: with a cluster that
-        starts, this is what it does while they start."""
+        """Import what is frozen and compile what is hot, before the stores are asked: with a
+        cluster that starts, this is what it does while they start."""
         # The log library would load a terminal library for colours that no node ever prints.
         sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
         for name in CODE:
             importlib.import_module(name)
-        from mmo.cli.roles import load_role
-        from mmo.content.tables import load_content
+        from mmo.cli.publishing import warm
+        from mmo.cli.sources import import_game
 
-        self._role = load_role(self.ports.role)
-        self._content = load_content(self.config.cluster.content_directory)
+        import_game(self.config)
+        warm(self.config)
+
+    async def _load_generation(self, store: "Store") -> None:
+        """The code that the cluster decides by, as the store has it. Under a supervisor, once that
+        has named the code of this start."""
+        from mmo.cli.publishing import name_first
+        from mmo.node.generation import build
+
+        end = asyncio.get_running_loop().time() + STORE_WAIT_S
+        while self._replaces and not self.home.code_named.exists():
+            if asyncio.get_running_loop().time() > end:
+                raise OperatorError("E0427", "the supervisor named no code", "read supervisor.log")
+            await asyncio.sleep(RETRY_S)
+        bundle, number = await self._patiently(lambda: name_first(store, self.config))
+        self._generation = build(number, bundle, self.ports.role)
+        self._role = self._generation.role
 
     def _compose(self, store: "Store", socket: Path) -> "Node":
         from mmo._core import NetCore
@@ -183,12 +211,13 @@ class NodeRunner:
                 login.password_memory_kib,
                 login.password_passes,
                 secrets.pepper,
+                login.password_nice,
             )
         engine = compose(
-            node_settings(config, self.ports, str(socket)),
+            node_settings(config, self.ports, str(socket), self._generation.number),
             role,
             store,
-            self._content,
+            self._generation.content,
             log=open_log(
                 self.ports.name,
                 level=config.log.level,
@@ -196,8 +225,9 @@ class NodeRunner:
                 bytes_max=config.log.file_bytes_max,
                 files_kept=config.log.files_kept,
             ),
-            systems_package="mmo.systems",
+            systems_package=self._generation.systems_package,
             edges_package="mmo.edges",
+            generation=self._generation,
             passwords=passwords,
             sign=make_sign(config, secrets) if role.signs else None,
             roll=self._roll,

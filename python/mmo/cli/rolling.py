@@ -4,8 +4,11 @@ Owns the order of a rolling restart and the print. The supervisor makes each cha
 its players itself. Called by the operator and by scripts.
 """
 
+import contextlib
 import re
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -62,17 +65,31 @@ def restart(
         rows.sort(key=lambda row: (ROLLING.index(row["role"]), row["number"]))
         names = [row["name"] for row in rows]
     done = []
-    for name in names or []:
-        done.append(_ask(home, {"ask": "restart", "name": name}))
-        if not json:
-            told = f"pid {done[-1]['pid_before']} -> {done[-1]['pid']}"
-            terminal.step(name, f"{told}, {_drained(done[-1])}", done[-1]["seconds"])
+    with _code_of_the_disk(home, config, json) if rolling else contextlib.nullcontext():
+        for name in names or []:
+            done.append(_ask(home, {"ask": "restart", "name": name}))
+            if not json:
+                told = f"pid {done[-1]['pid_before']} -> {done[-1]['pid']}"
+                terminal.step(name, f"{told}, {_drained(done[-1])}", done[-1]["seconds"])
     if json:
         seconds = round(time.monotonic() - began, 3)
         terminal.print_json({"restarted": [one["name"] for one in done], "nodes": done}
                             | {"unflushed": sum(one["unflushed"] for one in done)}
                             | {"seconds": seconds})  # fmt: skip
     return PARTIAL if any(one["killed"] for one in done) else OK
+
+
+@contextlib.contextmanager
+def _code_of_the_disk(home: Path, config: Path | None, json: bool) -> Iterator[None]:
+    """Processes that start meanwhile run what lies on the disk, messages included; the older ones
+    go on by the generation they have. Where a restart fails half way, the next one goes on."""
+    from mmo.cli.reload import at_desk
+
+    number = at_desk(home, config, lambda desk: desk.begin_rolling())
+    if not json:
+        print(f"  generation {number}")
+    yield
+    at_desk(home, config, lambda desk: desk.end_rolling())
 
 
 def scale(

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmo.cli import terminal
-from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption, load
+from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption, config_text, load
 from mmo.cli.rim import FAILED, OK
+from mmo.config import ROLES
 
 if TYPE_CHECKING:
     from mmo.config import Config
@@ -53,7 +54,7 @@ def check(home: HomeOption = HOME, config: ConfigOption = None, json: JsonOption
     works: tuple[tuple[str, Callable[[], str]], ...] = (
         ("config", lambda: _check_config(config, home)),
         ("content", lambda: _check_content(load(config, home).config)),
-        ("handlers", lambda: _check_handlers(load(config, home).config)),
+        ("handlers", lambda: _check_code(load(config, home).config, config_text(config))),
         ("schema", _check_schema),
     )
     for name, work in works:
@@ -82,33 +83,32 @@ def _check_config(config: Any, home: Any) -> str:
 
 
 def _check_content(config: "Config") -> str:
+    from mmo.cli.sources import read_sources
+    from mmo.content.files import TableTexts
     from mmo.content.tables import load_content
+    from mmo.node.bundle import TABLES
 
-    load_content(config.cluster.content_directory)
+    load_content(TableTexts(read_sources(config).bundle.folder(TABLES)))
     return "tables agree"
 
 
-def _check_handlers(config: "Config") -> str:
-    from mmo.cli.compose import node_settings
-    from mmo.cli.roles import ROLE_NAMES, load_role
-    from mmo.cluster.home import NodePorts
-    from mmo.content.tables import load_content
-    from mmo.node.node import compose
+def _check_code(config: "Config", config_file: str) -> str:
+    """As a reload does: in a process of its own, where an endless loop hurts nobody."""
+    import asyncio
 
-    content = load_content(config.cluster.content_directory)
-    for number, name in enumerate(ROLE_NAMES, start=1):
-        ports = NodePorts(f"{name}-{number}", name, number, 0, 0, 0)
-        nowhere: Any = None  # the table is built from the role alone; no store, no log is used
-        compose(
-            node_settings(config, ports, ""),
-            load_role(name),
-            nowhere,
-            content,
-            log=nowhere,
-            systems_package="mmo.systems",
-            edges_package="mmo.edges",
-        )
-    return f"{len(ROLE_NAMES)} roles"
+    from mmo.cli.checker import Checked, Checker
+    from mmo.cli.sources import read_sources
+
+    bundle = read_sources(config).bundle
+    checker = Checker(config_file, config.reload.check_ms, config.reload.check_bytes_max)
+
+    async def run() -> Checked:
+        try:
+            return await checker.check(bundle.packed(), bundle.digest)
+        finally:
+            await checker.close()
+
+    return f"{asyncio.run(run()).rules} rules in {len(ROLES)} roles"
 
 
 def _check_schema() -> str:

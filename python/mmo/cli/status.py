@@ -4,7 +4,9 @@ Owns the print; the supervisor gathers. Imports only the parser, the home and th
 Called by the operator, by scripts and by `start`.
 """
 
+import shutil
 import time
+from collections import Counter
 from typing import Annotated, Any
 
 import typer
@@ -56,7 +58,8 @@ def _watch_live(place: Home, file: ClusterFile | None) -> int:
         while True:
             try:
                 said = read_status(place, file)
-                live.update(Group(terminal.table(_HEADS, _rows(said)), *map(Text, _below(said))))
+                table = terminal.table(*_fitting(said))
+                live.update(Group(table, *map(Text, _below(said))))
             except NotRunning as gone:
                 live.update(Text(f"{gone.cause}; asking again"))
             live.refresh()
@@ -74,6 +77,18 @@ _HEADS = (
     *("node", "number", "role", "pid", "state", "gen", "players", "conns"),
     *("lag p99 ms", "queue", "links", "restarts", "port", "figures"),
 )
+
+
+_WIDE_COLUMNS = 116  # of a terminal that shows all of a row
+_LEFT_OUT = ("role", "links", "restarts", "queue", "figures")
+
+
+def _fitting(said: dict[str, Any]) -> tuple[list[str], list[list[object]]]:
+    """Heads and rows; on a narrow terminal without those columns that are looked at least."""
+    narrow = terminal.on_terminal() and shutil.get_terminal_size().columns < _WIDE_COLUMNS
+    shown = [at for at, head in enumerate(_HEADS) if not (narrow and head in _LEFT_OUT)]
+    rows = [[row[at] for at in shown] for row in _rows(said)]
+    return [_HEADS[at] for at in shown], rows
 
 
 def _rows(said: dict[str, Any]) -> list[tuple[object, ...]]:
@@ -105,11 +120,18 @@ def _below(said: dict[str, Any]) -> list[str]:
     running = sum(1 for server in servers if server["running"])
     lines = ["", f"redis  {_word(redis)}" + (f"  {running}/{len(servers)} servers" * bool(servers))]
     lines.append(f"mysql  {_word(mysql)}" + (f"  pid {mysql['pid']}" if mysql.get("pid") else ""))
+    rooms: Counter[str] = Counter()
+    for row in said["nodes"]:
+        rooms.update(row.get("rooms", {}))
+        lines += [f"{row['name']}: quarantined {rule}" for rule in row.get("quarantined", ())]
+    if rooms:
+        told = ", ".join(f"{rooms[number]} of generation {number}" for number in sorted(rooms))
+        lines.append(f"rooms  {told}")
     return lines + [f"{row['name']}: {row['error']}" for row in said["nodes"] if row["error"]]
 
 
 def _print(said: dict[str, Any]) -> None:
-    terminal.print_table(_HEADS, _rows(said))
+    terminal.print_table(*_fitting(said))
     print("\n".join(_below(said)))
 
 

@@ -1,7 +1,7 @@
 """`python -m mmo.cli.supervise`: the process that `start` leaves behind.
 
-Owns the composition of the supervisor with what needs the store: the schema. Called by `start` and,
-in the foreground, by nobody else.
+Owns the composition of the supervisor with what needs the store: schema and code. Called by `start`
+and, in the foreground, by nobody else.
 """
 
 import argparse
@@ -39,7 +39,11 @@ async def supervise(arguments: argparse.Namespace) -> int:
         nodes = with_channels(nodes, arguments.channels)
 
     async def prepare(secrets: Secrets, socket: str) -> str:
-        return await apply_schema(config, secrets, socket)
+        from mmo.cli.publishing import publish
+
+        schema = await apply_schema(config, secrets, socket)
+        numbers = [node.number for node in nodes]
+        return f"{schema}, {await publish(config, secrets, socket, numbers)}"
 
     supervisor = Supervisor(
         Home(arguments.home), config, nodes, arguments.config, prepare, arguments.follow,

@@ -36,6 +36,7 @@ class Connection:
         self.datagrams: Datagrams | None = None
         self._socket: asyncio.DatagramTransport | None = None
         self._arrived: asyncio.Event | None = None
+        self._reading: asyncio.Future[bytes] | None = None
 
     @classmethod
     async def open(cls, host: str, port: int, *, source: str = "", name: str = "") -> "Connection":
@@ -86,18 +87,18 @@ class Connection:
         """Bytes of the connection, empty at its end; None when datagrams came instead."""
         if self._arrived is None:
             return await self._reader.read(READ_BYTES)
-        reading = asyncio.ensure_future(self._reader.read(READ_BYTES))
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(self._reader.read(READ_BYTES))
         coming = asyncio.ensure_future(self._arrived.wait())
         try:
-            await asyncio.wait((reading, coming), return_when=asyncio.FIRST_COMPLETED)
-            if reading.done():
-                return reading.result()
-            self._arrived.clear()
-            return None
+            await asyncio.wait((self._reading, coming), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            # A read that is cancelled while it waits has taken nothing from the stream.
-            reading.cancel()
-            coming.cancel()
+            coming.cancel()  # the read goes on: what it took must not be lost with a deadline
+        if self._reading.done():
+            reading, self._reading = self._reading, None
+            return reading.result()
+        self._arrived.clear()
+        return None
 
     async def prove(self, key: DatagramKey) -> None:
         """Prove an address with `key`, from now on or once more; what arrives there is received as
@@ -182,6 +183,9 @@ class Connection:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
 
     async def close(self) -> None:
         """End the connection."""

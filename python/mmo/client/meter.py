@@ -4,6 +4,8 @@ Owns numbers only; many bots share one. Percentiles are exact over all samples k
 """
 
 from array import array
+from collections.abc import Collection, Mapping
+from itertools import chain
 
 import msgspec
 
@@ -39,14 +41,16 @@ class Meter:
         self.losses: dict[str, int] = {}
         self.logins_forced = 0  # a password was shown again because no session was left
         self.pauses_ms = array("d")
-        self.took_ms = array("d")
-        self.by_kind: dict[str, int] = {}
+        self.by_kind: dict[str, array[float]] = {}
 
     def action(self, kind: str, took_ms: float) -> None:
         """One action got its final answer after `took_ms`."""
         self.actions += 1
-        self.took_ms.append(took_ms)
-        self.by_kind[kind] = self.by_kind.get(kind, 0) + 1
+        self.by_kind.setdefault(kind, array("d")).append(took_ms)
+
+    def count(self, kind: str) -> int:
+        """Actions of one kind."""
+        return len(self.by_kind.get(kind, ()))
 
     def error(self, text: str) -> None:
         """One thing went wrong; `text` says what, for whom."""
@@ -63,11 +67,25 @@ class Meter:
         """A bot plays again, `took_ms` after it noticed that its connection ended."""
         self.pauses_ms.append(took_ms)
 
-    def percentile_ms(self, share: float) -> float:
-        """The smallest sample that at least `share` of all do not exceed; 0 without samples."""
-        if not self.took_ms:
+    def mark(self) -> dict[str, int]:
+        """How many actions of each kind there are by now, for `percentile_ms`."""
+        return {kind: len(taken) for kind, taken in self.by_kind.items()}
+
+    def percentile_ms(
+        self,
+        share: float,
+        kinds: Collection[str] | None = None,
+        since: Mapping[str, int] | None = None,
+    ) -> float:
+        """The smallest sample that at least `share` of all do not exceed; 0 without samples.
+        `kinds`: of these actions alone; `since`: of those after a `mark`."""
+        chosen = self.by_kind if kinds is None else self.by_kind.keys() & set(kinds)
+        first = since or {}
+        ordered = sorted(
+            chain.from_iterable(self.by_kind[kind][first.get(kind, 0) :] for kind in chosen)
+        )
+        if not ordered:
             return 0.0
-        ordered = sorted(self.took_ms)
         place = max(0, min(len(ordered) - 1, -(-int(share * 1000) * len(ordered) // 1000) - 1))
         return round(ordered[place], 3)
 

@@ -113,7 +113,8 @@ def _wait_for_match(me: Hero, goes_on: Callable[[], bool]) -> Walk[RaidMatched |
     known_at = began = me.clock()
     leaves = me.rng.random() < CANCEL_SHARE
     if me.rng.random() < EXPLAIN_SHARE:
-        yield from ask(me, CENTER, RaidExplain(), expects=(int(Code.NOT_QUEUED),))
+        expects = (int(Code.NOT_QUEUED), int(Code.MATCHING_AWAY))
+        yield from ask(me, CENTER, RaidExplain(), expects=expects)
     while log.matched is None and not log.unmatched:
         if leaves or not goes_on():
             reply = yield from ask(

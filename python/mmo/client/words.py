@@ -24,12 +24,15 @@ from mmo.client.session import (
 from mmo.client.steps import CENTER, GAME, Lost, Walk
 from mmo.wire.messages.account import LoginOk
 from mmo.wire.messages.hunt import ChannelEnter, ChannelEnterOk, ChannelListAsk
+from mmo.wire.messages.ranking import RankingPage
 from mmo.wire.messages.session import Refused
 from mmo.wire.opcode import Code
 
 Lines = list[str]
 KINDS = ("equipment", "consumable", "material")
 KILLS_MAX = 1000
+PAGE_ROWS = 10
+PLACES_MAX = 1_000_000_000
 
 
 def come_in(me: Hero) -> Walk[Lines]:
@@ -134,6 +137,13 @@ def _lobby(me: Hero, _: int) -> Walk[Lines]:
     return who(me)
 
 
+def _ranking(me: Hero, place: int) -> Walk[Lines]:
+    board = yield from ask(me, CENTER, RankingPage(max(1, min(place, PLACES_MAX)), PAGE_ROWS))
+    rows = [f"{row.rank:>6}  {row.name:<20} {row.score}" for row in board.rows]
+    own = f"you are {board.own_rank} of {board.size}" if board.own_rank else "you have no score yet"
+    return [*rows, f"season {board.season}: {own}"]
+
+
 def _out(me: Hero, _: int) -> Walk[Lines]:
     yield from log_out(me)
     return ["logged out"]
@@ -155,6 +165,7 @@ WORDS: dict[str, tuple[str, Callable[[Hero, int], Walk[Lines]]]] = {
     "look": ("the monsters around you", _look),
     "hunt": ("hunt [KILLS]: until so many are down", _hunt),
     "lobby": ("back to the lobby", _lobby),
+    "ranking": ("ranking [PLACE]: the best raiders, from a place on", _ranking),
     "ping": ("how far away the center is", _ping),
     "out": ("log out", _out),
 }

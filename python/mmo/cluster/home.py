@@ -83,6 +83,11 @@ class Home:
         return self.directory / "log"
 
     @property
+    def code_named(self) -> Path:
+        """There since the supervisor named the code that this start runs; nodes wait for it."""
+        return self.directory / "run" / "code"
+
+    @property
     def metrics_targets(self) -> Path:
         """Where every node's figures are, as Prometheus reads it (`file_sd_configs`)."""
         return self.directory / "metrics-targets.json"

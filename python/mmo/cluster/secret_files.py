@@ -111,24 +111,41 @@ def _is_open(path: Path) -> bool:
 
 
 def _read(path: Path) -> bytes:
+    """A secret file, which is neither open to others nor empty: nobody meant to have no secret."""
     try:
         if _is_open(path):
             raise ConfigError(
                 "E0109", f"the secret {path} can be read by others", f"chmod 600 {path}"
             )
-        return path.read_bytes().strip()
+        secret = path.read_bytes().strip()
     except OSError as error:
         raise ConfigError(
             "E0109",
             f"cannot read the secret {path}: {error.strerror}",
             "mmo-cluster start generates it in development; elsewhere name its file",
         ) from error
+    if not secret:
+        raise ConfigError(
+            "E0109",
+            f"the secret {path} is empty",
+            "bring it back from a backup; if this home has no data yet, remove the file and start",
+        )
+    return secret
 
 
 def _write(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
+    """All of it under its name, or nothing: whoever is killed in between leaves no half secret."""
+    begun = path.with_name(f".{path.name}.{os.getpid()}")
+    begun.unlink(missing_ok=True)
+    descriptor = os.open(begun, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(begun, path)  # refused where another process was faster, unlike a rename
+    finally:
+        begun.unlink()
 
 
 def _new_key() -> bytes:

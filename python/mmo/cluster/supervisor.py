@@ -27,7 +27,7 @@ from mmo.config import Config, NodeEntry
 from mmo.errors import OperatorError
 
 Prepare = Callable[[Secrets, str], Awaitable[str]]
-"""`(secrets, mysql socket or "") -> what was done`: brings the schema up to date."""
+"""`(secrets, mysql socket or "") -> what was done`: brings schema and code up to date."""
 
 STOP_ORDER = (("login", "cash"), ("channel", "raid"), ("matching",), ("center",))
 
@@ -182,10 +182,12 @@ class Supervisor:
         redis = asyncio.create_task(self._step("redis", stores.start_redis(moved)))
         began = time.monotonic()
         try:
-            # The nodes load their code while the stores start, and wait for the schema.
+            # The nodes load their code while the stores start, and wait for schema and generation.
+            self.home.code_named.unlink(missing_ok=True)
             self._spawn_nodes(file)
             await self._step("mysql", stores.start_mysql())
             await self._step("schema", self.prepare(secrets, file.mysql_socket))
+            self.home.code_named.touch()
             await redis
         except BaseException:
             redis.cancel()

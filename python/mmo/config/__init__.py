@@ -181,6 +181,7 @@ class Login(_Section, frozen=True):
     password_threads: Annotated[int, msgspec.Meta(ge=1, le=256)]
     password_memory_kib: Annotated[int, msgspec.Meta(ge=8_192, le=4_194_304)]
     password_passes: Annotated[int, msgspec.Meta(ge=1, le=64)]
+    password_nice: Annotated[int, msgspec.Meta(ge=0, le=19)]
     waiting_max: Count
     ticket_ms: Milliseconds
 
@@ -241,6 +242,9 @@ class Node(_Section, frozen=True):
     resume_grace_ms: Milliseconds
     resident_rest_ms: Milliseconds
     drain_ms: Milliseconds
+    rule_budget_ms: Milliseconds
+    rule_failures_max: Count
+    rule_failures_window_ms: Milliseconds
     leave_ms: Annotated[int, msgspec.Meta(ge=0, le=600_000)]
     busy_ms: Annotated[int, msgspec.Meta(ge=0, le=3_600_000)]
     room_tick_ms_max: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
@@ -302,6 +306,26 @@ class Redis(_Section, frozen=True):
     @property
     def is_external(self) -> bool:
         return bool(self.nodes)
+
+
+class Game(_Section, frozen=True):
+    """`[game]`: the folder of a game of one's own; its name is the name it is imported by."""
+
+    path: str
+
+
+class Reload(_Section, frozen=True):
+    """`[reload]`: how new code is checked and switched to."""
+
+    check_ms: Milliseconds
+    check_bytes_max: Annotated[int, msgspec.Meta(ge=16 << 20, le=1 << 42)]
+    bundle_bytes_max: Annotated[int, msgspec.Meta(ge=65_536, le=15 << 20)]
+    answer_ms: Milliseconds
+    patience_ms: Milliseconds
+    canary_errors_permille_max: Annotated[float, msgspec.Meta(ge=0, le=1_000)]
+    canary_refusals_permille_max: Annotated[float, msgspec.Meta(ge=0, le=1_000)]
+    canary_times_max: Annotated[float, msgspec.Meta(ge=1, le=1_000)]
+    hold_ms: Milliseconds
 
 
 class Relay(_Section, frozen=True):
@@ -369,6 +393,8 @@ class Config(_Section, frozen=True):
     economy: Economy
     rate: Rate
     node: Node
+    game: Game
+    reload: Reload
     mysql: Mysql
     redis: Redis
     relay: Relay

@@ -57,6 +57,7 @@ def load_config(file: Path | None = None, environment: Mapping[str, str] | None 
         overlay = _read(file)
         _refuse_unknown(tree, overlay, str(file))
         tree = _overlaid(tree, overlay)
+        _place_game(tree, overlay, file)
         origins.update({path: str(file) for path, _ in _leaves(overlay)})
     for name, text in sorted((os.environ if environment is None else environment).items()):
         if name.startswith(ENVIRONMENT_PREFIX):
@@ -158,6 +159,7 @@ def _other_relations(config: Config) -> tuple[Relation, ...]:
             node.lease_renew_ms * 2 < node.lease_fence_ms,
         ),
         ("node.lease_fence_ms < node.lease_ms", node.lease_fence_ms < node.lease_ms),
+        ("reload.hold_ms < node.lease_fence_ms", config.reload.hold_ms < node.lease_fence_ms),
         (
             "supervisor.restart_ms_min <= supervisor.restart_ms_max",
             supervisor.restart_ms_min <= supervisor.restart_ms_max,
@@ -248,6 +250,13 @@ def _read(file: Path) -> Tree:
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError("E0101", f"{file} is not TOML: {error}", "mend that line") from error
+
+
+def _place_game(tree: Tree, overlay: Tree, file: Path) -> None:
+    """A game's folder in a file is meant from where that file lies."""
+    given = overlay.get("game", {}).get("path", "")
+    if isinstance(given, str) and given:
+        tree["game"]["path"] = str((file.absolute().parent / given).resolve())
 
 
 def _refuse_unknown(known: Tree, given: Tree, file: str, prefix: str = "") -> None:

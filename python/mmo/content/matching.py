@@ -40,6 +40,7 @@ class MatchingFile(Table, frozen=True):
     center_fresh_ms: Milliseconds
     ended_kept_ms: Milliseconds
     estimate_fresh_ms: Milliseconds
+    place_kept_ms: Milliseconds
     ask_ms: Annotated[int, msgspec.Meta(ge=100, le=60_000)]
     differs_ms: Milliseconds
     told_rows_max: Small

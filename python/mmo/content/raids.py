@@ -124,7 +124,7 @@ class MapRow(Table, frozen=True):
 class RaidFile(Table, frozen=True):
     """The whole of `raids.toml`."""
 
-    tick_ms: Annotated[int, msgspec.Meta(ge=10, le=1_000)]
+    tick_ms: Annotated[int, msgspec.Meta(ge=25, le=1_000)]  # rooms are looked at every 50 ms
     rooms_max: Annotated[int, msgspec.Meta(ge=1, le=100_000)]
     checkpoint_ms: Annotated[int, msgspec.Meta(ge=100, le=60_000)]
     takeovers_max: Annotated[int, msgspec.Meta(ge=0, le=100)]

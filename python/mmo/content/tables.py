@@ -5,12 +5,15 @@ changed: a reload builds a new one beside it. Called by the node at start and at
 """
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import msgspec
 
 from mmo.content.faults import contradiction
+from mmo.content.files import TableFile, TableTexts
 from mmo.content.items import CONSUMABLE, EQUIPMENT, KINDS, MATERIAL, ItemRow, item_master
 from mmo.content.matching import Matching, MatchingFile, build_matching
 from mmo.content.passes import Passes, PassFile, build_passes
@@ -56,6 +59,9 @@ class Content(msgspec.Struct, frozen=True):
     matching: Matching
     ranking: Ranking
     channel_monsters: tuple[int, ...]  # kind by place; place n of the client is index n - 1
+    own: Mapping[str, Any] = MappingProxyType({})
+    """Tables of a game for which the box has no form: the parsed file by its name without
+    `.toml`."""
 
     def item(self, kind: int, code: int) -> ItemRow | None:
         """The master row, None for an unknown item."""
@@ -67,11 +73,15 @@ def data_directory() -> Path:
     return Path(__file__).parent / "data"
 
 
-def load_content(directory: Path | str | None = None) -> Content:
+def load_content(directory: Path | TableTexts | str | None = None) -> Content:
     """Read and check all tables of `directory` (empty: those in the box). Raises `ContentError`
     (E0601 unreadable, E0602 against the schema, E0603 tables that contradict each other) that
     names file and row; on an error nothing of the new content is used."""
-    place = Path(directory) if directory else data_directory()
+    place: Path | TableTexts
+    if isinstance(directory, TableTexts):
+        place = directory
+    else:
+        place = Path(directory) if directory else data_directory()
     levels = _read(place / "levels.toml", Levels)
     monsters = _read(place / "monsters.toml", MonsterFile).monster
     channels = _read(place / "channels.toml", Channels)
@@ -115,21 +125,35 @@ def load_content(directory: Path | str | None = None) -> Content:
         channel_monsters=tuple(
             placed.kind for placed in channels.monster for _ in range(placed.count)
         ),
+        own=_own_tables(place),
     )
 
 
-def _read(file: Path, form: type[T]) -> T:
+def _own_tables(place: Path | TableTexts) -> Mapping[str, Any]:
+    """What a bundle holds beside the tables of the box."""
+    if isinstance(place, Path):
+        return MappingProxyType({})
+    return MappingProxyType(
+        {name.removesuffix(".toml"): _parsed(place / name) for name in place.unasked()}
+    )
+
+
+def _read(file: Path | TableFile, form: type[T]) -> T:
     """One file in its form."""
-    try:
-        raw: Any = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
-        raise ContentError(
-            "E0601", f"{file.name}: {fault}", f"make {file} a readable TOML file"
-        ) from None
+    raw = _parsed(file)
     try:
         return msgspec.convert(raw, form)
     except msgspec.ValidationError as fault:
         raise ContentError("E0602", f"{file.name}: {fault}", f"mend that row of {file}") from None
+
+
+def _parsed(file: Path | TableFile) -> Any:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
+        raise ContentError(
+            "E0601", f"{file.name}: {fault}", f"make {file} a readable TOML file"
+        ) from None
 
 
 def _check_levels(levels: Levels) -> None:

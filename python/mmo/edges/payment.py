@@ -108,14 +108,14 @@ class PaymentDoor:
         self.application = Starlette(routes=[Route(PATH, self._answer, methods=["POST"])])
 
     async def _answer(self, request: Request) -> Response:
-        if not self._may_enter():
-            return self._no(request, 503, "too many notices; send it again", "")
         body = await self._body(request)
         if body is None:
             return self._no(request, 413, "the notice is too long or too slow", "")
         now_ms, header = self._clock_ms(), request.headers.get(SIGNATURE_HEADER, "")
         if not is_signed(self._secret, header, body, now_ms, self._limits.window_ms):
             return self._no(request, 401, "not signed, or not now", _account_in(body))
+        if not self._may_enter():
+            return self._no(request, 503, "too many notices; send it again", _account_in(body))
         try:
             notice = _decode(body)
         except msgspec.MsgspecError as error:
@@ -165,7 +165,8 @@ class PaymentDoor:
         return b"".join(parts)
 
     def _may_enter(self) -> bool:
-        """A token bucket of the whole server."""
+        """A token bucket of the whole server. Only who signs may draw from it, or strangers would
+        shut the door for the payment service."""
         now_ms = self._clock_ms()
         passed_s = max(0, now_ms - self._filled_ms) / 1_000
         self._tokens = min(self._limits.burst, self._tokens + passed_s * self._limits.per_s)

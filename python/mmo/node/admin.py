@@ -1,20 +1,21 @@
 """The node's own socket for the operator: one JSON line in, one JSON line out.
 
-Owns the form of questions and answers (`status`, `stats`, `metrics`, `trace`, `stop`, `fail`) on a
-Unix socket with mode 0600. Never changes the game. Asked by the supervisor and the command line.
+Owns the form of questions and answers on a Unix socket with mode 0600; what each means is handed
+in. Asked by the supervisor and the command line.
 """
 
 import asyncio
 import contextlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from mmo.errors import OperatorError
+from mmo.errors import OperatorError, StoreError
 
 LINE_BYTES_MAX = 65_536
-Answerer = Callable[[dict[str, Any]], dict[str, Any]]
+Answer = dict[str, Any]
+Answerer = Callable[[dict[str, Any]], Answer | Awaitable[Answer]]
 
 
 class Admin:
@@ -47,7 +48,7 @@ class Admin:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while line := await reader.readline():
-                answer = self._answer(line)
+                answer = await self._answer(line)
                 writer.write(json.dumps(answer, separators=(",", ":")).encode() + b"\n")
                 await writer.drain()
         except (ValueError, ConnectionError):
@@ -55,16 +56,19 @@ class Admin:
         finally:
             writer.close()
 
-    def _answer(self, line: bytes) -> dict[str, Any]:
+    async def _answer(self, line: bytes) -> Answer:
         try:
             question = json.loads(line)
             answer = self._answers[question["ask"]]
         except (ValueError, KeyError, TypeError):
             return _error("E0703", "the node does not know this question", "ask status or stats")
         try:
-            return answer(question)
-        except OperatorError as error:
-            return _error(error.code, error.cause, error.fix)
+            said = answer(question)
+            return said if isinstance(said, dict) else await said
+        except OperatorError as fault:
+            return _error(fault.code, fault.cause, fault.fix)
+        except StoreError as fault:
+            return _error("E0418", f"the store does not answer: {fault}", "mmo-cluster status")
         except (ValueError, KeyError, TypeError) as fault:
             return _error("E0704", f"the question is not right: {fault}", "see the question's form")
 

@@ -28,13 +28,17 @@ if TYPE_CHECKING:
     from mmo._core import NetCore
     from mmo.node.committer import Committer
     from mmo.node.edges import Edges
+    from mmo.node.generations import Generations
     from mmo.node.outcomes import Outcomes
     from mmo.node.peers import Peers
+    from mmo.node.quarantine import Quarantine
     from mmo.node.raids import Raids
+    from mmo.node.recorder import Recorder
     from mmo.node.residents import Residents
     from mmo.node.resting import Resting
     from mmo.node.rooms import Rooms
     from mmo.node.router import Router
+    from mmo.node.ticker import Ticker
 
 NOBODY = Sender(0, 0, 0)
 UID_BITS = 32  # uids of one incarnation; 31 bits are left for incarnations
@@ -50,6 +54,10 @@ class Engine:
     resting: "Resting"
     edges: "Edges"
     peers: "Peers"
+    generations: "Generations"
+    ticker: "Ticker"
+    quarantine: "Quarantine"
+    recorder: "Recorder"
     raids: "Raids"
     table: Table
     core: "NetCore"
@@ -97,6 +105,22 @@ class Engine:
             now_ms=clock_ms(), rng=random.Random(seed), content=content, node=view,
             sender=NOBODY, new_uid=self.new_uid, roll=roll, sign=sign if role.signs else None,
         )  # fmt: skip
+        self.hold_input: Callable[[bool], None] = lambda held: None
+
+    def env_of(self, content: Any, generation: int) -> Env:
+        """What the rules of another generation receive: the same node, its content."""
+        view = msgspec.structs.replace(self.env.node, generation=generation)
+        return msgspec.structs.replace(self.env, content=content, node=view, sender=NOBODY)
+
+    def decide_by(self, role: Role, env: Env, table: Table) -> None:
+        """Another generation decides from now on. Called between two batches."""
+        view = msgspec.structs.replace(self.env.node, generation=env.node.generation)
+        env.node, env.now_ms = view, self.env.now_ms
+        self.role, self.env = role, env
+        self.table.become(table)
+        self.router.decide_by(env)
+        self.ticker.become(self.table)
+        self.quarantine.lift()
 
     def new_uid(self) -> int:
         """An id that no process of this cluster ever makes again."""
@@ -111,7 +135,10 @@ class Engine:
 
     def change_view(self, **fields: Any) -> None:
         """Tell the rules something new about this node."""
-        self.env.node = msgspec.structs.replace(self.env.node, **fields)
+        view = self.env.node = msgspec.structs.replace(self.env.node, **fields)
+        for older in self.generations.older:
+            if older.env is not None:
+                older.env.node = msgspec.structs.replace(view, generation=older.number)
 
     def reply(self, source: Source, seq: int, opcode: int, body: bytes) -> None:
         """Queue one message for the end of this turn."""

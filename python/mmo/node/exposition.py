@@ -47,6 +47,11 @@ GAUGES = {
     "commits_in_flight": "Groups and rows on their way to the store",
     "uptime_seconds": "Since the node was ready",
 }
+COUNTED = (
+    *("rules_raised_total", "messages_undecodable_total", "operations_repeated_total"),
+    *("store_outages_total", "store_corrupt_total", "sessions_taken_total", "line_full_total"),
+)
+"""Counters that are told before anything was counted: an alarm needs a value to rise from."""
 _CLOSED = re.compile(r"closed_(\w+)_total")
 _REFUSED = re.compile(r"refused_(\w+)_total")
 
@@ -80,8 +85,8 @@ class _Figures(Collector):
         self._values = (snapshot.node, snapshot.role)
 
     def collect(self) -> Iterator[Metric]:
-        """Every family; names never depend on what happened so far, except those of the stores and
-        of rare counters."""
+        """Every family; names never depend on what happened so far, except those of rare
+        counters."""
         snapshot = self._snapshot
         for name, text in GAUGES.items():
             yield self._gauge(f"mmo_{name}", text, snapshot.gauges.get(name, 0))
@@ -91,7 +96,7 @@ class _Figures(Collector):
             "opcode",
             {_name_of(opcode): float(count) for opcode, count in snapshot.messages.items()},
         )
-        counts = dict(snapshot.counts)
+        counts = {**dict.fromkeys(COUNTED, 0), **snapshot.counts}
         refused = {code.name.lower(): 0.0 for code in (Code.RETRY_LATER, Code.BUSY, Code.INTERNAL)}
         refused |= _taken(counts, _REFUSED)
         yield self._by_label("mmo_refusals", "Requests refused", "code", refused)

@@ -7,17 +7,22 @@ Called once at the start of a node, and by `mmo-cluster check`.
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from types import FunctionType, ModuleType
 from typing import Any
 
-from mmo.contract import PLAYER_PARTS, Edge, Env, Handler, Role, Tick
+from mmo.contract import PLAYER_PARTS, Edge, Env, Handler, Refuse, Role, Tick
 from mmo.errors import OperatorError
+from mmo.node.code_faults import function_fault
+from mmo.node.modules import shown
 from mmo.state.player import Player
 from mmo.wire import codec
+from mmo.wire.opcode import Code
 
 LINK_OPCODES = range(16, 100)
+ORIGINS = ("user", "open", "peer", "node")
 RATES = ("hello", "login", "action", "hit", "list", "ping")
 
 
@@ -25,8 +30,8 @@ class Route:
     """How one opcode is served."""
 
     __slots__ = (
-        "bound", "by", "call", "decode", "edge", "lane_field", "mutates", "name", "opcode", "parts",
-        "peers", "rate", "simple",
+        "bound", "by", "call", "decode", "edge", "heir", "lane_field", "mutates", "name", "needs",
+        "opcode", "parts", "peers", "rate", "simple",
     )  # fmt: skip
 
     def __init__(self, opcode: int, by: str, name: str) -> None:
@@ -43,6 +48,8 @@ class Route:
         self.peers: tuple[str, ...] = ()
         self.rate = ""
         self.simple = False  # decided in line when its lane is open
+        self.needs: tuple[str, ...] = ()  # as marked: parts and states
+        self.heir: Route | None = None  # the route of a newer generation, once there is one
 
 
 class TickRoute:
@@ -74,6 +81,32 @@ class Table:
         routes: dict[int, Route] = getattr(self, by)
         return routes
 
+    def routes(self) -> list[Route]:
+        """All routes."""
+        return [route for by in ORIGINS for route in self.of(by).values()]
+
+    def become(self, newer: "Table") -> None:
+        """Serve by the routes of `newer` from now on, in the same dictionaries: who holds one of
+        them holds the new routes. What already has an older route follows its heir."""
+        for by in ORIGINS:
+            mine, theirs = self.of(by), newer.of(by)
+            for opcode, route in mine.items():
+                heir = theirs.get(opcode) or _without_rule(route)
+                route.heir = heir if heir is not route else None
+            for route in theirs.values():
+                route.heir = None  # also of a generation that comes back
+            mine.clear()
+            mine.update(theirs)
+        self.ticks = newer.ticks
+
+    def forget(self) -> None:
+        """Let go of every rule; none may be called any more."""
+        for route in self.routes():
+            route.call = route.bound = _never
+        for by in ORIGINS:
+            self.of(by).clear()
+        self.ticks = []
+
 
 def build_table(
     role: Role, states: Mapping[str, Any], env: Env, systems_package: str, edges_package: str
@@ -88,11 +121,14 @@ def build_table(
     for name in role.systems:
         module = load_module(f"{systems_package}.{name}")
         for function in _marked(module, "mmo_handler"):
-            _add_handler(table, seen, role, states, env, function)
+            with _placed(function):
+                _add_handler(table, seen, role, states, env, function)
         for function in _marked(module, "mmo_tick"):
-            table.ticks.append(_tick(role, states, env, function))
+            with _placed(function):
+                table.ticks.append(_tick(role, states, env, function))
         for function in _marked(module, "mmo_broken"):
-            _check_signature(function, _name(function), (), has_message=True)
+            with _placed(function):
+                _check_signature(function, _name(function), (), has_message=True)
             broken[function.mmo_broken] = function  # type: ignore[attr-defined]
     for name in role.edges:
         module = load_module(f"{edges_package}.{name}")
@@ -106,6 +142,15 @@ def build_table(
                 )
             tick.broken = partial(broken[tick.of], env=env)
     return table
+
+
+@contextmanager
+def _placed(function: Callable[..., Any]) -> Iterator[None]:
+    """Faults of a hot function name its file and line."""
+    try:
+        yield
+    except OperatorError as fault:
+        raise function_fault(function, fault) from None
 
 
 def load_module(name: str) -> ModuleType:
@@ -122,6 +167,14 @@ def _never(*arguments: Any) -> Any:
     raise AssertionError("a route without a function was called")
 
 
+def _without_rule(route: Route) -> Route:
+    """What becomes of messages that wait for a rule which the newer generation does not have."""
+    left = Route(route.opcode, route.by, route.name)
+    refusal = Refuse(Code.UNKNOWN_MESSAGE, str(route.opcode))
+    left.call = left.bound = lambda *arguments: refusal
+    return left
+
+
 def _marked(module: ModuleType, mark: str) -> list[Callable[..., Any]]:
     return [
         value
@@ -131,7 +184,7 @@ def _marked(module: ModuleType, mark: str) -> list[Callable[..., Any]]:
 
 
 def _name(function: Callable[..., Any]) -> str:
-    return f"{function.__module__}.{function.__qualname__}"
+    return shown(f"{function.__module__}.{function.__qualname__}")
 
 
 def _claim_opcode(seen: dict[int, str], opcode: int, name: str) -> None:
@@ -176,6 +229,7 @@ def _add_handler(
     route.mutates = mark.mutates
     route.lane_field = mark.lane
     route.peers = mark.peers
+    route.needs = mark.needs
     route.rate = mark.rate
     route.simple = not mark.mutates and not mark.lane
     table.of(mark.by)[mark.opcode] = route

@@ -29,7 +29,7 @@ def greet(engine: Engine, source: Source, seq: int, body: bytes) -> None:
         return
     answer = HelloOk(
         protocol=PROTOCOL_NUMBER, number=engine.settings.number, role=engine.role.name,
-        generation=engine.settings.generation, now_ms=engine.env.now_ms,
+        generation=engine.env.node.generation, now_ms=engine.env.now_ms,
     )  # fmt: skip
     engine.reply(source, seq, int(Op.HELLO_OK), codec.encode(answer))
 

@@ -28,9 +28,21 @@ class Intake:
             self._loop.remove_reader(self._engine.core.fileno())
             self._loop = None
 
+    def hold(self, held: bool) -> None:
+        """Leave what comes in the core's queue, or go on with it."""
+        if self._loop is None:
+            return
+        if held:
+            self._loop.remove_reader(self._engine.core.fileno())
+        else:
+            self._loop.add_reader(self._engine.core.fileno(), self._readable)
+
     def _readable(self) -> None:
         engine = self._engine
         started_ns = time.perf_counter_ns()
+        if started_ns > engine.generations.trusted_until_ns:
+            engine.generations.slept()  # perhaps stopped for long: nothing is decided unread
+            return
         try:
             taken = engine.core.pump(self._batch, engine.settings.pump_events_max)
         except Exception as fault:  # a bug of the machinery, not of a rule: the node must not limp

@@ -216,6 +216,7 @@ class Lanes:
 
     def __init__(self, perform: Callable[[Lane, Job], None]) -> None:
         self.users: dict[int, Lane] = {}
+        self.held = False  # while true nothing is decided: a switch of generations is near
         self._perform = perform
         self._ready: deque[Lane] = deque()
 
@@ -261,7 +262,7 @@ class Lanes:
     def run(self) -> None:
         """Run all lanes that have something to do, until none has."""
         ready = self._ready
-        while ready:
+        while ready and not self.held:
             self._drain(ready.popleft())
 
     def _drain(self, lane: Lane) -> None:

@@ -60,6 +60,8 @@ class Lease:
         try:
             await engine.store.lease(self.row, engine.settings.lease_ms)
             rows = await engine.store.leases()
+            mark = engine.generations.mark
+            code = await engine.store.code() if engine.generations.current.digest else None
         except OperatorError as taken:
             engine.log.error("lease taken", cause=taken.cause)
             self.is_lost = True
@@ -68,6 +70,8 @@ class Lease:
         else:
             self.renewed_ms = asked_ms  # when it was asked, not when it was answered
             engine.peers.dial(rows)
+            if code is not None:
+                engine.generations.seen(code, mark)
             engine.turn()
         finally:
             self._renewing = False

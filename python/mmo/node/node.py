@@ -13,21 +13,25 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mmo.contract import Role
-from mmo.errors import StoreError
-from mmo.node.admin import Admin
+from mmo.errors import OperatorError, StoreError
+from mmo.node.admin import Admin, Answerer
 from mmo.node.committer import Committer
 from mmo.node.core_table import core_fields
 from mmo.node.edges import Edges, Passwords
 from mmo.node.engine import Engine
 from mmo.node.exposition import MEASURES, Snapshot, render
-from mmo.node.handlers import build_table
+from mmo.node.generation import Generation
+from mmo.node.generations import Generations
+from mmo.node.handlers import Table, build_table
 from mmo.node.intake import Intake
 from mmo.node.lanes import Lanes
 from mmo.node.lease import Lease
 from mmo.node.leaving import Leaving
 from mmo.node.outcomes import Outcomes
 from mmo.node.peers import Peers
+from mmo.node.quarantine import Quarantine
 from mmo.node.raids import Raids
+from mmo.node.recorder import Recorder
 from mmo.node.residents import Residents
 from mmo.node.resting import Resting
 from mmo.node.router import Router
@@ -35,7 +39,7 @@ from mmo.node.scrape import Scrape
 from mmo.node.settings import NodeSettings
 from mmo.node.ticker import Ticker
 from mmo.node.timers import Timers
-from mmo.store import Store
+from mmo.store import CodeRow, Store
 from mmo.store.loops import LOOP_ENDED
 from mmo.wire.opcode import CloseReason
 
@@ -74,13 +78,24 @@ def compose(
     roll: Callable[..., int] | None = None,
     clock_ms: Callable[[], int] = unix_ms,
     deadline_clock_ms: Callable[[], int] = monotonic_ms,
+    generation: Generation | None = None,
 ) -> Engine:
-    """The machinery of one node without a core: table built, states made, nothing started."""
+    """The machinery of one node without a core: table built, states made, nothing started.
+    `generation`: where role, content and systems come from a bundle."""
     timers = Timers(deadline_clock_ms)
     engine = Engine(settings, role, store, content, clock_ms, timers, log, sign, roll)
     for name, make in role.states.items():
         engine.states[name] = make(content, engine.env.node)
-    engine.table = build_table(role, engine.states, engine.env, systems_package, edges_package)
+    if generation is None:
+        generation = Generation(settings.generation, role, content, systems_package=systems_package)
+    generation.env = engine.env
+    generation.table = build_table(role, engine.states, engine.env, systems_package, edges_package)
+    engine.table = Table()
+    engine.table.become(generation.table)
+    engine.generations = Generations(engine, generation, edges_package)
+    engine.ticker = Ticker(engine)
+    engine.quarantine = Quarantine(engine)
+    engine.recorder = Recorder(engine)
     engine.router = Router(engine)
     engine.lanes = Lanes(engine.router.perform)
     engine.outcomes = Outcomes(engine)
@@ -113,11 +128,17 @@ class Node:
         self._flushing = False
         self._fencing = False
         self._wake: asyncio.TimerHandle | None = None
-        answers = {
+        answers: dict[str, Answerer] = {
             "status": self._status,
             "stats": self._stats,
             "stop": self._stop,
             "fail": self._fail,
+            "generation": lambda question: engine.generations.view(),
+            "prepare": engine.generations.prepare,
+            "hold": engine.generations.hold,
+            "look": engine.generations.look,
+            "abandon": engine.generations.abandon,
+            "canary": engine.generations.canary,
             "trace": lambda question: engine.tracing.follow(
                 int(question["user"]), int(question["for_ms"])
             ),
@@ -148,8 +169,11 @@ class Node:
         engine.datagram_port = self.ports.get("datagram", 0)
         engine.change_view(port=client_port)
         await self.lease.announce(client_port, self.ports.get("link", 0))
+        await self._check_code()
         self._intake = Intake(engine)
         self._intake.start()
+        engine.hold_input = self._intake.hold
+        engine.generations.on_behind = self._behind
         engine.peers.dial(await engine.store.leases())
         timers = engine.timers
         timers.every(settings.lease_renew_ms, self._renew)
@@ -157,11 +181,14 @@ class Node:
         timers.every(self.lag_sample_ms, self._sample_lag)
         engine.resting.start()
         engine.raids.start()
-        Ticker(engine).start()
+        engine.ticker.start()
         self._lag_due_ms = timers.now_ms() + self.lag_sample_ms
         if own_timers:
             timers.on_earlier = self._arm
             self._arm()
+            timers.every(LAG_SAMPLE_MS, engine.generations.trust)
+            engine.generations.trust()
+            engine.recorder.start()
             gc.collect()
             gc.freeze()
             gc.set_threshold(YOUNG_OBJECTS_MAX, 20, 50)
@@ -172,8 +199,30 @@ class Node:
         self._ready_ms = timers.now_ms()
         self.is_ready = True
         engine.log.info(
-            "node ready", incarnation=incarnation, ports=self.ports, generation=settings.generation
-        )
+            "node ready", incarnation=incarnation, ports=self.ports,
+            generation=engine.env.node.generation,
+        )  # fmt: skip
+
+    async def _check_code(self) -> None:
+        """The lease is seen by whoever switches the code; a switch before it is seen here. Raises
+        `OperatorError` E0426 when this process would decide by the wrong generation."""
+        engine = self.engine
+        current = engine.generations.current
+        if not current.digest:
+            return  # code of this process, as in tests: no row speaks of it
+        row = await engine.store.code(settled=True)
+        if not row.allows(current.number, engine.settings.number):
+            raise OperatorError(
+                "E0426",
+                f"generation {row.generation} was switched to while {current.number} started",
+                "start the node again",
+            )
+
+    def _behind(self, row: CodeRow) -> None:
+        """The cluster decides by another generation: this process must not any more."""
+        if not (self._flushing or self._fencing):
+            self._stopping = self._fencing = True
+            self.engine.spawn(self._fence())
 
     async def run(self) -> int:
         """Serve until stopped, fenced or crashed; returns the exit code. Call after `start`."""
@@ -264,6 +313,8 @@ class Node:
         """The right to serve is lost: every client is told, nothing is flushed to the store."""
         engine = self.engine
         self.is_ready = False
+        engine.residents.drain()
+        engine.hold_input(False)  # nothing is decided any more, but the core's last word is heard
         for source in list(engine.sources.values()):
             if not source.peer:
                 engine.close(source, CloseReason.NODE_FENCED)
@@ -320,7 +371,7 @@ class Node:
             "role": engine.role.name,
             "pid": os.getpid(),
             "ready": self.is_ready,
-            "generation": settings.generation,
+            "generation": engine.env.node.generation,
             "connections": engine.residents.connections,
             "loop_lag_p99_ms": engine.metrics.samples["loop_lag_ms"].percentile(990),
             "queue": engine.core.stats().get("inbound_waiting", 0),
@@ -332,6 +383,8 @@ class Node:
             "draining": engine.env.node.draining,
             "busy": self._leaving.busy,
             "waiting_line": len(engine.edges.line),
+            "rooms": engine.generations.pins.counts(),
+            "quarantined": list(engine.quarantine.rules.values()),
         }
 
     def snapshot(self) -> Snapshot:

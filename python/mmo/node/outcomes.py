@@ -86,6 +86,7 @@ class Outcomes:
     def _shapeless(self, lane: Lane, job: Job, wrong: str) -> None:
         engine = self._engine
         engine.metrics.count("rules_raised_total")
+        engine.quarantine.failed(job.route, wrong)
         engine.log.error("rule wrong", rule=job.route.name, fault=wrong, **engine.about(lane, job))
         engine.refuse(job.source, job.seq, Code.INTERNAL)
         self.spent(lane, job)

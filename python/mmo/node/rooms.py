@@ -16,6 +16,7 @@ from mmo.errors import StoreError
 from mmo.node.engine import NOBODY, Engine
 from mmo.node.handlers import Route, TickRoute
 from mmo.node.lanes import Job, Lane
+from mmo.node.watchdog import RuleOverran
 
 PHASES = 5
 FAULTS_IN_ROW_MAX = 5  # raising or overlong ticks of a room before its `broken` rule ends it
@@ -40,17 +41,26 @@ class Rooms:
 
     def __init__(self, engine: Engine, tick: TickRoute) -> None:
         self._engine = engine
-        self._tick = tick
+        self.key = (tick.name, tick.every_ms)
+        self.of = tick.of
+        self._each = tick.each
+        self._tick: TickRoute | None = tick  # None: only older rooms are left
         self._lane = Lane(0)
         self._job = Job(Route(0, "node", tick.name))
         self._rooms: dict[Any, Room] = {}
+        self._every_ms = tick.every_ms
         self._phases = min(PHASES, tick.every_ms)
         self._began_ms = 0
 
     @property
     def running(self) -> int:
         """Rooms now."""
-        return len(self._values())
+        return len(self.values())
+
+    def become(self, tick: TickRoute | None) -> None:
+        """Another generation decides for rooms that begin from now on; None: it has no such
+        rule."""
+        self._tick = tick
 
     def start(self) -> None:
         """Begin all phases."""
@@ -59,15 +69,15 @@ class Rooms:
             self._arm(phase, 1)
 
     def _arm(self, phase: int, count: int) -> None:
-        timers, every_ms = self._engine.timers, self._tick.every_ms
+        timers, every_ms = self._engine.timers, self._every_ms
         due_ms = self._began_ms + count * every_ms + phase * every_ms // self._phases
         timers.after(max(0, due_ms - timers.now_ms()), partial(self._run, phase, count, due_ms))
 
     def _run(self, phase: int, count: int, due_ms: int) -> None:
-        engine, every_ms = self._engine, self._tick.every_ms
+        engine, every_ms = self._engine, self._every_ms
         late_ms = engine.timers.now_ms() - due_ms
         missed = max(0, late_ms // every_ms)
-        rooms = self._of_phase(phase)
+        rooms = [] if engine.lanes.held else self._of_phase(phase)
         if rooms:
             engine.metrics.sample("room_tick_late_ms", late_ms)
             engine.metrics.count("room_ticks_total", len(rooms))
@@ -78,13 +88,14 @@ class Rooms:
             engine.turn()
         self._arm(phase, count + 1 + missed)
 
-    def _values(self) -> Mapping[Any, Any]:
-        values: Mapping[Any, Any] = getattr(self._engine.states[self._tick.of], self._tick.each)
+    def values(self) -> Mapping[Any, Any]:
+        """The rooms by their key."""
+        values: Mapping[Any, Any] = getattr(self._engine.states[self.of], self._each)
         return values
 
     def _of_phase(self, phase: int) -> list[tuple[Any, Any]]:
         """The rooms of one phase; a new room gets the emptiest one, a gone one is forgotten."""
-        values, rooms = self._values(), self._rooms
+        values, rooms = self.values(), self._rooms
         if len(rooms) != len(values) or rooms.keys() != values.keys():
             for key in rooms.keys() - values.keys():
                 if not rooms[key].writing:
@@ -102,16 +113,22 @@ class Rooms:
     def _run_room(self, key: Any, value: Any) -> None:
         engine, room = self._engine, self._rooms[key]
         engine.env.sender = NOBODY
-        rule = self._tick.call
+        tick, pins = self._tick, engine.generations.pins
+        older = pins.generation_of(self.of, key)
+        if older is not None:
+            tick = pins.tick_of(older, self.key)
+        if tick is None:
+            return  # a room of another generation, which ticks it by a rule of another name
+        rule = tick.call
         if room.faults >= FAULTS_IN_ROW_MAX:
-            rule = self._tick.broken
+            rule = tick.broken
             if (room.faults - FAULTS_IN_ROW_MAX) % BROKEN_AGAIN_TICKS:
                 room.faults += 1  # the rule that ends it failed too: not at every tick
                 return
         began_ns = time.perf_counter_ns()
         try:
             outcome = rule(value)
-        except Exception:
+        except (Exception, RuleOverran):
             room.faults += 1
             engine.router.raised(self._job)
             return
@@ -122,12 +139,12 @@ class Rooms:
         ):
             room.faults += 1
             engine.metrics.count("rules_raised_total")
-            engine.log.error("rule wrong", rule=self._tick.name, room=key)
+            engine.log.error("rule wrong", rule=self.key[0], room=key)
             return
         if took_ms > engine.settings.room_tick_ms_max:
             room.faults += 1
             engine.metrics.count("room_ticks_overlong_total")
-            engine.log.warning("room tick overlong", rule=self._tick.name, room=key, ms=took_ms)
+            engine.log.warning("room tick overlong", rule=self.key[0], room=key, ms=took_ms)
         else:
             room.faults = 0
         if outcome.row is not None:
@@ -162,5 +179,5 @@ class Rooms:
                 engine.outcomes.deliver(self._lane, self._job, outcome.row_refused)
             else:
                 room.faults = FAULTS_IN_ROW_MAX
-                engine.log.error("row of a room refused", rule=self._tick.name, room=key)
+                engine.log.error("row of a room refused", rule=self.key[0], room=key)
         engine.turn()

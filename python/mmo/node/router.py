@@ -10,12 +10,13 @@ from typing import Any
 
 import msgspec
 
-from mmo.contract import Outcome, Sender
+from mmo.contract import Env, Outcome, Sender
 from mmo.node import operations
 from mmo.node.engine import NOBODY, Engine
 from mmo.node.handlers import Route
 from mmo.node.hello import greet
 from mmo.node.lanes import Job, Lane, Source, Step
+from mmo.node.watchdog import RuleOverran
 from mmo.state.player import OperationRecord, Player
 from mmo.wire.codec import encode
 from mmo.wire.opcode import CloseReason, Code, Op
@@ -30,9 +31,13 @@ class Router:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._env = engine.env
+        self._env = engine.env  # of the generation that decides
         self._sources = engine.sources
         self._waiting_max = engine.settings.lane_messages_max
+
+    def decide_by(self, env: Env) -> None:
+        """Another generation decides from the next message on."""
+        self._env = env
 
     def on_batch(self, events: list[Event]) -> None:
         """Serve one batch and end the turn: everything that can leave has left."""
@@ -74,7 +79,7 @@ class Router:
         self._env.sender = Sender(source.conn, source.user, seq, source.peer, source.address)
         try:
             outcome = route.call(message, player) if route.parts else route.bound(message)
-        except Exception:
+        except (Exception, RuleOverran):
             self._raised(route, source, seq)
             return
         if type(outcome) is not Outcome or (
@@ -165,6 +170,8 @@ class Router:
         route, source = job.route, job.source
         if source is not None and source.refused:
             return
+        while route.heir is not None:  # it waited while the code was switched
+            route = job.route = route.heir
         if source is not None and route.by == "user" and not source.entered:
             self._engine.refuse(source, job.seq, Code.NOT_ENTERED)
             return
@@ -209,7 +216,7 @@ class Router:
             trace.begun(job)
         try:
             outcome: Any = job.route.call(job.message, player)
-        except Exception:
+        except (Exception, RuleOverran):
             self._raised(job.route, source, job.seq)
             self._engine.outcomes.spent(lane, job)
             return
@@ -255,6 +262,7 @@ class Router:
         engine.log.error(
             "rule raised", rule=route.name, opcode=route.opcode,
             conn=source.conn if source else 0, user=source.user if source else 0,
-            generation=engine.settings.generation, exc_info=True,
+            generation=engine.env.node.generation, exc_info=True,
         )  # fmt: skip
+        engine.quarantine.failed(route)
         engine.refuse(source, seq, Code.INTERNAL)

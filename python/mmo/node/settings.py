@@ -33,6 +33,9 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     resume_grace_ms: int
     resident_rest_ms: int
     drain_ms: int
+    rule_budget_ms: int
+    rule_failures_max: int
+    rule_failures_window_ms: int
     leave_ms: int
     busy_ms: int
     room_tick_ms_max: int  # a room's rule that takes longer has failed

@@ -105,8 +105,9 @@ ITEM_MASTER = Statement(f"""
 
 VERSIONS = Statement(f"""
     SELECT h.user_id, h.version, COALESCE(e.log_lines, 0), COALESCE(e.first_version, 0),
-           COALESCE(e.last_version, 0)
+           COALESCE(e.last_version, 0), COALESCE(b.version, 0)
     FROM player_head h
+    LEFT JOIN event_origin b ON b.user_id = h.user_id
     LEFT JOIN (
         SELECT user_id, COUNT(DISTINCT version) AS versions, COUNT(*) AS log_lines,
                MIN(version) AS first_version, MAX(version) AS last_version
@@ -115,7 +116,7 @@ VERSIONS = Statement(f"""
     WHERE (h.version <> COALESCE(e.last_version, 0))
        OR (e.log_lines <> e.versions)
        OR (e.log_lines <> e.last_version - e.first_version + 1)
-       OR (e.first_version <> 1 AND h.operation_floor_epoch = 0)
+       OR (e.first_version < 1 OR e.first_version > COALESCE(b.version, 0) + 1)
     LIMIT {ROWS_MAX + 1}
 """)
 
@@ -143,8 +144,34 @@ LINE_VERSIONS = Statement(f"""
         UNION SELECT user_id, 'pass_claim', version FROM pass_claim
     ) l
     JOIN player_head h ON h.user_id = l.user_id
+    LEFT JOIN event_origin b ON b.user_id = l.user_id
     LEFT JOIN event_log e ON e.user_id = l.user_id AND e.version = l.version
-    WHERE e.version IS NULL AND (h.operation_floor_epoch = 0 OR l.version > h.version)
+    WHERE e.version IS NULL AND (l.version > COALESCE(b.version, 0) OR l.version < 1)
+    LIMIT {ROWS_MAX + 1}
+""")
+
+ORIGINS = Statement(f"""
+    SELECT b.user_id, b.version, h.version, b.gold, COALESCE(l.gold, 0), b.cash,
+           COALESCE(l.cash, 0), b.mileage, COALESCE(l.mileage, 0)
+    FROM event_origin b
+    JOIN player_head h ON h.user_id = b.user_id
+    LEFT JOIN (
+        SELECT r.user_id, SUM(CASE WHEN r.currency = 0 THEN r.amount ELSE 0 END) AS gold,
+               SUM(CASE WHEN r.currency = 1 THEN r.amount ELSE 0 END) AS cash,
+               SUM(CASE WHEN r.currency = 2 THEN r.amount ELSE 0 END) AS mileage
+        FROM ledger r JOIN event_origin x ON x.user_id = r.user_id AND r.version <= x.version
+        GROUP BY r.user_id
+    ) l ON l.user_id = b.user_id
+    WHERE b.version >= h.version OR b.gold <> COALESCE(l.gold, 0)
+       OR b.cash <> COALESCE(l.cash, 0) OR b.mileage <> COALESCE(l.mileage, 0)
+    LIMIT {ROWS_MAX + 1}
+""")
+
+FLOORS = Statement(f"""
+    SELECT h.user_id, h.operation_floor_epoch, COALESCE(b.version, 0), h.session_epoch
+    FROM player_head h LEFT JOIN event_origin b ON b.user_id = h.user_id
+    WHERE (h.operation_floor_epoch > 0) <> (b.user_id IS NOT NULL)
+       OR h.operation_floor_epoch > h.session_epoch
     LIMIT {ROWS_MAX + 1}
 """)
 
@@ -174,6 +201,7 @@ ORPHANS = Statement(f"""
     FROM (
         SELECT user_id, 'account' AS book FROM account
         UNION SELECT user_id, 'event_log' FROM event_log
+        UNION SELECT user_id, 'event_origin' FROM event_origin
         UNION SELECT user_id, 'ledger' FROM ledger
         UNION SELECT user_id, 'item' FROM item
         UNION SELECT user_id, 'item_ledger' FROM item_ledger
@@ -246,8 +274,15 @@ CHECKS = (
     Check(
         "version",
         VERSIONS,
-        "head is at version {1}, the log has {2} lines from version {3} to {4}",
+        "head is at version {1}, the log has {2} lines from version {3} to {4}, purged up to {5}",
     ),
+    Check(
+        "origin",
+        ORIGINS,
+        "purged up to version {1} of {2} with gold {3}, cash {5}, mileage {7}; the ledger says"
+        " {4}, {6}, {8}",
+    ),
+    Check("floor", FLOORS, "ids before session {1} of {3} are refused, purged up to version {2}"),
     Check("operation", OPERATIONS, "operation {1}/{2}: is in the log {3} times"),
     Check("operation-epoch", EPOCHS, "operation {1}/{2}: is of a session after session {3}"),
     Check("line-version", LINE_VERSIONS, "{1}: names version {2}, which the log does not have"),

@@ -11,7 +11,7 @@ import msgspec
 
 from mmo.ops.audit_checks import ROWS_MAX, Check
 from mmo.state.grant import Bundle, SourceKind
-from mmo.state.roll import commitment, day_key, roll
+from mmo.state.roll import commitment, day_key, roller
 from mmo.state.wallet import Account
 from mmo.store.connection import Connection, Statement
 
@@ -209,14 +209,15 @@ async def keys_of(connection: Connection, master: bytes) -> tuple[dict[int, byte
 async def rolls(connection: Connection, keys: Mapping[int, bytes]) -> tuple[int, list[Found]]:
     """Recompute every recorded roll whose day's key is known; how many, and those that differ."""
     found: list[Found] = []
+    roll_of = {day: roller(key) for day, key in keys.items()}
     checked = uid = attempt = 0
     while page := await connection.rows(_ROLLS, uid, uid, attempt, PAGE_ROWS):
         for user, uid, attempt, day, table, rolled in page:
-            key = keys.get(day)
-            if key is None:
+            roll = roll_of.get(day)
+            if roll is None:
                 continue
             checked += 1
-            due = roll(key, uid, attempt, table)
+            due = roll(uid, attempt, table)
             if due != rolled and len(found) <= ROWS_MAX:
                 text = f"item {uid} attempt {attempt}: roll {rolled}, the key of {day} gives {due}"
                 found.append(("roll", user, text))

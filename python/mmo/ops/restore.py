@@ -69,8 +69,8 @@ async def restoration(
     player = await read_player(connection, user)
     if player is None:
         return None
-    events = await read_log(connection, user)
-    then = holding(content, replay(user, until(events, at_ms)))
+    log = await read_log(connection, user)
+    then = holding(content, replay(user, until(log, at_ms)))
     waiting = [_decode(bytes(row[0])) for row in await connection.rows(_PENDING, user)]
     now = with_waiting(holding(content, player), waiting)
     correction, kept = difference(then, now)

@@ -25,7 +25,7 @@ from mmo.proof.bench_rounds import Report
 from mmo.proof.bench_stores import BenchStores, stores
 from mmo.proof.bench_tokens import ISSUER, LIFE_S, Tokens
 
-STEPS = (25, 50, 75, 100, 125, 150, 200)
+STEPS = (25, 50, 100, 150, 200, 300)
 AT = 100
 TEAM = 8
 TICKS_PER_S = 20

@@ -1,8 +1,9 @@
 """What a player waits for when every process is replaced under him.
 
-Owns a cluster of its own and hunters who measure themselves: the longest time between asking and
-the final answer, coming back included, of each hunter for each node that is replaced. The limit is
-the same figure over times in which nothing is replaced. Called through `mmo.proof.bench`.
+Owns a cluster of its own and players who measure themselves, hunters in channels and others who
+wait in the lobby: the longest time between asking and the final answer, coming back included, of
+each player for each node that is replaced. The limit is the same figure over times in which nothing
+is replaced. Called through `mmo.proof.bench`.
 """
 
 import asyncio
@@ -14,16 +15,19 @@ import uvloop
 
 from mmo.client.fleet import muster, sail
 from mmo.client.hero import Hero
-from mmo.client.hunting import settle
+from mmo.client.hunting import hold_on, settle
 from mmo.client.journeys import Journey, hunt_until_over
 from mmo.client.meter import Meter
-from mmo.client.session import arrive, register
-from mmo.client.steps import Walk
+from mmo.client.session import arrive, log_out, register, stay_known
+from mmo.client.steps import Pause, Walk
 from mmo.proof.arena import LOOK_EVERY_S, Arena
 from mmo.proof.bench_result import BenchResult, Check, at_most, same
 from mmo.proof.bench_rounds import Report
 
-PLAYERS = 40
+HUNTERS = 20  # all fit into the thirty seats of the one channel server that is not replaced
+IDLERS = 10  # in the lobby of the only center
+PLAYERS = HUNTERS + IDLERS
+IDLE_MS = 250.0
 PAUSE_AIM_MS = 1_500.0
 CALM_S = 2.0  # each window without a restart; a node is replaced within about as long
 BEGUN_S = 60.0
@@ -32,7 +36,7 @@ ORDER = ("login", "cash", "matching", "raid", "channel", "center")
 
 
 class Waits(Meter):
-    """A hunter's own meter: the longest wait since it was last asked."""
+    """A player's own meter: the longest wait since it was last asked."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,10 +73,11 @@ async def measure(rounds: int, report: Report) -> BenchResult:
     async with Arena(None) as arena:
         heroes = [_hero(arena, index) for index in range(PLAYERS)]
         fleets = [
-            asyncio.create_task(sail([me], [_journey(hunting)], 0, spread_s=0)) for me in heroes
+            asyncio.create_task(sail([me], [_journey(index < HUNTERS, hunting)], 0))
+            for index, me in enumerate(heroes)
         ]
         try:
-            await _until_all_hunt(heroes)
+            await _until_all_play(heroes)
             nodes = (await arena.status())["nodes"]
             nodes.sort(key=lambda row: (ORDER.index(row["role"]), row["number"]))
             before = {row["name"]: row["pid"] for row in nodes}
@@ -94,8 +99,8 @@ async def measure(rounds: int, report: Report) -> BenchResult:
         forced = sum(me.meter.logins_forced for me in heroes)
         audit = await arena.command("audit", deadline_s=120, accept=(0, 1))
     checks = (
-        same("all hunters came to their end", PLAYERS, len(done)),
-        Check("no error of a hunter", not errors, "; ".join(errors[:3])),
+        same("all players came to their end", PLAYERS, len(done)),
+        Check("no error of a player", not errors, "; ".join(errors[:3])),
         same("logins forced", 0, forced),
         same("processes replaced", len(before), sum(after[n] != pid for n, pid in before.items())),
         Check("the books balance", bool(audit.get("balanced")), str(audit.get("findings"))),
@@ -142,27 +147,39 @@ def _hero(arena: Arena, index: int) -> Hero:
     return me
 
 
-def _journey(hunting: list[bool]) -> Journey:
-    def walk(me: Hero, _: float) -> Walk[None]:
+def _journey(hunts: bool, playing: list[bool]) -> Journey:
+    def hunt(me: Hero, _: float) -> Walk[None]:
         yield from register(me)
         yield from arrive(me)
         yield from settle(me)
-        yield from hunt_until_over(me, lambda: hunting[0])
+        yield from hunt_until_over(me, lambda: playing[0])
 
-    return Journey("hunter", "hunt until told to stop", walk, lambda _: 1)
+    def idle(me: Hero, _: float) -> Walk[None]:
+        yield from register(me)
+        yield from arrive(me)
+        while playing[0]:
+            yield from hold_on(me, lambda: stay_known(me), to_lobby=True)
+            yield Pause(IDLE_MS)
+        yield from log_out(me)
+
+    return Journey("player", "play until told to stop", hunt if hunts else idle, lambda _: 1)
 
 
-async def _until_all_hunt(heroes: list[Hero]) -> None:
-    """Return when each told its first kill. Raises `TimeoutError`."""
+async def _until_all_play(heroes: list[Hero]) -> None:
+    """Return when each hunter told his first kill and the others are there. Raises
+    `TimeoutError`."""
     until = time.monotonic() + BEGUN_S
-    while min(me.record.kills for me in heroes) < 1:
+    while (
+        not all(me.session_token for me in heroes)
+        or min(me.record.kills for me in heroes[:HUNTERS]) < 1
+    ):
         if time.monotonic() > until:
-            raise TimeoutError(f"a hunter has no kill: {[me.meter.findings for me in heroes]}")
+            raise TimeoutError(f"not all play: {[me.meter.findings for me in heroes]}")
         await asyncio.sleep(LOOK_EVERY_S)
 
 
 async def _window(heroes: list[Hero], waits: list[float], seconds: float) -> None:
-    """The longest wait of each hunter since the last window; with `seconds`, of a new one."""
+    """The longest wait of each player since the last window; with `seconds`, of a new one."""
     if seconds:
         _take(heroes)
         await asyncio.sleep(seconds)

@@ -1,7 +1,7 @@
 """The books of the economy as a proof reads them: plain SQL of its own beside the product's.
 
 Owns its statements, and what only an operator can do: leave a correction for a player, raise his
-passes, purge finished operations, read the roll secret. Blocking; called in a thread. Judges
+passes, read the roll secret. Blocking; called in a thread. Judges
 nothing.
 """
 
@@ -79,28 +79,6 @@ class Books:
             user,
         )
         return {(int(epoch), int(counter)): bytes(answer) for epoch, counter, answer in found}
-
-    def purge(self, user: int) -> int:
-        """Forget the operations of all sessions so far of a player who is logged out: the floor
-        and the log in one transaction; the line of his last version stays, as the audit wants.
-        Returns the lines forgotten."""
-        ((epoch, version),) = self.rows(
-            "SELECT session_epoch, version FROM player_head WHERE user_id = %s", user
-        )
-        ((lines,),) = self.rows(
-            "SELECT COUNT(*) FROM event_log WHERE user_id = %s AND version < %s", user, version
-        )
-        self._run(
-            [
-                (
-                    "UPDATE player_head SET operation_floor_epoch = %s "
-                    "WHERE user_id = %s AND version = %s",
-                    (epoch + 1, user, version),
-                ),
-                ("DELETE FROM event_log WHERE user_id = %s AND version < %s", (user, version)),
-            ]
-        )
-        return int(lines)
 
     def raise_passes(self, user: int, passes: Sequence[int], level: int) -> None:
         """Give a player who never logged in a level in passes, as if he had earned it."""

@@ -35,9 +35,9 @@ async def flood(arena: Arena, trial: Trial, short: bool) -> None:
         await hunters.begin()
         before = await _pids(arena)
         quiet = await _window(hunters, SHORT_QUIET_S if short else QUIET_S)
-        first = len(hunters.meter.took_ms)
+        mark = hunters.meter.mark()
         told = await _send(arena, packets)
-        flooded = _p99(hunters, first)
+        flooded = hunters.meter.percentile_ms(0.99, since=mark)
         after = await _pids(arena)
         await hunters.progress(len(hunters.heroes))
         fleet = await hunters.end()
@@ -63,14 +63,9 @@ async def flood(arena: Arena, trial: Trial, short: bool) -> None:
 
 
 async def _window(hunters: Hunters, seconds: float) -> float:
-    first = len(hunters.meter.took_ms)
+    before = hunters.meter.mark()
     await asyncio.sleep(seconds)
-    return _p99(hunters, first)
-
-
-def _p99(hunters: Hunters, first: int) -> float:
-    taken = sorted(hunters.meter.took_ms[first:])
-    return taken[len(taken) * 99 // 100] if taken else 0.0
+    return hunters.meter.percentile_ms(0.99, since=before)
 
 
 async def _pids(arena: Arena) -> dict[str, int]:

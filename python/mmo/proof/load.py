@@ -74,7 +74,7 @@ class Hunters:
     @property
     def hits(self) -> int:
         """Blows that were answered."""
-        return self.meter.by_kind.get("Hit", 0)
+        return self.meter.count("Hit")
 
     @property
     def kills(self) -> int:

@@ -22,7 +22,7 @@ from mmo.proof.arena import Arena
 from mmo.proof.odds_law import chi_square_tail, uniformity
 from mmo.proof.odds_receipts import real_receipts
 from mmo.proof.verdict import Trial
-from mmo.state.roll import PARTS, roll
+from mmo.state.roll import PARTS, roller
 
 CELLS = 100
 KEYS = 20
@@ -82,9 +82,12 @@ def recompute(key: bytes, uid: int, attempt: int, table: int) -> int:
     raise AssertionError("no word of 2^34 was below the limit")
 
 
-def tally(series: Series, roll: Callable[[bytes, int, int, int], int] = roll) -> Tally:
+def tally(
+    series: Series, roller: Callable[[bytes], Callable[[int, int, int], int]] = roller
+) -> Tally:
     """Make the rolls of a series. Called in a process of its own."""
     key, table = series.key, series.table
+    roll = roller(key)
     chance, drawn_below = series.chance_ppm, series.chance_ppm + series.drift_ppm
     width = PARTS // CELLS
     cells = [0] * CELLS
@@ -93,7 +96,7 @@ def tally(series: Series, roll: Callable[[bytes, int, int, int], int] = roll) ->
     for number in range(series.rolls):
         item, attempt = divmod(number, ATTEMPTS_PER_ITEM)
         uid = series.uid + item
-        rolled = roll(key, uid, attempt + 1, table)
+        rolled = roll(uid, attempt + 1, table)
         cells[rolled // width] += 1
         successes += rolled < drawn_below
         if number % RECOMPUTE_EVERY == 0:

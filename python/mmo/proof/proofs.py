@@ -220,6 +220,23 @@ PROOFS = (
         "mmo.proof.odds",
         "odds",
     ),
+    Proof(
+        "reload",
+        "200 reloads under 500 players, 20 of them while a node is killed, stands still, has a "
+        "full disk or the store is cut: never two generations decide at once, nobody is "
+        "disconnected, nothing acknowledged is lost",
+        "mmo.proof.reloads",
+        "reload",
+        prepare="prepare",
+    ),
+    Proof(
+        "bad-bundles",
+        "ten kinds of a hundred broken saves, a good one between each: all bad ones are refused "
+        "with their place told and change nothing, all good ones are taken, nobody notices",
+        "mmo.proof.bad_bundles",
+        "bad_bundles",
+        prepare="prepare",
+    ),
 )
 
 

@@ -135,8 +135,8 @@ async def _lie(arena: Arena, trial: Trial, books: Books) -> None:
         named = [text for text in answer["findings"] if f"score of user {user} " in text]
         trial.expect(not answer["holds"] and bool(named), f"a changed score of raid {raid} passed")
         report = await arena.command("audit", deadline_s=60, accept=(0, 1))
-        found = {one["check"] for one in report["findings"] if one["user"] == user}
-        trial.expect("raid-score" in found, f"the audit did not name user {user}: {sorted(found)}")
+        found = {one["check"] for one in report.get("findings", ()) if one["user"] == user}
+        trial.expect("raid-score" in found, f"the audit did not name user {user}: {report}")
     finally:
         await asyncio.to_thread(books.rows, change, score, raid, user)
     healed = await arena.command("replay", str(raid), accept=(0, 1))

@@ -23,6 +23,7 @@ from mmo.proof.load import books_balance, nobody_is_left
 from mmo.proof.verdict import Trial
 
 RESTART_S = 300.0
+CHANNEL_SERVERS = 8  # of thirty seats: all players fit into those that are not being replaced
 BEGUN_S = 60.0
 ACTIONS_BETWEEN = 20  # a player, before the first restart and after each
 
@@ -30,6 +31,9 @@ ACTIONS_BETWEEN = 20  # a player, before the first restart and after each
 async def rolling(arena: Arena, trial: Trial, short: bool) -> None:
     """Rolling restarts under every journey: 0 errors, nobody logs in again, the books balance."""
     restarts, count = (1, 10) if short else (5, 200)
+    if not short:
+        said = await arena.command("scale", f"channel={CHANNEL_SERVERS}", deadline_s=RESTART_S)
+        trial.tried(f"{len(said['added'])} channel servers were added live: {CHANNEL_SERVERS} now")
     crowd = Crowd(arena, count, seed=61)
     try:
         await crowd.begin()

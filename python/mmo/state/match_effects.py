@@ -3,6 +3,7 @@
 Owns nothing of its own; each effect says one fact that a rule of `systems.matching*` decided.
 """
 
+from itertools import islice
 from typing import Any, ClassVar
 
 from mmo.state.change import Effect
@@ -184,14 +185,17 @@ class CenterHeard(MatchingEffect, frozen=True):
 
 
 class CenterLost(MatchingEffect, frozen=True):
-    """A center fell silent: its tickets wait no more."""
+    """A center fell silent: its tickets wait no more. At most `users_max` at a time; the rest with
+    the next look."""
 
     number: int
+    users_max: int
 
     def apply(self, state: Any) -> None:
         held = state.centers[self.number]
         held.listing = None
-        for user in list(held.users.values()):
+        waiting = (user for ticket, user in held.users.items() if ticket not in state.leaving)
+        for user in list(islice(waiting, self.users_max)):
             state.drop(user)
         if not held.users:
             del state.centers[self.number]

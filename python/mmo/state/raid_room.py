@@ -107,6 +107,10 @@ class RaidRooms:
         self.rooms: dict[int, Room] = {}
         self.where: dict[int, int] = {}
 
+    def pin_of(self, user: int) -> int:
+        """The raid of a user: its room ends by the rules it began with."""
+        return self.where.get(user, 0)
+
     def gauges(self) -> dict[str, int]:
         """Sizes that an operator watches: rooms, and players with a seat in one."""
         return {"rooms": len(self.rooms), "members": len(self.where)}

@@ -18,6 +18,7 @@ from mmo.state.place import Claim, PaymentBooked
 from mmo.state.player import Head, OperationRecord, Player
 from mmo.state.raid import OrphanRaid, RaidCheckpoint, RaidEntry, RaidRecord
 from mmo.state.roll import DayKey
+from mmo.store.code_rows import CodeRecord, CodeRow, CodeSwitch
 from mmo.store.settings import StoreSettings
 
 
@@ -26,7 +27,7 @@ class Verdict(IntEnum):
 
     COMMITTED = 1
     FENCED = 2  # the place epoch moved: another server owns the player
-    STALE = 3  # version moved or the operation id is recorded: load, look it up, decide again
+    STALE = 3  # version moved, or the operation id is recorded or purged: load, decide again
     LOCKED = 4  # another transaction holds the row now: into the next group, until your deadline
     GUILTY = 5  # its rows broke a constraint; nothing of it was written
     REFUSED = 6  # the database's clock is outside the window of a change; nothing was written
@@ -190,6 +191,45 @@ class Store(Protocol):
         """All servers ever seen in this cluster with whether their lease is alive."""
         ...
 
+    async def code(self, settled: bool = False) -> CodeRow:
+        """The row that says which code decides. `settled`: after every switch that is under way at
+        this moment, so that a deadline which has passed by `now_ms` can change nothing more."""
+        ...
+
+    async def add_bundle(self, digest: str, packed: bytes) -> None:
+        """Keep sources by their hash."""
+        ...
+
+    async def bundle(self, digest: str) -> bytes | None:
+        """Sources by their hash."""
+        ...
+
+    async def forget_bundles(self, oldest: int, unused_ms: int) -> int:
+        """Remove sources that no generation from `oldest` on names and that were stored longer than
+        `unused_ms` ago; how many. What decides now always stays."""
+        ...
+
+    async def switch_code(self, switch: CodeSwitch) -> bool:
+        """Change the row and remember it, all or nothing; False when what it relies on does not
+        hold any more."""
+        ...
+
+    async def end_canary(self, generation: int, why: str) -> bool:
+        """The canary goes back; False when there is none of this generation."""
+        ...
+
+    async def end_rolling(self) -> None:
+        """A rolling restart is over: one generation decides again."""
+        ...
+
+    async def code_records(self, newest: int, count_max: int) -> Sequence[CodeRecord]:
+        """Generations from `newest` downwards, the newest first."""
+        ...
+
+    async def code_of_operation(self, user: int, epoch: int, counter: int) -> int:
+        """The generation that decided an operation, whatever its age; 0: there was none."""
+        ...
+
     async def online(self, user: int, state: str, number: int) -> None:
         """Best effort: publish the presence state of a player in Redis (`online`, `moving`,
         `offline`); kept fresh by this store until `offline`. Returns at once and never fails."""
@@ -216,6 +256,9 @@ async def open_store(settings: StoreSettings) -> Store:
 
 __all__ = [
     "Claimed",
+    "CodeRecord",
+    "CodeRow",
+    "CodeSwitch",
     "LeaseRow",
     "PlayerCommit",
     "Seat",

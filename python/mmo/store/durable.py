@@ -20,10 +20,14 @@ from mmo.state.raid import OrphanRaid, RaidCheckpoint, RaidEntry, RaidRecord, Ra
 from mmo.state.roll import DayKey
 from mmo.store import (
     Claimed,
+    CodeRecord,
+    CodeRow,
+    CodeSwitch,
     LeaseRow,
     PlayerCommit,
     Sweep,
     Verdict,
+    code,
     janitor,
     loading,
     migrate,
@@ -251,6 +255,59 @@ class DurableStore:
         """See `Store.leases`."""
         async with self._deadline():
             return await self._leases.leases()
+
+    async def code(self, settled: bool = False) -> CodeRow:
+        """See `Store.code`."""
+        async with self._deadline():
+            return await presence.retried(
+                self.pool, lambda connection: code.read(connection, settled)
+            )
+
+    async def add_bundle(self, digest: str, packed: bytes) -> None:
+        """See `Store.add_bundle`."""
+        async with self._deadline(), self.pool.take() as connection:
+            await code.add_bundle(connection, digest, packed)
+
+    async def bundle(self, digest: str) -> bytes | None:
+        """See `Store.bundle`."""
+        async with self._deadline(), self.pool.take() as connection:
+            return await code.bundle(connection, digest)
+
+    async def forget_bundles(self, oldest: int, unused_ms: int) -> int:
+        """See `Store.forget_bundles`."""
+        async with self._deadline():
+            return await presence.retried(
+                self.pool, lambda connection: code.forget_bundles(connection, oldest, unused_ms)
+            )
+
+    async def switch_code(self, switch: CodeSwitch) -> bool:
+        """See `Store.switch_code`."""
+        async with self._deadline():
+            return await presence.retried(
+                self.pool, lambda connection: code.switch(connection, switch)
+            )
+
+    async def end_canary(self, generation: int, why: str) -> bool:
+        """See `Store.end_canary`."""
+        async with self._deadline():
+            return await presence.retried(
+                self.pool, lambda connection: code.end_canary(connection, generation, why)
+            )
+
+    async def end_rolling(self) -> None:
+        """See `Store.end_rolling`."""
+        async with self._deadline(), self.pool.take() as connection:
+            await code.end_rolling(connection)
+
+    async def code_records(self, newest: int, count_max: int) -> Sequence[CodeRecord]:
+        """See `Store.code_records`."""
+        async with self._deadline(), self.pool.take() as connection:
+            return await code.records(connection, newest, count_max)
+
+    async def code_of_operation(self, user: int, epoch: int, counter: int) -> int:
+        """See `Store.code_of_operation`."""
+        async with self._deadline(), self.pool.take() as connection:
+            return await code.of_operation(connection, user, epoch, counter)
 
     async def online(self, user: int, state: str, number: int) -> None:
         """See `Store.online`."""

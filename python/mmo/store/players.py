@@ -139,7 +139,7 @@ async def _lock(
     """Step 2: the verdict of each member that cannot go on, and those that can."""
     found = await connection.row(sql.LOCK_HEADS, _json([_user(commit) for commit in members]))
     listed = msgspec.json.decode(found[0]) if found and found[0] else ()
-    heads = {user: (version, epoch) for user, version, epoch in listed}
+    heads = {user: (version, epoch, floor) for user, version, epoch, floor in listed}
     verdicts: dict[int, Verdict] = {}
     ready = []
     for commit in members:
@@ -149,7 +149,9 @@ async def _lock(
             verdicts[head.user] = Verdict.LOCKED
         elif seen[1] != head.place_epoch:
             verdicts[head.user] = Verdict.FENCED
-        elif seen[0] != head.version:
+        elif seen[0] != head.version or 0 < commit.operation[0] < seen[2]:
+            # Below the floor: a purge came after the player was loaded, and what he asks may have
+            # been done and forgotten.
             verdicts[head.user] = Verdict.STALE
         else:
             ready.append(commit)

@@ -160,17 +160,14 @@ async def sweep(connection: Connection, users: Sequence[int]) -> Sweep:
     """Epochs, places and unclaimed grants, a thousand users a statement."""
     seats: list[Seat] = []
     grants: list[Grant] = []
-    of_user: dict[int, int] = {}
     ordered = sorted(set(users))
     for begin in range(0, len(ordered), SWEEP_USERS_MAX):
         asked = _json(ordered[begin : begin + SWEEP_USERS_MAX])
         found = await connection.row(sql.READ_SEATS, asked)
         if found is not None and found[0]:
             seats += [Seat(*fields) for fields in msgspec.json.decode(found[0])]
-        for user, source_kind, source_id, bundle in await connection.rows(sql.READ_GRANTS, asked):
-            of_user[user] = of_user.get(user, 0) + 1
-            if of_user[user] <= GRANTS_A_USER_MAX:
-                grants.append(Grant(user, source_kind, source_id, bytes(bundle)))
+        rows = await connection.rows(sql.READ_GRANTS, asked, GRANTS_A_USER_MAX)
+        grants += [Grant(user, kind, source, bytes(bundle)) for user, kind, source, bundle in rows]
     return Sweep(tuple(seats), tuple(grants))
 
 

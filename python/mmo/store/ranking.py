@@ -70,14 +70,18 @@ SCORES_OF = Statement("""
     FROM JSON_TABLE(%s, '$[*]' COLUMNS (user_id BIGINT PATH '$')) g
     STRAIGHT_JOIN ranking r FORCE INDEX (PRIMARY) ON r.season = %s AND r.user_id = g.user_id
 """)
-BETTER = Statement("""
-    SELECT (SELECT COUNT(*) FROM ranking r FORCE INDEX (board)
-            WHERE r.season = %s AND r.board_order < %s)
-         + (SELECT COUNT(*) FROM ranking t FORCE INDEX (board)
-            WHERE t.season = %s AND t.board_order = %s AND t.user_id < %s)
+COUNT_INSIDE = Statement("""
+    SELECT COUNT(*) FROM ranking FORCE INDEX (board)
+    WHERE season = %s AND board_order > %s AND board_order < %s
 """)
-"""Places before one's own: a walk over the index, as long as the place is high in number."""
+COUNT_EQUAL = Statement("""
+    SELECT COUNT(*) FROM ranking FORCE INDEX (board)
+    WHERE season = %s AND board_order = %s AND user_id >= %s AND user_id < %s
+""")
+"""A place is found by a walk over the index from the top: as long as the place is high in number,
+and one walk for any number of users."""
 
+BIGINT_MAX = 2**63 - 1
 NAMES = Statement("""
     SELECT JSON_ARRAYAGG(JSON_ARRAY(a.user_id, a.name))
     FROM JSON_TABLE(%s, '$[*]' COLUMNS (user_id BIGINT PATH '$')) g
@@ -92,6 +96,7 @@ BOARDS = Statement("""
           UNION SELECT season FROM ranking_board) s
     LEFT JOIN ranking_board k ON k.season = s.season
 """)
+EPOCH = Statement("SELECT epoch FROM ranking_board FORCE INDEX (PRIMARY) WHERE season = %s")
 NAME_BOARD = Statement("""
     INSERT INTO ranking_board (season, epoch) VALUES (%s, %s)
     ON DUPLICATE KEY UPDATE epoch = VALUES(epoch)
@@ -178,13 +183,13 @@ async def of_users(
 ) -> RankingView:
     """See `Store.ranking_of`."""
     rows = await connection.rows(OF_USERS, _json(sorted(set(users))), season)
-    entries = tuple(
-        [
-            RankingEntry(await _rank(connection, season, one, score), one, name, score)
-            for one, name, score in rows
-        ]
-    )
-    return await _view(connection, season, user, entries)
+    own = await connection.row(SCORE_OF, season, user)
+    scores = {one: score for one, _, score in rows} | ({user: own[0]} if own else {})
+    ranks = await _ranks(connection, season, scores)
+    entries = tuple(RankingEntry(ranks[one], one, name, score) for one, name, score in rows)
+    size = await connection.row(SIZE, season)
+    own_score = own[0] if own else 0
+    return RankingView(season, size[0] if size else 0, ranks.get(user, 0), own_score, entries)
 
 
 async def _view(
@@ -192,13 +197,30 @@ async def _view(
 ) -> RankingView:
     size = await connection.row(SIZE, season)
     own = await connection.row(SCORE_OF, season, user)
-    rank = await _rank(connection, season, user, own[0]) if own else 0
-    return RankingView(season, size[0] if size else 0, rank, own[0] if own else 0, entries)
+    ranks = await _ranks(connection, season, {user: own[0]} if own else {})
+    own_score = own[0] if own else 0
+    return RankingView(season, size[0] if size else 0, ranks.get(user, 0), own_score, entries)
 
 
-async def _rank(connection: Connection, season: int, user: int, score: int) -> int:
-    better = await connection.row(BETTER, season, -score, season, -score, user)
-    return int(better[0]) + 1 if better else 1
+async def _ranks(connection: Connection, season: int, scores: dict[int, int]) -> dict[int, int]:
+    """Places of users with these scores: the index is walked once, from each to the next."""
+
+    async def count(statement: Statement, *values: int) -> int:
+        row = await connection.row(statement, season, *values)
+        return int(row[0]) if row else 0
+
+    ranks: dict[int, int] = {}
+    rank, order, last = 1, -BIGINT_MAX, 0
+    for user in sorted(scores, key=lambda one: (-scores[one], one)):
+        below = -scores[user]
+        if below == order:
+            rank += await count(COUNT_EQUAL, order, last, user)
+        else:
+            rank += await count(COUNT_EQUAL, order, last, BIGINT_MAX)
+            rank += await count(COUNT_INSIDE, order, below)
+            rank += await count(COUNT_EQUAL, below, 0, user)
+        ranks[user], order, last = rank, below, user
+    return ranks
 
 
 async def names(connection: Connection, users: Sequence[int]) -> dict[int, str]:
@@ -238,6 +260,12 @@ async def holds_board(connection: Connection, season: int) -> bool:
 async def free_board(connection: Connection, season: int) -> None:
     """Others may fill it."""
     await connection.execute(FREE_BOARD, season)
+
+
+async def epoch_of(connection: Connection, season: int) -> int:
+    """The epoch of the board that counts; 0: none."""
+    row = await connection.row(EPOCH, season)
+    return row[0] if row else 0
 
 
 async def name_board(connection: Connection, season: int, epoch: int) -> None:

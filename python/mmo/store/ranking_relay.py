@@ -80,7 +80,9 @@ class RankingRelay:
         """Put the scores of a committed result; bounded by the time of a Redis read, never fails.
         What is missed has its mark."""
         scores = [(one.user, one.score) for one in row.scores if one.score > 0]
-        if self._task is None or not scores or not row.season or row.state != RaidState.FINISHED:
+        if not scores or not row.season or row.state != RaidState.FINISHED:
+            return
+        if not self._settings.redis_nodes:
             return
         begun_s = time.monotonic()
         if await self.board.put(row.season, scores):
@@ -169,7 +171,7 @@ class RankingRelay:
                 sizes and await self._is_wrong_size(season, state[1])
             ):  # fmt: skip
                 self._epochs[season] = epoch
-            elif await self.rebuild(season) is not None:
+            elif await self.rebuild(season, seen=epoch) is not None:
                 filled += 1
         return filled
 
@@ -182,15 +184,18 @@ class RankingRelay:
         _log.warning("the board of season %d has %d places, the table %d", season, size, scores)
         return True
 
-    async def rebuild(self, season: int) -> int | None:
+    async def rebuild(self, season: int, *, seen: int | None = None) -> int | None:
         """Fill the board of a season from MySQL, in chunks, while answers come from MySQL; how many
-        scores it has. None: another process is filling it, or Redis went away. Raises
-        StoreError."""
+        scores it has. With `seen`, only while that is the epoch: another may have filled it since.
+        None: another process fills or filled it, or Redis went away. Raises StoreError."""
         self._epochs.pop(season, None)
         async with self._pool.take() as connection:
             if not await ranking.lock_board(connection, season):
                 return None
             try:
+                if seen is not None and await ranking.epoch_of(connection, season) != seen:
+                    self._wake.set()  # look again: it may be whole
+                    return None
                 filled = await self._fill(connection, season)
             finally:
                 if not connection.broken:

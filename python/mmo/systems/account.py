@@ -4,6 +4,7 @@ Receives what the password edge found out and decides: wrong, locked, or a sessi
 player sent to a center. Never sees a password.
 """
 
+import ipaddress
 import unicodedata
 
 from mmo.content import Content
@@ -20,6 +21,23 @@ from mmo.wire.opcode import Code, Op
 
 FORBIDDEN_CATEGORIES = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 """Unicode categories that no name may have: controls, invisible formats, what is not assigned."""
+
+NETWORK_BITS = 64
+"""Of an IPv6 address: one subscriber has all addresses behind it (RFC 6177)."""
+
+
+def address_key(address: str) -> str:
+    """What failures of an address are counted under: the address, of IPv6 its network alone."""
+    try:
+        found = ipaddress.ip_address(address.strip("[]"))
+    except ValueError:
+        return f"address:{address}"
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped is not None:
+            return f"address:{found.ipv4_mapped}"
+        network = int(found) >> NETWORK_BITS << NETWORK_BITS
+        return f"address:{ipaddress.IPv6Address(network)}/{NETWORK_BITS}"
+    return f"address:{found}"
 
 
 def name_is_valid(name: str, content: Content) -> bool:
@@ -61,7 +79,7 @@ def login(
     password, so that guessing on cannot be told from having found it."""
     account_key = f"user:{message.user}"
     locked_until_ms = max(
-        attempts.get(f"address:{env.sender.address}").locked_until_ms,
+        attempts.get(address_key(env.sender.address)).locked_until_ms,
         message.locked_until_ms if message.user else 0,
         attempts.get(account_key).locked_until_ms if message.user else 0,
     )
@@ -121,7 +139,7 @@ def _wrong(message: LoginVerified, attempts: Attempts, env: Env) -> Outcome:
     effects: list[Effect] = []
     row = None
     if env.sender.address:
-        key = f"address:{env.sender.address}"
+        key = address_key(env.sender.address)
         known = attempts.get(key)
         quiet = env.now_ms - known.failed_ms > account.failures_forgotten_ms
         failures = 1 if quiet else known.failures + 1

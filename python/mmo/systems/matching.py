@@ -155,10 +155,11 @@ def listed(message: TicketsAll, *, matching: MatchTickets, env: Env) -> Outcome:
             if ended.ended_ms <= env.now_ms - TOLD_AGAIN_MS:
                 sends.append(ToNode(center, told_end(row.ticket, ended)))
             continue
-        newer = held is not None and (held.session_epoch, held.since_ms, held.ticket) > (
-            row.session_epoch,
-            row.since_ms,
-            row.ticket,
+        newer = (
+            held is not None
+            and held.center != center  # of its own players a center knows the newest
+            and (held.session_epoch, held.since_ms, held.ticket)
+            > (row.session_epoch, row.since_ms, row.ticket)
         )
         joining = sum(one.party == row.party != "" for one in missing.values())
         code = Code.SESSION_OVER if newer else put_refusal(row, matching, env, joining)

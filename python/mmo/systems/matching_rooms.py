@@ -32,6 +32,9 @@ from mmo.wire.messages.raid_link import (
 )
 from mmo.wire.opcode import Code, Op
 
+LOST_A_LOOK_MAX = 2_000
+"""Tickets of a silent center that are dropped in one look, so that nobody waits for a long one."""
+
 
 @handles(Op.SERVER_LOAD, by="peer", peers=("center", "raid"), needs=("matching",))
 def server_load(message: ServerLoad, *, matching: MatchTickets, env: Env) -> Outcome:
@@ -142,7 +145,9 @@ def watch(matching: MatchTickets, *, env: Env) -> Outcome:
         sends.append(ToNode(team.number, RaidRelease(team.raid)))
     silent_ms = now_ms - limits.center_fresh_ms
     effects += [
-        CenterLost(number) for number, held in matching.centers.items() if held.heard_ms < silent_ms
+        CenterLost(number, LOST_A_LOOK_MAX)
+        for number, held in matching.centers.items()
+        if held.heard_ms < silent_ms
     ]
     return Outcome(effects=effects, sends=sends)
 

@@ -47,6 +47,7 @@ from mmo.state.raid_room import (
 )
 from mmo.systems.raid_battle import RULES, Struck, advance, begin, bundle_of
 from mmo.systems.raid_stream import record_of
+from mmo.wire.messages.link import GrantWaiting
 from mmo.wire.messages.raid import (
     RaidAct,
     RaidActOk,
@@ -63,7 +64,8 @@ _NOT_IN_RAID = Refuse(Code.NOT_IN_RAID)
 _NOT_RUNNING = Refuse(Code.RAID_NOT_RUNNING)
 _ACTION_UNKNOWN = Refuse(Code.RAID_ACTION_UNKNOWN)
 _INPUTS_FULL = Refuse(Code.RAID_INPUTS_FULL)
-_FRAME_TICKS_MAX = 2  # ticks in one call when the room is late: it catches up, never in a burst
+_LATE_TICKS_MAX = 40  # so much is caught up, one tick more a call; of a longer pause nothing is
+_EARLY_TICKS_MAX = 2  # more than that is a clock that was set back: the room goes on by the new one
 
 
 @handles(Op.RAID_ACT, needs=("raids",), rate="hit")
@@ -154,17 +156,18 @@ def _fight(room: Room, env: Env) -> Outcome:
     assert battle is not None
     now_ms = env.now_ms
     started_ms = room.started_ms or now_ms - arena.tick_ms
-    due = (now_ms - started_ms) // arena.tick_ms + room.ticks_before
-    if battle.tick > due:
+    behind = (now_ms - started_ms) // arena.tick_ms + room.ticks_before - battle.tick
+    if not -_EARLY_TICKS_MAX <= behind <= _LATE_TICKS_MAX:
+        started_ms = now_ms - (battle.tick + 1 - room.ticks_before) * arena.tick_ms
+    elif behind < 0:
         return Outcome()  # the timer is ahead of the clock
     gone = _overstayed(room, now_ms)
     pending = [*room.pending, *gone] if gone else room.pending
     battle, struck = advance(arena, battle, [each[:3] for each in pending])
     recorded: list[Recorded] = [(battle.tick, *each[:3]) for each in pending]
     sends = _told(room, pending, struck, battle.tick)
-    for _ in range(_FRAME_TICKS_MAX - 1):
-        if due - battle.tick >= 1 and not battle.ended:
-            battle, _ = advance(arena, battle, [])
+    if 2 <= behind <= _LATE_TICKS_MAX and not battle.ended:
+        battle, _ = advance(arena, battle, [])
     if battle.ended:
         return _finished(room, battle, recorded, sends, env)
     sends.append(ToUsers(room.here(), RaidStream(record_of(arena, battle)), lossy=True))
@@ -285,12 +288,14 @@ def _aborted(room: Room, reason: EndReason, env: Env) -> Outcome:
 
 
 def _settled(room: Room, row: RaidSettled, ended: RaidEnded, sends: list[Send]) -> Outcome:
-    """Settle, then tell members, centers and matching, and free the room."""
+    """Settle, then tell members, centers (whose owners claim the rewards now) and matching, and
+    free the room."""
     over = RaidOver(room.raid, list(room.users), row.state == RaidState.FINISHED)
     here = room.here()
     if here:
         sends.append(ToUsers(here, ended))
     sends += [ToRole("center", over), ToRole("matching", over)]
+    sends += [ToRole("center", GrantWaiting(one.user)) for one in row.scores if one.bundle]
     return Outcome(
         row=row,
         row_refused=_lost(room),

@@ -218,7 +218,7 @@ def enter(message: Entered, *, raids: RaidRooms, env: Env) -> Outcome:
     )
     team = [_entered_row(row, card) if row.seat == member.seat else row for row in team_rows(room)]
     battle = room.battle
-    levels = [row.level for row in team]
+    levels = [card.level if one is member else one.level for one in room.members]
     reply = RaidEntered(
         raid=room.raid,
         kind=room.kind,

@@ -1,8 +1,12 @@
 """The stream of a raid: a battle as its fixed record. Called by `systems.raid` each tick."""
 
 from mmo.content.raids import Arena
-from mmo.state.raid_battle import Battle, Presence
+from mmo.state.raid_battle import Battle
 from mmo.wire.raid_stream import FALLEN, GUARDED, HERE, LEFT, ROOM, SEATS_MAX, SHIELD
+
+_FLAGS = (0, HERE, LEFT)  # by `Presence`
+_NOBODY = (0, 0, 0)
+_HP_MAX = 0xFFFF
 
 
 def record_of(arena: Arena, battle: Battle) -> bytes:
@@ -17,15 +21,21 @@ def record_of(arena: Arena, battle: Battle) -> bytes:
         shown(arena, battle),
         len(battle.score),
     ]
-    for seat, score in enumerate(battle.score):
-        presence = battle.presence[seat]
-        flags = HERE if presence == Presence.HERE else LEFT if presence == Presence.LEFT else 0
-        if battle.stand_at[seat]:
+    for score, hp, presence, stand_at, guard_until in zip(
+        battle.score,
+        battle.fighter_hp,
+        battle.presence,
+        battle.stand_at,
+        battle.guard_until,
+        strict=True,
+    ):
+        flags = _FLAGS[presence]
+        if stand_at:
             flags |= FALLEN
-        if battle.guard_until[seat] >= tick:
+        if guard_until >= tick:
             flags |= GUARDED
-        fields += (score, min(battle.fighter_hp[seat], 0xFFFF), flags)
-    fields += (0, 0, 0) * (SEATS_MAX - len(battle.score))
+        fields += (score, hp if hp < _HP_MAX else _HP_MAX, flags)
+    fields += _NOBODY * (SEATS_MAX - len(battle.score))
     return ROOM.pack(*fields)
 
 

@@ -9,7 +9,7 @@ from mmo.contract import Env, Outcome, Send, ToNode, handles, ticks
 from mmo.state.center_tickets import (
     CenterTickets,
     Difference,
-    SeatOver,
+    PlayerGone,
     Telling,
     TellingBegun,
     TellingMoved,
@@ -113,8 +113,8 @@ def left(
     user = message.user
     session, held = sessions.get(user), tickets.get(user)
     effects: list[TicketsEffect] = []
-    if session is None and user in tickets.seats:
-        effects.append(SeatOver(user))
+    if session is None:
+        effects.append(PlayerGone(user))
     if held is None or (
         session is not None
         and (session.conn, session.session_epoch) == (held.conn, held.session_epoch)

@@ -15,7 +15,15 @@ from mmo.contract import (
     ToUser,
     handles,
 )
-from mmo.state.center_tickets import CenterTickets, SeatOver, SeatTold, TicketOver, TicketsEffect
+from mmo.state.center_tickets import (
+    CenterTickets,
+    Place,
+    PlaceKept,
+    SeatOver,
+    SeatTold,
+    TicketOver,
+    TicketsEffect,
+)
 from mmo.state.raid import RaidSeatPrepared
 from mmo.state.servers import Servers
 from mmo.state.sessions import Session, Sessions
@@ -102,15 +110,25 @@ def _prepared(
 def team_failed(
     message: RaidTeamFailed, *, sessions: Sessions, tickets: CenterTickets, env: Env
 ) -> Outcome:
-    """His ticket is gone without a raid."""
+    """His ticket is gone without a raid. When the books refused the team they may mean another
+    member: he has his old place when he queues again, and then they are asked about him."""
+    content: Content = env.content
     held, session = tickets.get(message.user), sessions.get(message.user)
     if held is None or held.ticket != message.ticket:
         return Outcome()
-    sends: tuple[Send, ...] = ()
-    if session is not None:
-        unmatched = ToUser(message.user, RaidUnmatched(message.code))
-        sends = (unmatched, *seen_as(session, "online", env))
-    return Outcome(effects=(TicketOver(message.user),), sends=sends)
+    effects: list[TicketsEffect] = [TicketOver(message.user)]
+    if session is None:
+        return Outcome(effects=effects)
+    if message.code == Code.ALREADY_IN_RAID:
+        until_ms = env.now_ms + content.matching.limits.place_kept_ms
+        effects.append(PlaceKept(message.user, Place(held.kind, held.since_ms, until_ms)))
+    return Outcome(
+        effects=effects,
+        sends=(
+            ToUser(message.user, RaidUnmatched(message.code)),
+            *seen_as(session, "online", env),
+        ),
+    )
 
 
 @handles(Op.RAID_REJOIN_CARDED, by="node", needs=("sessions", "servers"))

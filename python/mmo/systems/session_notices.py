@@ -123,7 +123,7 @@ def player_left(message: PlayerLeft, *, sessions: Sessions, env: Env) -> Outcome
     )
 
 
-@handles(Op.GRANT_WAITING, by="peer", peers=("cash",), needs=("sessions",), lane="user")
+@handles(Op.GRANT_WAITING, by="peer", peers=("cash", "raid"), needs=("sessions",), lane="user")
 def grant_waiting(message: GrantWaiting, *, sessions: Sessions, env: Env) -> Outcome:
     """Somebody left something for a player: his owner looks now."""
     session = sessions.get(message.user)

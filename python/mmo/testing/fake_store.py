@@ -33,6 +33,7 @@ from mmo.state.wallet import Wallet
 from mmo.store import Claimed, LeaseRow, PlayerCommit, Seat, Sweep, Verdict
 from mmo.store.ledger import MemberRows
 from mmo.testing import fake_raids
+from mmo.testing.fake_code import FakeCodeStore
 from mmo.testing.fake_tables import (
     FakeAccount,
     FakeDatabase,
@@ -78,7 +79,7 @@ class Faults:
             raise StoreUnavailable("a fault after the call")
 
 
-class FakeStore:
+class FakeStore(FakeCodeStore):
     """Implements `mmo.store.Store` on a `FakeDatabase`. One object is one process: `kill` is its
     kill -9."""
 
@@ -316,6 +317,9 @@ class FakeStore:
             raise StoreUnavailable("the store is away")
         self.faults.strike_before()
 
+    def _lose_answer(self) -> None:
+        self.faults.strike_after()
+
     def _commit(self, commit: PlayerCommit) -> Verdict:
         database, seen = self.database, commit.player.head
         head = database.heads.get(seen.user)
@@ -324,7 +328,8 @@ class FakeStore:
         if head.place_epoch != seen.place_epoch:
             return Verdict.FENCED
         operation = (seen.user, *commit.operation)
-        if head.version != seen.version or operation in database.events:
+        is_purged = 0 < commit.operation[0] < head.operation_floor_epoch
+        if head.version != seen.version or is_purged or operation in database.events:
             return Verdict.STALE
         rows = MemberRows(commit)
         coins = (
@@ -343,6 +348,7 @@ class FakeStore:
         database.events[operation] = OperationRecord(
             *commit.operation, commit.request_hash, commit.answer_opcode, commit.answer
         )
+        database.decided_by[operation] = commit.generation
         database.versions.setdefault(seen.user, []).append(head.version)
         return Verdict.COMMITTED
 
@@ -395,6 +401,7 @@ class FakeStore:
         name = next(a.name for a in self.database.accounts.values() if a.user == user)
         return Head(
             *(user, name, head.version, head.session_epoch, head.place_number, head.place_epoch),
+            head.operation_floor_epoch,
             last_login_ms=head.last_login_ms,
             login_ms=head.login_ms,
         )

@@ -17,7 +17,7 @@ from mmo.state.place import PaymentBooked
 from mmo.state.player import OperationRecord
 from mmo.state.roll import DayKey
 from mmo.state.wallet import COINS_MAX
-from mmo.store import LeaseRow
+from mmo.store import CodeRecord, LeaseRow
 from mmo.store.ledger import MemberRows
 from mmo.testing.fake_raids import FakeRaidTables
 
@@ -45,6 +45,7 @@ class FakeHead:
     session_epoch: int = 0
     place_number: int = 0
     place_epoch: int = 0
+    operation_floor_epoch: int = 0
     reservation_number: int = 0
     reservation_jti: str = ""
     reservation_expires_ms: int = 0
@@ -75,6 +76,17 @@ class FakeLease:
 
 
 @dataclass
+class FakeCode:
+    """The one row of `code_generation`."""
+
+    generation: int = 1
+    bundle: str = ""
+    rolling_from: int = 0
+    canary: int = 0
+    canary_number: int = 0
+
+
+@dataclass
 class FakeDatabase:
     """What all servers of a cluster share. `locked`: users whose row another transaction holds."""
 
@@ -95,6 +107,11 @@ class FakeDatabase:
     roll_keys: dict[int, DayKey] = field(default_factory=dict)
     leases: dict[int, FakeLease] = field(default_factory=dict)
     online: dict[int, tuple[str, int]] = field(default_factory=dict)
+    code: FakeCode = field(default_factory=FakeCode)
+    bundles: dict[str, bytes] = field(default_factory=dict)
+    bundles_ms: dict[str, int] = field(default_factory=dict)
+    decided_by: dict[tuple[int, int, int], int] = field(default_factory=dict)
+    generations: dict[int, CodeRecord] = field(default_factory=dict)
     locked: set[int] = field(default_factory=set)
     raid_tables: FakeRaidTables = field(default_factory=FakeRaidTables)
     incarnation: int = 1

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mmo.contract import Role
+from mmo.node.generation import Generation
 from mmo.node.node import Node, compose
 from mmo.node.settings import NodeSettings
 from mmo.state.place import AccountRegistered, PlacePrepared, SessionOpened
@@ -35,6 +36,7 @@ def node_settings(number: int = 11, name: str = "node-under-test", **changed: An
         "pump_events_max": 256, "lane_messages_max": 32, "earned_waiting_max": 32,
         "group_members_max": 64, "groups_in_flight_max": 4, "lease_ms": 6_000,
         "lease_renew_ms": 1_000, "lease_fence_ms": 4_000, "sweep_ms": 1_000,
+        "rule_budget_ms": 250, "rule_failures_max": 20, "rule_failures_window_ms": 10_000,
         "resume_grace_ms": 10_000, "resident_rest_ms": 2_000, "drain_ms": 5_000, "leave_ms": 4_000,
         "busy_ms": 60_000,
         "room_tick_ms_max": 60_000, "player_edges_max": 8,
@@ -128,7 +130,8 @@ class Client:
 
 
 class World:
-    """A started node. `store`: a `FakeStore` unless given. Close it at the end."""
+    """A started node. `store`: a `FakeStore` unless given. `generation`: rules from a bundle, which
+    the row of the store must name. Close it at the end."""
 
     def __init__(
         self,
@@ -140,6 +143,7 @@ class World:
         systems_package: str = "mmo.systems",
         edges_package: str = "mmo.edges",
         waits_for_threads: bool = False,
+        generation: Generation | None = None,
         **settings: Any,
     ) -> None:
         self.clock = VirtualClock()
@@ -147,11 +151,16 @@ class World:
         self.log = Lines()
         self.core = FakeCore()
         self.store = store if store is not None else self._fake_store()
+        if generation is not None:
+            role, content = generation.role, generation.content
+            systems_package = generation.systems_package
+            settings["generation"] = generation.number
         self.settings = node_settings(**settings)
         self.engine = compose(
             self.settings, role, self.store, content, log=self.log, passwords=passwords,
             systems_package=systems_package, edges_package=edges_package, sign=sign,
             roll=keyed_roll, clock_ms=self.clock, deadline_clock_ms=self.clock,
+            generation=generation,
         )  # fmt: skip
         make: Any = lambda incarnation, fields: self.core  # noqa: E731
         self.node = Node(self.engine, make, ROLES)
@@ -180,7 +189,7 @@ class World:
         held back by the test. With `waits_for_threads`: until no task is left."""
         still, before = 0, (0, 0)
         while still < STILL_TURNS or (self.waits_for_threads and self.engine.tasks):
-            while self.core.waiting:
+            while self.core.waiting and not self.engine.generations.is_held:
                 self.core.pump(self.engine.router.on_batch, self.settings.pump_events_max)
             if self.crash is not None:
                 raise self.crash

@@ -5,15 +5,15 @@ order; ranges are `Annotated` and checked while decoding; appended fields with d
 compatible both ways. Called by nodes, clients and tests; never by rules.
 """
 
-import functools
 import hashlib
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
 
 from mmo.errors import WireError
-from mmo.wire.opcode import INTERNAL, Op
+from mmo.wire.opcode import INTERNAL
 
 T = TypeVar("T", bound=type)
 
@@ -26,12 +26,13 @@ _streams: dict[int, type] = {}
 _encoder = msgspec.msgpack.Encoder()
 
 
-def message(opcode: Op) -> Callable[[T], T]:
+def message(opcode: int) -> Callable[[T], T]:
     """Declare a `msgspec.Struct(array_like=True)` as the one body of `opcode`. Sets `opcode` on the
     class. A second class for the same number is an assertion."""
 
     def declare(cls: T) -> T:
-        assert opcode not in _classes, f"{opcode!r} is declared twice"
+        known = _classes.get(int(opcode))
+        assert known is None, f"opcode {opcode!r} is {known} already"
         _classes[int(opcode)] = cls
         _decoders[int(opcode)] = msgspec.msgpack.Decoder(cls)
         cls.opcode = int(opcode)  # type: ignore[attr-defined]
@@ -40,7 +41,7 @@ def message(opcode: Op) -> Callable[[T], T]:
     return declare
 
 
-def stream(opcode: Op) -> Callable[[T], T]:
+def stream(opcode: int) -> Callable[[T], T]:
     """Declare the class that reads the fixed little-endian record which the message of `opcode`
     carries: for high-rate streams, where every byte and microsecond counts and newest wins."""
 
@@ -100,19 +101,21 @@ def opcodes() -> tuple[int, ...]:
     return tuple(sorted(_classes))
 
 
-def fingerprint(opcode: int) -> int:
-    """32 bits over the name and the required fields (name and type) of the message of `opcode`, so
-    that appended fields with defaults do not change it."""
-    return _fingerprint_of(_classes[opcode])
-
-
-@functools.cache
-def _fingerprint_of(cls: type) -> int:
+def fingerprint_of(cls: type) -> int:
+    """32 bits over the name and the required fields (name and type) of a message class, so that
+    appended fields with defaults do not change it."""
     fields = [
         (field.name, str(field.type)) for field in msgspec.structs.fields(cls) if field.required
     ]
     text = repr((cls.__name__, fields))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "little")
+
+
+@cache
+def fingerprint(opcode: int) -> int:
+    """That of the message of `opcode`. Computed once: a client says all of them in its first
+    message, which would cost it milliseconds for each connection."""
+    return fingerprint_of(_classes[opcode])
 
 
 def fingerprints() -> dict[int, int]:

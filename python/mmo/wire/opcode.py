@@ -30,7 +30,7 @@ class Op(IntEnum):
     SESSION_ENDED = 28  # center -> all: this session epoch is over
     SESSION_SEEN = 29  # center -> centers: another center holds the session now
     LEASE_SEEN = 30  # any -> any: how long ago the sender renewed its lease
-    GRANT_WAITING = 31  # cash -> centers -> owner: look at the grants of `user` now
+    GRANT_WAITING = 31  # cash, raid -> centers -> owner: look at the grants of `user` now
     TICKET_PUT = 32  # center -> matching: a player waits for a raid
     TICKET_PUT_OK = 33
     TICKET_CANCEL = 34  # center -> matching: he waits no more

@@ -13,7 +13,7 @@ KIN, KIN_OK = 90, 91
 
 def declared(opcode: int) -> Any:
     """`message` for a number outside of `Op`."""
-    return message(opcode)  # type: ignore[arg-type]
+    return message(opcode)
 
 
 @declared(ECHO)

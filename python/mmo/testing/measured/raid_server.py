@@ -6,6 +6,7 @@ fights. Everything else is production. Measured by `bench raid`.
 """
 
 import argparse
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,14 +39,21 @@ COUNTED = ("room_ticks_total", "room_ticks_overrun_total", "checkpoints_kept_tot
 
 
 def endless(content: Content, rooms: int) -> Content:
-    """The content in the box with monsters that cannot die and members who cannot fall."""
+    """The content in the box with monsters that cannot die, members who cannot fall, and all the
+    time to come."""
     raids: Raids = content.raids
     arenas = {
         key: msgspec.structs.replace(arena, ticks_max=HOUR_TICKS, hp=ENDLESS, fighter_hp=ENDLESS)
         for key, arena in raids.arenas.items()
     }
     blobs = {key: msgspec.msgpack.encode(arena) for key, arena in arenas.items()}
-    raids = msgspec.structs.replace(raids, arenas=arenas, blobs=blobs, rooms_max=rooms + 1)
+    kinds = {
+        number: msgspec.structs.replace(kind, waiting_ms=EXPIRES_MS)
+        for number, kind in raids.kinds.items()
+    }
+    raids = msgspec.structs.replace(
+        raids, kinds=kinds, arenas=arenas, blobs=blobs, rooms_max=rooms + 1
+    )
     return msgspec.structs.replace(content, raids=raids)
 
 
@@ -62,9 +70,8 @@ async def open_rooms(engine: Engine, rooms: int) -> None:
         for effect in said.effects:
             effect.apply(states)
         until_ms = engine.env.now_ms + EXPIRES_MS
-        for user in users:
-            row = RaidSeatPrepared(raid, user, 1, f"measured-{user}", until_ms)
-            assert await engine.store.write(row), f"no seat for {user}"
+        rows = [RaidSeatPrepared(raid, user, 1, f"measured-{user}", until_ms) for user in users]
+        assert all(await asyncio.gather(*(engine.store.write(row) for row in rows)))
 
 
 class Counts:

@@ -1,0 +1,234 @@
+"""New code is tried in a process of its own, which may hang, eat memory and die.
+
+Owns that process on both sides: `Checker` asks it, `python -m mmo.cli.checker` is it. It stays, so
+that a check does not wait for an interpreter, and forks for each bundle; the fork has limits of
+processor time and memory. Called by `reload`, `dev`, `start` and `check`.
+"""
+
+import asyncio
+import importlib
+import os
+import pkgutil
+import resource
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import msgspec
+
+from mmo.errors import OperatorError
+
+EDGES = "mmo.edges"
+WALL_TIMES = 4  # a check may take this many times its processor time before it is ended
+WALL_S = 5.0  # and this much more
+LENGTH_BYTES = 4
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder().decode
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """A bundle without faults."""
+
+    rules: int
+    took_ms: float
+
+
+class Checker:
+    """One process beside the one that asks; started at the first check. `close` it."""
+
+    def __init__(self, config_file: str, check_ms: int, check_bytes_max: int) -> None:
+        self._config_file = config_file
+        self._limits = (check_ms, check_bytes_max)
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start the process; it is ready by the time it is asked."""
+        if self._process is None or self._process.returncode is not None:
+            command = [sys.executable, "-m", "mmo.cli.checker", self._config_file]
+            self._process = await asyncio.create_subprocess_exec(
+                *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+            )
+
+    async def check(self, packed: bytes, digest: str) -> Checked:
+        """Raises `OperatorError` for the first fault, with `file` and `line` where it has a
+        place."""
+        await self.start()
+        process = self._process
+        assert process is not None and process.stdin is not None and process.stdout is not None
+        began = time.monotonic()
+        question = _pack([packed, digest, *self._limits])
+        try:
+            process.stdin.write(len(question).to_bytes(LENGTH_BYTES, "little") + question)
+            await process.stdin.drain()
+            size = int.from_bytes(await process.stdout.readexactly(LENGTH_BYTES), "little")
+            answer = _unpack(await process.stdout.readexactly(size))
+        except (OSError, asyncio.IncompleteReadError) as fault:
+            raise OperatorError("E0413", "the process that checks code ended", "try again") from (
+                fault
+            )
+        if "code" in answer:
+            raise fault_of(answer)
+        return Checked(answer["rules"], round((time.monotonic() - began) * 1_000, 1))
+
+    async def close(self) -> None:
+        """End the process."""
+        process, self._process = self._process, None
+        if process is not None and process.returncode is None:
+            assert process.stdin is not None
+            process.stdin.close()
+            await process.wait()
+
+
+def fault_of(answer: dict[str, Any]) -> OperatorError:
+    """The error that another process told."""
+    from mmo.node.code_faults import CodeError
+
+    if not answer.get("file"):
+        return OperatorError(answer["code"], answer["cause"], answer.get("fix", ""))
+    fault = CodeError(answer["code"], answer["file"], answer.get("line", 0), answer["cause"])
+    fault.fix = answer.get("fix", "") or fault.fix
+    return fault
+
+
+def told(fault: OperatorError) -> dict[str, Any]:
+    """An error for another process."""
+    place = {"file": getattr(fault, "file", ""), "line": getattr(fault, "line", 0)}
+    return {"code": fault.code, "cause": fault.cause, "fix": fault.fix, **place}
+
+
+class _OverTime(BaseException):
+    """The processor time of a check is used up."""
+
+
+def main() -> None:
+    """Answer questions on standard input until it ends."""
+    from mmo.cli.sources import import_game
+    from mmo.config.load import load_config
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asks ends this process by closing its input
+    file = sys.argv[1] if len(sys.argv) > 1 else ""
+    failure: OperatorError | None = None
+    try:
+        _import_frozen()
+        import_game(load_config(Path(file) if file else None).config)
+    except OperatorError as fault:
+        failure = fault
+    clean: set[str] = set()
+    questions, answers = sys.stdin.buffer, sys.stdout.buffer
+    while length := questions.read(LENGTH_BYTES):
+        question = _unpack(questions.read(int.from_bytes(length, "little")))
+        answer = told(failure) if failure is not None else _answer(clean, *question)
+        clean.update(answer.pop("clean", ()))
+        raw = _pack(answer)
+        answers.write(len(raw).to_bytes(LENGTH_BYTES, "little") + raw)
+        answers.flush()
+        if "rules" in answer:
+            _remember(question[0], question[1])
+
+
+def _import_frozen() -> None:
+    """What hot modules import, so that no fork does it again."""
+    import mmo.state
+    import mmo.wire.messages
+    from mmo.node import checking  # noqa: F401
+
+    for package in (mmo.state, mmo.wire.messages):
+        for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            importlib.import_module(found.name)
+
+
+def _remember(packed: bytes, digest: str) -> None:
+    """Compile and read what was found good; forks inherit it. Nothing of it runs here."""
+    from mmo.node.bundle import Bundle
+    from mmo.node.generation import compile_hot, content_of
+
+    bundle = Bundle.unpacked(packed, digest)
+    for path, text in bundle.files.items():
+        if path.endswith(".py"):
+            compile_hot(bundle, path, text)
+    content_of(bundle)
+
+
+def _answer(
+    clean: set[str], packed: bytes, digest: str, check_ms: int, bytes_max: int
+) -> dict[str, Any]:
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        _in_child(writing, clean, packed, digest, check_ms, bytes_max)
+    os.close(writing)
+    raw = _read_all(reading, time.monotonic() + WALL_TIMES * check_ms / 1_000 + WALL_S)
+    if not raw:
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    if raw:
+        answer: dict[str, Any] = _unpack(raw)
+        return answer
+    ended = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"code {status >> 8}"
+    cause = f"the check neither ended nor answered within its limits ({ended})"
+    return {"code": "E0413", "cause": cause, "fix": "look for an endless loop at import"}
+
+
+def _read_all(descriptor: int, until_s: float) -> bytes:
+    parts: list[bytes] = []
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        while (left_s := until_s - time.monotonic()) > 0:
+            if not select.select([file], [], [], left_s)[0]:
+                break
+            part = file.read(65_536)
+            if not part:
+                return b"".join(parts)
+            parts.append(part)
+    return b""
+
+
+def _in_child(
+    writing: int, clean: set[str], packed: bytes, digest: str, check_ms: int, bytes_max: int
+) -> None:
+    """The fork: limits, checks, answer, end. Never returns."""
+    from mmo.config import ROLES
+    from mmo.node import checking
+    from mmo.node.bundle import Bundle
+    from mmo.node.code_faults import import_fault
+
+    bundle = Bundle({}, {})
+    try:
+        _limit(check_ms, bytes_max)
+        bundle = Bundle.unpacked(packed, digest)
+        known: set[str] = set(clean)
+        checking.read_through(bundle, known)
+        answer: dict[str, Any] = {"rules": checking.run_through(bundle, ROLES, EDGES)}
+        answer["clean"] = list(known - clean)
+    except OperatorError as fault:
+        answer = told(fault)
+    except BaseException as fault:
+        late = isinstance(fault, _OverTime)
+        why = f"still busy after {check_ms} ms of processor time" if late else ""
+        code = "E0413" if late else "E0412"
+        answer = told(import_fault(bundle, "the new code", fault, code, why))
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+    os.write(writing, _pack(answer))
+    os._exit(0)
+
+
+def _limit(check_ms: int, bytes_max: int) -> None:
+    def over(number: int, frame: FrameType | None) -> None:
+        raise _OverTime
+
+    signal.signal(signal.SIGVTALRM, over)
+    signal.setitimer(signal.ITIMER_VIRTUAL, check_ms / 1_000)
+    with open("/proc/self/statm", encoding="ascii") as file:
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + bytes_max, used + bytes_max))
+    whole_s = check_ms // 1_000 + 3
+    resource.setrlimit(resource.RLIMIT_CPU, (whole_s, whole_s))
+
+
+if __name__ == "__main__":
+    main()

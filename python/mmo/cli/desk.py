@@ -1,0 +1,301 @@
+"""The desk at which code is changed: store, checker and coordinator of one home, open together.
+
+Owns their life and the steps of a reload in order: read, check, switch. Prints nothing. Used by
+`reload`, `dev` and the proofs and benches of reloads.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mmo.cli.canary import Canary
+from mmo.cli.checker import Checker
+from mmo.cli.publishing import who
+from mmo.cli.sources import frozen_since, import_game, read_sources, watched
+from mmo.cli.switching import Coordinator
+from mmo.cluster.control import Reply, Request, ask_async
+from mmo.cluster.home import ClusterFile, Home
+from mmo.config import Config
+from mmo.errors import OperatorError, StoreError
+from mmo.node.bundle import Bundle
+from mmo.store import CodeRecord, CodeSwitch, LeaseRow, Store, open_store
+
+DEBOUNCE_MS = 50
+STEP_MS = 10
+GENERATIONS_KEPT = 500
+"""Generations whose sources stay in the store, for `--back` and `generation --out`."""
+UNUSED_MS = 3_600_000
+
+
+class Done(msgspec.Struct, frozen=True):
+    """What a reload or a check did, for print and scripts."""
+
+    generation: int
+    nodes: list[str]
+    switch_ms: float
+    changed: list[str]
+    took_ms: float = 0.0
+    late: list[str] = []
+    differences: list[str] = []
+    only_checked: bool = False
+    frozen: list[str] = []  # saved files that only a restart takes
+    went_back: str = ""  # why a canary was not kept
+    canary: dict[str, Any] = {}
+
+    def as_json(self) -> dict[str, Any]:
+        """The documented form first."""
+        told: dict[str, Any] = msgspec.to_builtins(self)
+        return told
+
+
+class Desk:
+    """Use as `async with`. Raises `OperatorError` when store or sources cannot be had."""
+
+    def __init__(self, home: Home, file: ClusterFile, config: Config) -> None:
+        self._home = home
+        self._file = file
+        self._config = config
+        settings = config.reload
+        self._checker = Checker(file.config_file, settings.check_ms, settings.check_bytes_max)
+        self._store: Store | None = None
+        self.coordinator: Coordinator | None = None
+
+    async def __aenter__(self) -> "Desk":
+        from mmo.cli.compose import mysql_socket, store_settings
+        from mmo.cluster.secret_files import read_secrets
+
+        await self._checker.start()
+        import_game(self._config)
+        secrets = read_secrets(self._home, self._config)
+        socket = mysql_socket(self._config, self._file)
+        try:
+            self._store = await open_store(store_settings(self._config, secrets, socket, []))
+        except StoreError as fault:
+            await self._checker.close()
+            raise OperatorError(
+                "E0418", f"no reload without the database: {fault}", "mmo-cluster status"
+            ) from fault
+        self.coordinator = Coordinator(self._store, self._ask, self._config.reload, who())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._checker.close()
+        if self._store is not None:
+            await self._store.close()
+
+    async def reload(self, note: str = "", only_check: bool = False) -> Done:
+        """Take what lies on the disk now. Raises `OperatorError`; then nothing was changed."""
+        return await self.take(read_sources(self._config).bundle, note, only_check)
+
+    async def take(self, bundle: Bundle, note: str = "", only_check: bool = False) -> Done:
+        """Check a bundle and let it decide."""
+        coordinator = self._coordinating()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        row = await coordinator.row()
+        changed = bundle.changed_from(await coordinator.bundle(row.bundle))
+        if not changed:
+            frozen = await self._frozen()
+            return Done(
+                row.generation, [], 0.0, [], _since(began), only_checked=only_check, frozen=frozen
+            )
+        checking = asyncio.create_task(self._checker.check(bundle.packed(), bundle.digest))
+        try:
+            await coordinator.keep(bundle)
+        finally:
+            await checking
+        if only_check:
+            nodes = await coordinator.living()
+            ready = await coordinator.prepare(row.next, bundle.digest, nodes)
+            await coordinator.abandon(row.next, bundle.digest, ready)
+            names = [node.name for node in ready]
+            return Done(
+                row.generation, names, 0.0, changed, _since(began),
+                differences=coordinator.differences, only_checked=True, frozen=await self._frozen(),
+            )  # fmt: skip
+        switched = await coordinator.switch(bundle, note)
+        took_ms = _since(began)
+        await self._forget_old(switched.generation)
+        return Done(
+            switched.generation, switched.nodes, switched.switch_ms, switched.changed,
+            took_ms, switched.late, coordinator.differences, frozen=await self._frozen(),
+        )  # fmt: skip
+
+    async def _frozen(self) -> list[str]:
+        """Files saved since the oldest process started, which only a restart takes."""
+        started_ms = await self._coordinating().started_ms()
+        return frozen_since(self._config, started_ms) if started_ms else []
+
+    async def canary(self, name: str, for_s: float, note: str = "") -> Done:
+        """Take what lies on the disk, on one node first. `went_back` says why it was not kept.
+        Raises `OperatorError`."""
+        coordinator = self._coordinating()
+        began = asyncio.get_running_loop().time()
+        bundle = read_sources(self._config).bundle
+        row = await coordinator.row()
+        changed = bundle.changed_from(await coordinator.bundle(row.bundle))
+        if not changed:
+            return Done(row.generation, [], 0.0, [], _since(began))
+        await self._checker.check(bundle.packed(), bundle.digest)
+        tried = await Canary(coordinator, self._config.reload).run(bundle, name, for_s, note)
+        told = msgspec.to_builtins(tried)
+        told.pop("switched")
+        if tried.switched is None:
+            return Done(
+                row.generation, [], 0.0, changed, _since(began),
+                differences=coordinator.differences, went_back=tried.why, canary=told,
+            )  # fmt: skip
+        done = tried.switched
+        return Done(
+            done.generation, done.nodes, done.switch_ms, changed, _since(began), done.late,
+            coordinator.differences, canary=told,
+        )  # fmt: skip
+
+    async def back(self) -> Done:
+        """Let the code decide that the present one replaced, under a new number. Raises
+        `OperatorError` E0425 when there was none."""
+        coordinator = self._coordinating()
+        began = asyncio.get_running_loop().time()
+        row = await coordinator.row()
+        records = await self.records(row.generation, 1)
+        before = (await self.records(records[0].replaced, 1))[0] if records[0].replaced else None
+        bundle = await coordinator.bundle(before.bundle) if before is not None else None
+        if before is None or bundle is None or before.generation == row.generation:
+            raise OperatorError(
+                "E0425",
+                f"there is no code before generation {row.generation}",
+                "mmo-cluster reload",
+            )
+        note = f"back to generation {before.generation}"
+        switched = await coordinator.switch(bundle, note, again=True)
+        return Done(
+            switched.generation, switched.nodes, switched.switch_ms, switched.changed,
+            _since(began), switched.late,
+        )  # fmt: skip
+
+    async def begin_rolling(self) -> int:
+        """From now on processes that start run what lies on the disk; the generation they run by.
+        One that was begun before and did not end goes on. Raises `OperatorError`."""
+        assert self._store is not None, "the desk is not open"
+        bundle = read_sources(self._config).bundle
+        row = await self._store.code()
+        if row.bundle == bundle.digest:
+            return row.generation
+        await self._checker.check(bundle.packed(), bundle.digest)
+        await self.end_rolling()
+        row = await self._coordinating().row()
+        await self._coordinating().keep(bundle)
+        switch = CodeSwitch(
+            kind="rolling", generation=row.next, bundle=bundle.digest, before=row.generation,
+            who=who(), note="rolling restart",
+        )  # fmt: skip
+        if not await self._store.switch_code(switch):
+            raise OperatorError("E0419", "another reload came in between", "try again")
+        return switch.generation
+
+    async def end_rolling(self) -> int:
+        """Every process has started anew: one generation decides again."""
+        assert self._store is not None, "the desk is not open"
+        await self._store.end_rolling()
+        return await self.number()
+
+    async def records(self, newest: int, count: int) -> Sequence[CodeRecord]:
+        """Generations from `newest` (0: the one that decides) downwards. Raises `OperatorError`
+        E0425 when there is none."""
+        assert self._store is not None, "the desk is not open"
+        newest = newest or (await self._store.code()).generation
+        found = await self._store.code_records(newest, count)
+        if not found or found[0].generation != newest:
+            raise OperatorError(
+                "E0425", f"there never was a generation {newest}", "mmo-cluster generation --last 9"
+            )
+        return found
+
+    async def _forget_old(self, generation: int) -> None:
+        """Sources of long ago go; their records stay."""
+        assert self._store is not None, "the desk is not open"
+        with contextlib.suppress(StoreError):  # the next reload does it
+            await self._store.forget_bundles(generation - GENERATIONS_KEPT, UNUSED_MS)
+
+    async def decided(self, user: int, epoch: int, counter: int) -> int:
+        """The generation that decided an operation. Raises `OperatorError` E0425."""
+        assert self._store is not None, "the desk is not open"
+        found = await self._store.code_of_operation(user, epoch, counter)
+        if not found:
+            raise OperatorError(
+                "E0425", f"user {user} has no operation {epoch}:{counter}", "mmo-cluster trace"
+            )
+        return found
+
+    async def number(self) -> int:
+        """The generation that decides; 0 when the store does not say."""
+        assert self._store is not None, "the desk is not open"
+        try:
+            return (await self._store.code()).generation
+        except StoreError:
+            return 0
+
+    async def write_sources(self, digest: str, folder: Path) -> None:
+        """The files of a bundle into a new folder. Raises `OperatorError` E0425."""
+        bundle = await self._coordinating().bundle(digest)
+        if bundle is None:
+            raise OperatorError("E0425", f"the store has no code {digest[:8]}")
+        for path, text in bundle.files.items():
+            target = folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+
+    async def warm(self) -> None:
+        """Let the checker know the code that lies on the disk, so that the first save does not wait
+        for it; faults are told when it is taken."""
+        bundle = read_sources(self._config).bundle
+        with contextlib.suppress(OperatorError):
+            await self._checker.check(bundle.packed(), bundle.digest)
+
+    def folders(self) -> list[Path]:
+        """Where a save is noticed."""
+        return watched(self._config)
+
+    async def saves(self) -> AsyncIterator[None]:
+        """Once now, and after every save; several within a few milliseconds are one."""
+        from watchfiles import awatch
+
+        yield
+        async for _ in awatch(
+            *self.folders(), debounce=DEBOUNCE_MS, step=STEP_MS, watch_filter=_is_source
+        ):
+            yield
+
+    @staticmethod
+    def told_time(unix_ms: int) -> str:
+        """A time for the eye, in UTC."""
+        return datetime.fromtimestamp(unix_ms / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+    def _coordinating(self) -> Coordinator:
+        assert self.coordinator is not None, "the desk is not open"
+        return self.coordinator
+
+    async def _ask(self, node: LeaseRow, question: Request, wait_s: float) -> Reply:
+        """A node of this home over its socket. Raises `OperatorError` E0416 for one elsewhere."""
+        file = self._home.read() or self._file
+        if not any(one.number == node.number and one.name == node.name for one in file.nodes):
+            raise OperatorError(
+                "E0416",
+                f"{node.name} is alive on {node.link_host} and not of this home",
+                "restart such nodes by their own supervisor; they load what the row says",
+            )
+        return await ask_async(self._home.socket(node.name, file), question, wait_s)
+
+
+def _is_source(change: object, path: str) -> bool:
+    return path.endswith((".py", ".toml")) and not os.path.basename(path).startswith(".")
+
+
+def _since(began: float) -> float:
+    return round((asyncio.get_running_loop().time() - began) * 1_000, 1)

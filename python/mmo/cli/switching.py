@@ -1,0 +1,323 @@
+"""A reload over the whole cluster: all living nodes prepare, all pause, one row, all switch.
+
+Owns the two phases and what becomes of them when a node, the store or this process fails in
+between. Writes nothing but the row. Called by `reload`, `dev` and the proofs of both.
+
+After `hold` every node decides nothing until the row says which generation does. The row changes
+only if nobody else is alive than those who hold, and only until a deadline by the database's clock;
+a node that hears nothing goes on with the old code when that deadline has passed in a read that
+waits for every switch under way. So at no time do two generations decide.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from mmo.cluster.control import NotRunning, Reply, Request
+from mmo.config import Reload
+from mmo.errors import OperatorError, StoreError, StoreUnavailable
+from mmo.node.bundle import Bundle
+from mmo.store import CodeRow, CodeSwitch, LeaseRow, Store
+from mmo.store.code_rows import NOTE_CHARACTERS_MAX
+
+Ask = Callable[[LeaseRow, Request, float], Awaitable[Reply]]
+"""Ask one node: `(lease, question, seconds)`. Raises `NotRunning` when nobody answers."""
+
+ROUNDS_MAX = 3
+RETRY_S = 0.05
+Progress = Callable[[str], None]
+
+
+class Switched(msgspec.Struct, frozen=True):
+    """What a reload did."""
+
+    generation: int
+    nodes: list[str]
+    switch_ms: float  # from the first pause to the last node that decides again
+    changed: list[str]
+    took_ms: float
+    late: list[str]  # nodes that did not tell that they switched; they find out by themselves
+
+
+class Coordinator:
+    """One reload after the other; two at once are safe, and one of them is refused."""
+
+    def __init__(self, store: Store, ask: Ask, settings: Reload, who: str) -> None:
+        self._store = store
+        self._ask = ask
+        self._settings = settings
+        self._who = who
+        self._by = secrets.token_hex(8)  # nodes tell by it whose candidate they have
+        self._bundles: dict[str, Bundle] = {}
+        self.differences: list[str] = []  # of the last prepare: what recorded messages would change
+
+    async def switch(self, bundle: Bundle, note: str = "", again: bool = False) -> Switched:
+        """Let `bundle` decide on all nodes, or on none. Where it decides already nothing happens,
+        unless `again`. Raises `OperatorError`."""
+        began = time.monotonic()
+        for left in reversed(range(ROUNDS_MAX)):
+            row = await self.row()
+            changed = bundle.changed_from(await self.bundle(row.bundle))
+            if row.bundle == bundle.digest and not again:
+                return Switched(row.generation, [], 0.0, [], _since(began), [])
+            await self.keep(bundle)
+            nodes = await self.prepare(row.next, bundle.digest, await self.living())
+            took = await self._switch_all(row, row.next, bundle.digest, note, nodes, nodes)
+            if took is not None:
+                names = [node.name for node in nodes]
+                return Switched(row.next, names, took[0], changed, _since(began), took[1])
+            if not left:
+                break
+        raise OperatorError(
+            "E0419", "other nodes or another reload came in between, again and again", "try again"
+        )
+
+    async def row(self) -> CodeRow:
+        """What decides now. Raises `OperatorError` E0418 without the database, E0420 while another
+        change of code is under way."""
+        row: CodeRow = await self._stored(self._store.code())
+        if row.rolling_from:
+            raise OperatorError(
+                "E0420", "a rolling restart is under way", "reload when it has ended"
+            )
+        if row.canary:
+            if await self._is_tried(row):
+                raise OperatorError(
+                    "E0420", f"generation {row.canary} is tried by a canary", "wait for its end"
+                )
+            await self._stored(self._store.end_canary(row.canary, "its node ended"))
+        return row
+
+    async def _is_tried(self, row: CodeRow) -> bool:
+        """Whether the canary of the row still decides by it."""
+        for node in await self.living():
+            if node.number == row.canary_number:
+                try:
+                    said = await self.ask(node, {"ask": "generation"})
+                except NotRunning:
+                    return True  # alive by its lease: it may
+                return bool(said.get("generation") == row.canary)
+        return False
+
+    async def started_ms(self) -> int:
+        """When the oldest process that answers started; 0: none answers."""
+        asked = [self.ask(node, {"ask": "generation"}) for node in await self.living()]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        started = [int(said["started_ms"]) for said in answers if isinstance(said, dict)]
+        return min(started, default=0)
+
+    async def ask(self, node: LeaseRow, question: Request) -> Reply:
+        """One node, within the time for an answer. Raises `OperatorError`."""
+        return await self._ask(node, question, self._settings.answer_ms / 1_000)
+
+    async def begin_canary(
+        self, row: CodeRow, digest: str, node: LeaseRow, for_s: float, note: str
+    ) -> None:
+        """Let one prepared node decide by the next generation, alone."""
+        switch = CodeSwitch(
+            kind="canary", generation=row.next, bundle=digest, before=row.generation,
+            who=self._who, note=note[:NOTE_CHARACTERS_MAX], canary_number=node.number,
+        )  # fmt: skip
+        if not await self._stored(self._store.switch_code(switch)):
+            await self.abandon(row.next, digest, [node])
+            raise OperatorError("E0419", "another reload came in between", "try again")
+        question = {**self._about("canary", row.next, digest), "for_ms": int(for_s * 1_000)}
+        try:
+            await self.ask(node, question)
+        except BaseException:
+            await self.end_canary(row.next, node, "its node did not switch")
+            raise
+
+    async def end_canary(self, number: int, node: LeaseRow, why: str) -> None:
+        """The canary goes back to what all others decide by."""
+        await self._stored(self._store.end_canary(number, why[:NOTE_CHARACTERS_MAX]))
+        with contextlib.suppress(OperatorError):  # it reads the row by itself within a second
+            await self.ask(node, {"ask": "look"})
+
+    async def promote(self, row: CodeRow, bundle: Bundle, canary: LeaseRow, note: str) -> Switched:
+        """All nodes take the generation that the canary decides by. Raises `OperatorError`; then
+        the canary went back too."""
+        began = time.monotonic()
+        changed = bundle.changed_from(await self.bundle(row.bundle))
+        self._bundles[bundle.digest] = bundle
+        try:
+            living = await self.living()
+            others = [node for node in living if node.number != canary.number]
+            ready = await self.prepare(row.next, bundle.digest, others) if others else []
+            alive = [*ready, *(node for node in living if node.number == canary.number)]
+            took = await self._switch_all(row, row.next, bundle.digest, note, ready, alive)
+            if took is None:
+                raise OperatorError("E0419", "a node came or went in between", "try again")
+        except BaseException:
+            await self.end_canary(row.next, canary, "the others could not take it")
+            raise
+        names = [node.name for node in alive]
+        return Switched(row.next, names, took[0], changed, _since(began), took[1])
+
+    async def bundle(self, digest: str) -> Bundle | None:
+        """Sources by their hash; None when the store has none."""
+        if digest and digest not in self._bundles:
+            packed = await self._stored(self._store.bundle(digest))
+            if packed is None:
+                return None
+            self._bundles = {digest: Bundle.unpacked(packed, digest)}
+        return self._bundles.get(digest)
+
+    async def keep(self, bundle: Bundle) -> None:
+        """Store the sources. Raises `OperatorError` E0424 when they are too long."""
+        packed = bundle.packed()
+        if len(packed) > self._settings.bundle_bytes_max:
+            raise OperatorError(
+                "E0424",
+                f"{len(packed)} bytes of packed sources",
+                "raise reload.bundle_bytes_max, or move data out of the tables",
+            )
+        await self._stored(self._store.add_bundle(bundle.digest, packed))
+        self._bundles[bundle.digest] = bundle
+
+    async def living(self) -> list[LeaseRow]:
+        """Every node that may decide something."""
+        return [lease for lease in await self._stored(self._store.leases()) if lease.alive]
+
+    async def prepare(self, number: int, digest: str, nodes: Sequence[LeaseRow]) -> list[LeaseRow]:
+        """Let every node build the candidate; those whose lease ends meanwhile are left out. Raises
+        `OperatorError`: then no node keeps it."""
+        question = self._about("prepare", number, digest)
+        self.differences = []
+        tasks = [asyncio.create_task(self._prepare(node, question)) for node in nodes]
+        try:
+            answers: list[LeaseRow | None] = await asyncio.gather(*tasks)
+        except OperatorError:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.abandon(number, digest, nodes)
+            raise
+        ready = [node for node in answers if node is not None]
+        if not ready:
+            raise OperatorError("E0416", "no node is alive", "mmo-cluster status")
+        return ready
+
+    async def _prepare(self, node: LeaseRow, question: Request) -> LeaseRow | None:
+        """One node, patiently: it may be starting again at this moment."""
+        until_s = time.monotonic() + self._settings.patience_ms / 1_000
+        while True:
+            try:
+                said = await self._ask(node, question, self._settings.answer_ms / 1_000)
+                self.differences += said.get("differences", [])
+                return node
+            except NotRunning:
+                if time.monotonic() > until_s:
+                    raise OperatorError(
+                        "E0415",
+                        f"{node.name} is alive and does not answer",
+                        "mmo-cluster status; nothing was changed",
+                    ) from None
+            await asyncio.sleep(RETRY_S)
+            rows = await self._stored(self._store.leases())
+            now = next((row for row in rows if row.number == node.number and row.alive), None)
+            if now is None:
+                return None
+            node = now
+
+    async def _switch_all(
+        self,
+        row: CodeRow,
+        number: int,
+        digest: str,
+        note: str,
+        nodes: list[LeaseRow],
+        alive: list[LeaseRow],
+    ) -> tuple[float, list[str]] | None:
+        """Pause `nodes`, write while nobody but `alive` is, let all switch. None: something came in
+        between, nothing changed."""
+        began = time.monotonic()
+        now_ms = (await self._stored(self._store.code())).now_ms
+        deadline_ms = now_ms + self._settings.hold_ms
+        question = {**self._about("hold", number, digest), "deadline_ms": deadline_ms}
+        switch = CodeSwitch(
+            kind="reload", generation=number, bundle=digest, before=row.generation,
+            who=self._who, note=note[:NOTE_CHARACTERS_MAX], deadline_ms=deadline_ms,
+            holders=tuple((node.number, node.incarnation) for node in alive),
+        )  # fmt: skip
+        try:
+            await self._hold_all(question, nodes)
+        except BaseException:
+            await self.abandon(number, digest, nodes)
+            raise
+        # From here on the row may change whatever happens to this process: no promise is given.
+        if not await self._write(switch):
+            await self.abandon(number, digest, nodes)
+            return None
+        late = await self._look(number, alive)
+        return _since(began), late
+
+    async def _hold_all(self, question: Request, nodes: Sequence[LeaseRow]) -> None:
+        wait_s = self._settings.hold_ms / 2_000  # the other half is left for the row
+        asked = [self._ask(node, question, wait_s) for node in nodes]
+        for node, said in zip(
+            nodes, await asyncio.gather(*asked, return_exceptions=True), strict=True
+        ):
+            if isinstance(said, NotRunning):
+                raise OperatorError(
+                    "E0415", f"{node.name} was lost before the switch", "try again"
+                ) from said
+            if isinstance(said, BaseException):
+                raise said
+
+    async def _write(self, switch: CodeSwitch) -> bool:
+        """The switch. An answer that was lost is looked for until it is certain."""
+        try:
+            return await self._store.switch_code(switch)
+        except StoreUnavailable:
+            pass
+        while True:
+            await asyncio.sleep(RETRY_S)
+            try:
+                row = await self._store.code(settled=True)
+            except StoreUnavailable:
+                continue
+            if (row.generation, row.bundle) == (switch.generation, switch.bundle):
+                return True
+            if row.generation != switch.before or row.now_ms > switch.deadline_ms:
+                return False
+
+    async def _look(self, number: int, nodes: Sequence[LeaseRow]) -> list[str]:
+        """Tell all to read the row; names of those that did not say that they decide by it."""
+
+        async def one(node: LeaseRow) -> str:
+            try:
+                said = await self._ask(node, {"ask": "look"}, self._settings.answer_ms / 1_000)
+            except OperatorError:
+                return node.name
+            return "" if said.get("generation") == number else node.name
+
+        return [name for name in await asyncio.gather(*map(one, nodes)) if name]
+
+    def _about(self, ask: str, number: int, digest: str) -> Request:
+        return {"ask": ask, "number": number, "bundle": digest, "by": self._by}
+
+    async def abandon(self, number: int, digest: str, nodes: Sequence[LeaseRow]) -> None:
+        """Promise that no switch to `number` happens; who does not hear it waits for its end."""
+        question = self._about("abandon", number, digest)
+        wait_s = self._settings.answer_ms / 1_000
+        asked = [self._ask(node, question, wait_s) for node in nodes]
+        await asyncio.gather(*asked, return_exceptions=True)
+
+    async def _stored(self, asking: Awaitable[Any]) -> Any:
+        """The store's answer. Raises `OperatorError` E0418 when there is none."""
+        try:
+            return await asking
+        except StoreError as fault:
+            raise OperatorError(
+                "E0418", f"no reload without the database: {fault}", "mmo-cluster status"
+            ) from fault
+
+
+def _since(began: float) -> float:
+    return round((time.monotonic() - began) * 1_000, 1)

@@ -1,0 +1,221 @@
+"""What a hot module must not do, found in its text before it ever runs.
+
+Owns the judgement: state between messages, waiting, clocks, the outside, what outlives a reload,
+rules that may return nothing. Never runs what it reads. Called when a generation is checked.
+"""
+
+import ast
+from collections.abc import Iterator
+
+import msgspec
+
+PURE_MODULES = frozenset(
+    {
+        *("__future__", "bisect", "collections", "dataclasses", "enum", "hashlib", "hmac"),
+        *("ipaddress", "itertools", "math", "msgspec", "operator", "random", "string", "struct"),
+        *("types", "typing", "unicodedata"),
+    }
+)
+"""What a rule may import beside this package: none of them reaches a clock, a socket or a file."""
+OUR_LAYERS = frozenset({"contract", "state", "wire", "content", "systems", "errors"})
+GAME_FOLDERS = frozenset({"messages", "state", "systems"})
+MUTABLE_CALLS = frozenset(
+    {
+        *("list", "dict", "set", "bytearray", "defaultdict", "deque", "Counter", "OrderedDict"),
+        *("count", "cycle", "Random", "WeakKeyDictionary", "WeakValueDictionary", "ContextVar"),
+    }
+)
+MEMORY = frozenset({"cache", "lru_cache", "cached_property", "singledispatch"})
+CLOCKS = frozenset({"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time"})
+OUTSIDE_CALLS = frozenset(
+    {"open", "print", "input", "exec", "eval", "__import__", "compile", "globals", "setattr"}
+)
+OUTLIVING = frozenset({"Effect", "Change", "Row", "Struct"})
+_MUTABLE = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+class Hazard(msgspec.Struct, frozen=True):
+    """One place in a hot module; line from 1, column from 0."""
+
+    line: int
+    column: int
+    text: str
+
+
+def hazards_of(tree: ast.Module, games: tuple[str, ...] = ()) -> list[Hazard]:
+    """Everything in a module of `systems` that a reload or a second node would trip over. `games`:
+    import names of a game's own packages."""
+    found = [*_held(tree), *_outside(tree), *_imports(tree, games), *_outliving(tree)]
+    found += _returning_nothing(tree)
+    return sorted(found, key=lambda hazard: (hazard.line, hazard.column))
+
+
+def dotted(node: ast.AST) -> str:
+    """`a.b.c` of a name or attribute chain, else the empty text."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        left = dotted(node.value)
+        return f"{left}.{node.attr}" if left else ""
+    return ""
+
+
+def _at(node: ast.stmt | ast.expr, text: str) -> Hazard:
+    return Hazard(node.lineno, node.col_offset, text)
+
+
+def _held(tree: ast.Module) -> Iterator[Hazard]:
+    """Values and decorators in which something could be kept between two messages."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+            yield from _assigned(node)
+        elif isinstance(node, ast.While | ast.For):
+            yield _at(node, "a loop while the module is imported")
+    for function in _functions(tree):
+        for mark in function.decorator_list:
+            name = dotted(mark.func if isinstance(mark, ast.Call) else mark).split(".")[-1]
+            if name in MEMORY:
+                yield _at(function, f"{function.name} remembers by {name}")
+        defaults = [*function.args.defaults, *(d for d in function.args.kw_defaults if d)]
+        if any(isinstance(one, ast.List | ast.Dict | ast.Set) for one in defaults):
+            yield _at(function, f"{function.name} has a default that can be changed")
+
+
+def _assigned(node: ast.Assign | ast.AnnAssign | ast.AugAssign) -> Iterator[Hazard]:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    if any(isinstance(target, ast.Attribute | ast.Subscript) for target in targets):
+        yield _at(node, f"{ast.unparse(targets[0])} of something else is changed at import")
+        return
+    value = node.value
+    called = dotted(value.func).split(".")[-1] if isinstance(value, ast.Call) else ""
+    named_all = isinstance(node, ast.Assign) and ast.unparse(targets[0]) == "__all__"
+    if (isinstance(value, _MUTABLE) or called in MUTABLE_CALLS) and not named_all:
+        name = ast.unparse(targets[0])
+        yield _at(node, f"{name} can be changed and would be kept between messages")
+
+
+def _outside(tree: ast.Module) -> Iterator[Hazard]:
+    """Awaiting, globals, clocks, calls to the outside, and what would swallow the watchdog."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith):
+            yield _at(node, "asynchronous: a rule never waits")
+        elif isinstance(node, ast.Global | ast.Nonlocal):
+            yield _at(node, f"{ast.unparse(node)}: a rule keeps nothing")
+        elif isinstance(node, ast.Call):
+            name = dotted(node.func)
+            if name in OUTSIDE_CALLS:
+                yield _at(node, f"{name}() reaches outside of the rule")
+            elif ".".join(name.split(".")[-2:]) in CLOCKS:
+                yield _at(node, f"{name}() reads a clock; use env.now_ms")
+        elif isinstance(node, ast.ExceptHandler) and _catches_all(node):
+            yield Hazard(node.lineno, node.col_offset, "catches everything, the watchdog too")
+
+
+def _catches_all(node: ast.ExceptHandler) -> bool:
+    return node.type is None or dotted(node.type).split(".")[-1] == "BaseException"
+
+
+def _imports(tree: ast.Module, games: tuple[str, ...]) -> Iterator[Hazard]:
+    top = {id(node) for node in tree.body}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Import | ast.ImportFrom):
+            continue
+        if id(node) not in top and not _is_for_types(tree, node):
+            yield _at(node, "an import inside of a function runs after the check")
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+            bare = [name for name in names if name.split(".")[0] in ("mmo", *games)]
+            if bare:
+                yield _at(node, f"import {bare[0]}: write `from {bare[0]} import name`")
+        else:
+            module = node.module or ""
+            names = [module] if "." in module else [f"{module}.{a.name}" for a in node.names]
+        for name in names:
+            if not _is_allowed(name, games):
+                yield _at(node, f"imports {name.rstrip('.')}, which a rule may not reach")
+                break
+
+
+def _is_allowed(name: str, games: tuple[str, ...]) -> bool:
+    root, _, rest = name.partition(".")
+    layer = rest.partition(".")[0]
+    if root == "mmo":
+        return layer in OUR_LAYERS
+    if root in games:
+        return layer in GAME_FOLDERS
+    return root in PURE_MODULES
+
+
+def _is_for_types(tree: ast.Module, node: ast.stmt) -> bool:
+    return any(
+        isinstance(one, ast.If) and "TYPE_CHECKING" in ast.unparse(one.test) and node in one.body
+        for one in tree.body
+    )
+
+
+def _outliving(tree: ast.Module) -> Iterator[Hazard]:
+    """Classes whose objects would live on in state when their code is gone."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            bases = {dotted(one).split(".")[-1] for one in node.bases} & OUTLIVING
+            if bases:
+                yield _at(node, f"objects of {node.name} outlive this code; define it in state/")
+
+
+def _returning_nothing(tree: ast.Module) -> Iterator[Hazard]:
+    """Rules that can end without an Outcome or a Refuse."""
+    for function in _functions(tree):
+        marks = {
+            dotted(mark.func).split(".")[-1]
+            for mark in function.decorator_list
+            if isinstance(mark, ast.Call)
+        }
+        if not marks & {"handles", "ticks"}:
+            continue
+        declared = ast.unparse(function.returns) if function.returns else "nothing"
+        if not {part.strip(" '\"") for part in declared.split("|")} <= {"Outcome", "Refuse"}:
+            yield _at(function, f"{function.name} is declared to return {declared}, no Outcome")
+        for node in _own(function):
+            if isinstance(node, ast.Return) and _is_no_outcome(node.value):
+                yield _at(node, f"{function.name} returns no Outcome and no Refuse")
+        if not _always_ends(function.body):
+            yield _at(function, f"{function.name} can end without returning an Outcome")
+
+
+def _own(function: _Function) -> Iterator[ast.AST]:
+    """Nodes of a function without those of functions inside it."""
+    waiting: list[ast.AST] = list(function.body)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not isinstance(node, _Function | ast.Lambda):
+            waiting += ast.iter_child_nodes(node)
+
+
+def _is_no_outcome(value: ast.expr | None) -> bool:
+    literal = (ast.Constant, ast.Tuple, ast.List, ast.Dict, ast.Set, ast.JoinedStr, ast.Compare)
+    return value is None or isinstance(value, literal)
+
+
+def _always_ends(body: list[ast.stmt]) -> bool:
+    """Whether the last statement can never be passed."""
+    last = body[-1]
+    if isinstance(last, ast.Return | ast.Raise):
+        return True
+    if isinstance(last, ast.If):
+        return bool(last.orelse) and _always_ends(last.body) and _always_ends(last.orelse)
+    if isinstance(last, ast.With):
+        return _always_ends(last.body)
+    if isinstance(last, ast.Match):
+        return all(_always_ends(case.body) for case in last.cases)
+    if isinstance(last, ast.Try):
+        parts = [last.orelse or last.body, *(handler.body for handler in last.handlers)]
+        return all(_always_ends(part) for part in parts)
+    return isinstance(last, ast.While) and ast.unparse(last.test) == "True"
+
+
+def _functions(tree: ast.AST) -> Iterator[_Function]:
+    for node in ast.walk(tree):
+        if isinstance(node, _Function):
+            yield node

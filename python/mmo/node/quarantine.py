@@ -1,0 +1,72 @@
+"""Rules that fail again and again are not asked any more, until the next generation.
+
+Owns the failures of each opcode within a window and who is in quarantine. Rules that this node
+itself causes are only counted: nobody could be told, and what they were to do is kept elsewhere.
+Called by the router and by `outcomes` with every failure.
+"""
+
+import sys
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from mmo.contract import Refuse
+from mmo.node.code_faults import where_raised
+from mmo.node.handlers import Route
+from mmo.wire.opcode import Code
+
+if TYPE_CHECKING:
+    from mmo.node.engine import Engine
+
+ERROR_CHARACTERS_MAX = 200
+
+
+class Quarantine:
+    """One per node."""
+
+    def __init__(self, engine: "Engine") -> None:
+        self._engine = engine
+        self._failures: dict[int, deque[int]] = {}
+        self.rules: dict[int, str] = {}  # opcode -> what is in quarantine and why
+        self.last = ""  # the last failure: rule, file, line, error
+
+    def failed(self, route: Route, wrong: str = "") -> None:
+        """One failure of a rule: what it raised just now, or `wrong` with what it returned."""
+        engine, settings = self._engine, self._engine.settings
+        self.last = self._told(route, wrong)
+        if not route.opcode or route.by == "node" or route.opcode in self.rules:
+            return
+        now_ms = engine.timers.now_ms()
+        recent = self._failures.setdefault(route.opcode, deque())
+        recent.append(now_ms)
+        while recent[0] <= now_ms - settings.rule_failures_window_ms:
+            recent.popleft()
+        if len(recent) >= settings.rule_failures_max:
+            self._close(route)
+
+    def lift(self) -> None:
+        """Another generation decides: everything may be asked again."""
+        self._failures.clear()
+        self.rules.clear()
+        self.last = ""
+
+    def _close(self, route: Route) -> None:
+        refusal = Refuse(Code.QUARANTINED, str(route.opcode))
+        route.call = route.bound = lambda *arguments: refusal
+        route.edge = None
+        route.mutates = False  # an operation that is refused needs no look-up
+        self.rules[route.opcode] = self.last
+        del self._failures[route.opcode]
+        self._engine.metrics.count("rules_quarantined_total")
+        self._engine.log.error(
+            "rule quarantined", rule=route.name, opcode=route.opcode, last=self.last,
+            generation=self._engine.env.node.generation,
+        )  # fmt: skip
+
+    def _told(self, route: Route, wrong: str) -> str:
+        fault: Any = sys.exc_info()[1]
+        if wrong or fault is None:
+            return f"{route.name}: {wrong or 'failed'}"[:ERROR_CHARACTERS_MAX]
+        path, line = where_raised(fault)
+        place = f"{path}:{line} " if path else ""
+        text = f"{route.name}: {place}{type(fault).__name__}: {fault}"
+        return text[:ERROR_CHARACTERS_MAX]

@@ -1,0 +1,136 @@
+"""Save to live: from the save of a rule to the first message that its new text handles.
+
+Owns a cluster of its own with a game, two hundred bots in it, and the clock between an editor's
+save and the first answer by the new generation. Called through `mmo.proof.bench`.
+"""
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvloop
+
+from mmo.proof import live_code
+from mmo.proof.arena import Arena
+from mmo.proof.bad_saves import DICE
+from mmo.proof.bench_result import BenchResult, Check, at_most, same
+from mmo.proof.bench_rounds import Report
+from mmo.proof.live_code import RULES, Dev, Probers, Seen
+from mmo.proof.load import Hunters
+
+BOTS, PROBERS = 200, 20
+SAVES_MIN = 20
+LIVE_AIM_MS = 250.0
+SWITCH_AIM = 2.0
+APART_S = 0.4  # between two saves
+NEAR_S = 0.25  # what was asked this near to a switch is of the switch
+
+
+def reload(seconds: float, home: Path, report: Report) -> BenchResult:
+    """Save of a rule to the first message by its new text, on all nodes, under 200 bots."""
+    return uvloop.run(measure(max(10.0, seconds), report))
+
+
+async def measure(window_s: float, report: Report) -> BenchResult:
+    """Saves one after the other while the bots play."""
+    load = list(os.getloadavg())
+    report("starting a cluster")
+    with tempfile.TemporaryDirectory(prefix="mmo-bench-") as directory:
+        overlay = live_code.prepare(Path(directory))
+        async with Arena(None, overlay) as arena:
+            game = await live_code.game_of(arena)
+            hunters = Hunters(arena, BOTS - PROBERS, seed=81)
+            probers = Probers(arena, game, PROBERS, seed=82, pause_ms=20)
+            try:
+                report(f"{BOTS} bots")
+                await hunters.begin()
+                await probers.begin()
+                await asyncio.sleep(2.0)
+                async with Dev(arena, game) as dev:
+                    live_ms, pauses_ms, switches_s = await _saves(dev, probers, window_s, report)
+                fleet = await probers.end()
+                told = await hunters.end()
+            finally:
+                await probers.abandon()
+                await hunters.abandon()
+            audit = await arena.command("audit", deadline_s=120, accept=(0, 1))
+    near, far = _latencies(probers.seen, switches_s)
+    p99_near, p99_far = _percentile(near, 990), _percentile(far, 990)
+    live_p99 = _percentile(live_ms, 990)
+    backwards = probers.backwards()
+    checks = (
+        Check("every save was taken", len(live_ms) >= SAVES_MIN, f"{len(live_ms)} saves"),
+        same("no bot met an error", 0, fleet.meter.errors + told.meter.errors),
+        same("no connection was lost", 0, fleet.meter.lost + told.meter.lost),
+        Check("no generation answered after the next one did", not backwards, str(backwards[:2])),
+        Check("the books balance", bool(audit["balanced"]), str(audit["findings"][:3])),
+    )
+    return BenchResult(
+        name="reload",
+        ours=round(live_p99, 1),
+        limit="the aim for a rule",
+        limit_absolute=LIVE_AIM_MS,
+        ratio=round(live_p99 / LIVE_AIM_MS, 3),
+        unit="milliseconds from save to live, p99",
+        p50_ms=round(_percentile(live_ms, 500), 1),
+        p99_ms=round(live_p99, 1),
+        checks=checks,
+        more={
+            "saves": len(live_ms),
+            "live_ms": [round(one, 1) for one in live_ms],
+            "pause_ms_p50": round(_percentile(pauses_ms, 500), 1),
+            "pause_ms_p99": round(_percentile(pauses_ms, 990), 1),
+            "answer_ms_p99_normal": round(p99_far, 1),
+            "answer_ms_p99_at_switch": round(p99_near, 1),
+            "answers": len(probers.seen),
+            "load_average": [load, list(os.getloadavg())],
+        },
+        aims=(
+            at_most("save to live, p99 in ms", LIVE_AIM_MS, live_p99),
+            at_most("p99 at the switch, times normal", SWITCH_AIM, p99_near / max(p99_far, 1e-9)),
+        ),
+    )
+
+
+async def _saves(
+    dev: Dev, probers: Probers, window_s: float, report: Report
+) -> tuple[list[float], list[float], list[float]]:
+    """Milliseconds to live and of the pause for each save, and when each switched."""
+    live_ms: list[float] = []
+    pauses_ms: list[float] = []
+    switches_s: list[float] = []
+    until_s, word = time.monotonic() + window_s, 0
+    while time.monotonic() < until_s or word < SAVES_MIN:
+        word += 1
+        said = await dev.save(DICE, RULES.format(word=word))
+        seen = await probers.word(word)
+        if "error" in said or seen is None:
+            report(f"save {word} was not taken: {said}")
+            if word > 3 * SAVES_MIN:
+                break
+            continue
+        live_ms.append((seen.heard_s - said["saved_s"]) * 1_000)
+        pauses_ms.append(float(said["switch_ms"]))
+        switches_s.append(seen.heard_s)
+        await asyncio.sleep(APART_S)
+    return live_ms, pauses_ms, switches_s
+
+
+def _latencies(
+    seen: Sequence[Seen], switches_s: Sequence[float]
+) -> tuple[list[float], list[float]]:
+    """Milliseconds of answers asked near a switch, and of all others."""
+    near: list[float] = []
+    far: list[float] = []
+    for one in seen:
+        at_switch = any(abs(one.heard_s - at) < NEAR_S for at in switches_s)
+        (near if at_switch else far).append((one.heard_s - one.sent_s) * 1_000)
+    return near, far
+
+
+def _percentile(values: Sequence[float], permille: int) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, len(ordered) * permille // 1_000)] if ordered else 0.0

@@ -1,0 +1,231 @@
+"""A game's folder that is saved while players play, and clients who ask which code answers.
+
+Owns the folder (made by `mmo-cluster new game`), the `mmo-cluster dev` beside the cluster, and the
+probers with the times of their questions. Judges nothing. Used by the proofs and benches of
+reloads.
+"""
+
+import asyncio
+import importlib.util
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mmo.client.fleet import Fleet, muster, sail
+from mmo.client.hero import Hero
+from mmo.client.hunting import settle
+from mmo.client.journeys import Journey
+from mmo.client.meter import Meter
+from mmo.client.session import arrive, ask, log_out, register
+from mmo.client.steps import CENTER, GAME, Pause, Walk
+from mmo.errors import OperatorError
+from mmo.proof.arena import Arena
+from mmo.proof.load import FAULT_POLICY
+from mmo.wire import codec
+
+ROLL_DICE = 10_000
+ANSWER_S = 60.0
+SAVE_AGAIN_S = 3.0
+"""A save that nobody noticed, such as one before the watch began, is made again after this."""
+
+RULES = '''"""Which generation answers, and the word of the last save."""
+
+from game.messages.dice import ROLL_DICE, DiceRolled, RollDice
+
+from mmo.contract import Env, Outcome, Refuse, handles
+
+WORD = {word}
+
+
+@handles(ROLL_DICE)
+def roll_dice(message: RollDice, *, env: Env) -> Outcome | Refuse:
+    """Generation and word."""
+    return Outcome(replies=(DiceRolled((env.node.generation, WORD)),))
+'''
+
+
+def prepare(directory: Path) -> str:
+    """Make a game; the configuration that lays it over the box."""
+    folder = directory / "mine"
+    line = [sys.executable, "-m", "mmo.cli", "new", "game", str(folder)]
+    subprocess.run(line, check=True, capture_output=True, timeout=60)
+    (folder / "game" / "systems" / "dice.py").write_text(RULES.format(word=0), encoding="utf-8")
+    return f'[game]\npath = "{folder / "game"}"\n'
+
+
+async def game_of(arena: Arena) -> Path:
+    """The folder of the arena's game. Raises `OperatorError` where there is none."""
+    told = await arena.command("config")
+    path = str(told["game.path"])
+    if not path:
+        raise OperatorError("E0422", "this proof needs a cluster with a game", "prove without it")
+    return Path(path)
+
+
+def speak_dice(game: Path) -> Any:
+    """The class of the question; the game's messages are declared in this process once."""
+    if codec.class_of(ROLL_DICE) is None:
+        file = game / "messages" / "dice.py"
+        spec = importlib.util.spec_from_file_location("mmo_proof_dice", file)
+        assert spec is not None and spec.loader is not None, file
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return codec.class_of(ROLL_DICE)
+
+
+class Dev:
+    """`mmo-cluster dev --json` on a running cluster: saves files and hears what became of it."""
+
+    def __init__(self, arena: Arena, game: Path) -> None:
+        self._arena = arena
+        self._game = game
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self) -> "Dev":
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "mmo.cli", "dev", "--json"),
+            *("--home", str(self._arena.home.directory)),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        await self._line()  # the status of the cluster
+        await self._line()  # what lay on the disk
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.terminate()
+        await self._process.wait()
+
+    async def save(self, path: str, text: str) -> dict[str, Any]:
+        """Save one file of the game as an editor does; what `dev` printed, with `saved_s`
+        (monotonic seconds) of the save. `error` stands in it where the save was refused."""
+        until_s = time.monotonic() + ANSWER_S
+        while True:
+            saved_s = time.monotonic()
+            target = self._game / path
+            beside = target.with_name(f".{target.name}.new")
+            beside.write_text(text, encoding="utf-8")
+            beside.replace(target)
+            try:
+                async with asyncio.timeout(SAVE_AGAIN_S if saved_s < until_s else 0.01):
+                    said = await self._line()
+                break
+            except TimeoutError:
+                if time.monotonic() > until_s:
+                    raise
+        return {**said, "saved_s": saved_s}
+
+    async def remove(self, path: str) -> dict[str, Any]:
+        """Remove one file of the game."""
+        (self._game / path).unlink()
+        return await self._line()
+
+    async def _line(self) -> dict[str, Any]:
+        assert self._process is not None and self._process.stdout is not None
+        line = await self._process.stdout.readline()
+        if not line:
+            raise OperatorError("E0790", f"dev ended with {await self._process.wait()}")
+        said: dict[str, Any] = json.loads(line)
+        return said
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """One answer of the dice rule; times are monotonic seconds."""
+
+    sent_s: float
+    heard_s: float
+    generation: int
+    word: int
+
+
+class Probers:
+    """Players who ask without a pause which code answers: half at the centers, half at channels."""
+
+    def __init__(self, arena: Arena, game: Path, count: int, seed: int, pause_ms: float) -> None:
+        self._question = speak_dice(game)
+        self._pause_ms = pause_ms
+        self._asking = True
+        self.meter = Meter()
+        self.heroes = muster(arena.addresses("login"), count, seed, self.meter, FAULT_POLICY)
+        self.seen: list[Seen] = []
+        self._task: asyncio.Task[Fleet] | None = None
+        self._here = 0
+
+    async def begin(self) -> None:
+        """Start all; returns when everyone had an answer."""
+        journeys = [
+            Journey("at a center", "ask", lambda me, _: self._walk(me, CENTER), lambda _: 1),
+            Journey("at a channel", "ask", lambda me, _: self._walk(me, GAME), lambda _: 1),
+        ]
+        self._task = asyncio.create_task(sail(self.heroes, journeys, 0, spread_s=1))
+        until_s = time.monotonic() + ANSWER_S
+        while self._here < len(self.heroes):
+            if self._task.done() or time.monotonic() > until_s:
+                raise TimeoutError(f"the probers did not begin: {self.meter.findings[:5]}")
+            await asyncio.sleep(0.05)
+
+    async def word(self, word: int, within_s: float = 10) -> Seen | None:
+        """The first answer that says `word`, waited for."""
+        until_s = time.monotonic() + within_s
+        at = max(0, len(self.seen) - 2_000)
+        while time.monotonic() < until_s:
+            for index in range(at, len(self.seen)):
+                if self.seen[index].word == word:
+                    return self.seen[index]
+            at = len(self.seen)
+            await asyncio.sleep(0.002)
+        return None
+
+    async def end(self) -> Fleet:
+        """All log out."""
+        self._asking = False
+        assert self._task is not None
+        return await self._task
+
+    async def abandon(self) -> None:
+        """Cut them off where they are."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def backwards(self) -> list[str]:
+        """Answers by an older generation to a question that was sent after a newer one had
+        answered anybody: two generations accepted input at once."""
+        first_heard: dict[int, float] = {}
+        for one in self.seen:
+            known = first_heard.get(one.generation, one.heard_s)
+            first_heard[one.generation] = min(known, one.heard_s)
+        earliest, newer_s = {}, float("inf")
+        for generation in sorted(first_heard, reverse=True):
+            earliest[generation] = newer_s
+            newer_s = min(newer_s, first_heard[generation])
+        return [
+            f"generation {one.generation} answered what was sent "
+            f"{(one.sent_s - earliest[one.generation]) * 1_000:.1f} ms after a newer one answered"
+            for one in self.seen
+            if one.sent_s > earliest[one.generation]
+        ]
+
+    def _walk(self, me: Hero, lane: str) -> Walk[None]:
+        yield from register(me)
+        yield from arrive(me)
+        if lane == GAME:
+            yield from settle(me)
+        first = True
+        while self._asking:
+            sent_s = time.monotonic()
+            rolled = yield from ask(me, lane, self._question(1))
+            generation, word = rolled.eyes
+            self.seen.append(Seen(sent_s, time.monotonic(), generation, word))
+            self._here += first
+            first = False
+            yield Pause(self._pause_ms * (0.5 + me.rng.random()))
+        yield from log_out(me)
