@@ -115,7 +115,7 @@ FOUR_ROWS = (
 REAL_TABLES = {
     *("a", "h", "i", "r", "c", "p", "l", "account", "player_head", "event_log", "node_lease"),
     *("payment_order", "raid", "raid_member", "raid_busy", "ranking", "ranking_dirty"),
-    *("b", "d", "k", "m", "t"),
+    *("ranking_board", "b", "d", "k", "m", "t"),
 }
 READ_WHOLE = ("ranking_board", "index")
 """It has a row a season, and who looks for boards wants all of them."""
