@@ -33,6 +33,9 @@ ANSWER_S = 60.0
 SAVE_AGAIN_S = 3.0
 """A save that nobody noticed, such as one before the watch began, is made again after this."""
 
+RATES = "[rate.action]\nper_s = 1000.0\nburst = 2000\n"
+"""Probers ask more often than a player may."""
+
 RULES = '''"""Which generation answers, and the word of the last save."""
 
 from game.messages.dice import ROLL_DICE, DiceRolled, RollDice
@@ -55,7 +58,7 @@ def prepare(directory: Path) -> str:
     line = [sys.executable, "-m", "mmo.cli", "new", "game", str(folder)]
     subprocess.run(line, check=True, capture_output=True, timeout=60)
     (folder / "game" / "systems" / "dice.py").write_text(RULES.format(word=0), encoding="utf-8")
-    return f'[game]\npath = "{folder / "game"}"\n'
+    return f'[game]\npath = "{folder / "game"}"\n{RATES}'
 
 
 async def game_of(arena: Arena) -> Path:
