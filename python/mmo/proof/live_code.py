@@ -30,6 +30,8 @@ from mmo.wire import codec
 
 ROLL_DICE = 10_000
 ANSWER_S = 60.0
+CROWD_S = 300.0
+"""Hundreds of players log in one password hash after the other."""
 SAVE_AGAIN_S = 3.0
 """A save that nobody noticed, such as one before the watch began, is made again after this."""
 
@@ -163,7 +165,7 @@ class Probers:
         self._here = 0
 
     async def begin(self) -> None:
-        """Start all; returns when everyone had an answer."""
+        """Start all; returns when everyone had an answer. Raises `TimeoutError`."""
         journeys = [
             Journey("at a center", "ask", lambda me, _: self._walk(me, CENTER), lambda _: 1),
             Journey("at a channel", "ask", lambda me, _: self._walk(me, GAME), lambda _: 1),
