@@ -20,7 +20,7 @@ from mmo.client.fleet import muster, source_of
 from mmo.client.hero import Hero
 from mmo.client.journeys import Journey, walk_guarded
 from mmo.client.meter import Meter
-from mmo.client.session import arrive, ask, log_out, move, register
+from mmo.client.session import arrive, ask, log_out, move, register, stay_known
 from mmo.client.steps import CENTER, GAME, Pause, Walk
 from mmo.errors import OperatorError
 from mmo.proof.arena import Arena
@@ -147,6 +147,8 @@ class Claimant:
         for before, after in edges:
             wait_ms = before.ends_ms - AROUND_MS - _now_ms()
             yield Pause(max(0.0, wait_ms))
+            if me.game is not None:  # else the center ends a connection on which nothing is said
+                yield from stay_known(me)
             while _now_ms() < before.ends_ms + AROUND_MS:
                 yield from self._claim(me.rng.choice((before, after)))
                 yield Pause(CLAIM_EVERY_MS * (0.5 + me.rng.random()))
