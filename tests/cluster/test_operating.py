@@ -131,7 +131,7 @@ async def test_a_drained_server_leaves_its_player_at_another_without_a_login(are
         assert not said["killed"] and not said["unflushed"]
         await shell.walk(hunt_once(me))
         assert me.game_number != left and not me.meter.findings
-        assert me.meter.logins_forced == 0 and me.meter.by_kind["Login"] == 1
+        assert me.meter.logins_forced == 0 and me.meter.count("Login") == 1
         assert me.meter.losses == {"connection to game lost: the server leaves": 1}
         assert (await arena.node(name))["state"] == "stopped"
         assert (await arena.command("start"))["ready"]
@@ -153,7 +153,7 @@ async def test_a_player_goes_on_at_another_center_when_his_own_is_drained(arena:
         ]
         assert me.center is not None and me.center[1] in others
         assert not me.meter.findings
-        assert me.meter.logins_forced == 0 and me.meter.by_kind["Login"] == 1
+        assert me.meter.logins_forced == 0 and me.meter.count("Login") == 1
         assert (await arena.command("start"))["ready"]
         await shell.walk(log_out(me))
     finally:

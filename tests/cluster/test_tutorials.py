@@ -39,7 +39,8 @@ def run(tmp_path: Path) -> Iterator[Run]:
         program, *arguments = shlex.split(line)
         module = {"mmo-cluster": "mmo.cli", "pytest": "pytest"}[program]
         if program == "pytest":
-            arguments += ["-p", "no:cacheprovider", "--rootdir", arguments[-1]]
+            root = arguments[-1].partition("/")[0]
+            arguments += ["-p", "no:cacheprovider", "--rootdir", root]
         return subprocess.run(
             [sys.executable, "-m", module, *arguments],
             env=environment,

@@ -372,6 +372,8 @@ async def test_marks_stay_while_the_board_is_not_whole(
     seated = await members(cluster, store, 1)
     await played(store, seated, season, 5)
     await whole(store, season)
+    async with store.pool.take() as connection:
+        await connection.execute(OTHER_MARKS, season)
     assert await store.ranking.board.begin(season)
     assert await store.ranking.board.scores(season, [seated[0].user]) is None
     await store.ranking.repair_once(-60_000)  # marks of other seasons go

@@ -78,7 +78,7 @@ def matched(realm: Realm, *players: Client) -> list[Client]:
 
 def left(realm: Realm) -> dict[str, int]:
     """What is still held of tickets, teams, seats and rooms anywhere; nothing when all is over."""
-    found = {}
+    found: dict[str, int] = {}
     for world in realm.worlds.values():
         for name in ("matching", "tickets", "raids"):
             state = world.engine.states.get(name)

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
+from mmo.content import load_content
+from mmo.roles import ROLES
 from mmo.store import Verdict
 from mmo.testing.plugin import simulation
 from mmo.testing.sim_store import SimStore
-from mmo.testing.simulation import Report, Setup
+from mmo.testing.simulation import Report, Setup, Simulation
 
 __all__ = ["simulation"]
 
@@ -36,6 +38,14 @@ def test_a_seed_when_run_twice_then_is_the_same_run(simulation: Simulate) -> Non
 def test_without_misfortune_nothing_is_struck(simulation: Simulate) -> None:
     report = simulation(1, Setup(seconds=3.0, misfortune=0.0, players=3))
     assert (report.findings, report.faults) == ([], {})
+
+
+def test_raid_when_the_answer_to_its_taking_over_is_lost_then_its_members_find_it() -> None:
+    """The row named a server that knew of no such room, and its members were kept out for ever."""
+    run = Simulation(116, Setup(), ROLES, load_content())
+    assert not run.run().findings
+    complaints = run.forgiven_meter.findings
+    assert not [text for text in complaints if "the seat was refused" in text], complaints
 
 
 def test_a_store_that_forgets_is_found(

@@ -44,7 +44,7 @@ def test_register_when_the_name_has_the_form_then_is_kept_as_it_is(name: str) ->
     outcome = done(registering(name))
     assert outcome.row == AccountRegistered(name, "$argon2id$x", Game("login", 1).now_ms)
     assert outcome.replies[0].name == name
-    assert outcome.row_refused is not None and outcome.row_refused.code == Code.NAME_TAKEN
+    assert outcome.row_refused == Refuse(Code.NAME_TAKEN)
 
 
 @pytest.mark.parametrize(

@@ -316,7 +316,7 @@ def test_rally_when_used_then_those_who_stand_are_healed_to_their_whole_at_most(
 def test_monster_when_it_is_hurt_then_its_next_phase_has_patterns_of_its_own(number: int) -> None:
     arena = RAIDS.arenas[1, number]
     battle = begin(arena, 3, (Fighter(1, 20, True), Fighter(1, 20, True)))
-    seen = []
+    seen: list[int] = []
     while not battle.ended:
         battle, _ = advance(arena, battle, [(0, 0, 0), (1, 0, 0)])
         if not seen or seen[-1] != battle.phase:

@@ -17,7 +17,7 @@ from tests.systems.game import (
     sent,
 )
 
-from mmo.contract import Ask, Outcome, PlayerCard, Presence, Refuse, Sender, Tell, ToUser
+from mmo.contract import Ask, Outcome, PlayerCard, Presence, Refuse, Sender, Tell, ToNode, ToUser
 from mmo.edges import raid_card
 from mmo.state.center_tickets import SeatTold
 from mmo.state.raid import RaidSeatPrepared
@@ -72,7 +72,7 @@ def calls(game: Game, rule: Any, message: Any, *needs: str, peer: int = 0) -> An
 
 def wish(**changed: Any) -> RaidQueueCarded:
     """A wish with its card."""
-    card = {
+    card: dict[str, Any] = {
         "kind": 1, "party": "", "party_size": 0, "name": "name7", "session_epoch": 1, "level": 15,
         "worn": [], "raid": 0, "entries": 0,
     }  # fmt: skip
@@ -93,7 +93,7 @@ def queued(game: Game, **changed: Any) -> TicketPut:
 def found(game: Game, **changed: Any) -> RaidTeamFound:
     """His seat is kept."""
     held = game.tickets.get(USER)
-    seat = {
+    seat: dict[str, Any] = {
         "user": USER, "session_epoch": 1, "ticket": held.ticket if held else 1, "raid": 99,
         "kind": 1, "number": RAID, "host": "127.0.0.1", "port": 7031, "seat": 1,
     }  # fmt: skip
@@ -273,7 +273,9 @@ def test_seat_when_a_raid_server_took_over_then_his_ticket_elsewhere_leaves_the_
     put = queued(game)
     message = found(game, ticket=put.row.ticket - 1)
     said = done(calls(game, raid_tokens.team_found, message, *ALL, peer=RAID))
-    notices = [send.message for send in said.sends if hasattr(send, "number") and send.number == 21]
+    notices = [
+        send.message for send in said.sends if isinstance(send, ToNode) and send.number == 21
+    ]
     assert notices == [TicketCancel(0, USER, put.row.ticket)]
 
 
@@ -363,6 +365,7 @@ def test_queue_when_his_session_ends_then_he_leaves_it_and_matching_is_told(how:
     assert list(said.tells) == [Tell(USER, RaidQueueLeft(USER))]
     left = game.apply(done(calls(game, raid_tickets.left, RaidQueueLeft(USER), *ALL)))
     (notice,) = left.sends
+    assert isinstance(notice, ToNode)
     assert (notice.number, notice.message) == (MATCHING, TicketCancel(0, USER, put.row.ticket))
     assert game.tickets.gauges() == {"waiting": 0, "seats": 0}
     assert not game.tickets.places and not game.tickets.ticket_sum

@@ -19,7 +19,7 @@ from mmo.state.raid import (
 )
 from mmo.systems import raid_seats
 from mmo.wire.messages.link import ServerLoad
-from mmo.wire.messages.raid import RaidEnded, RaidOrphan, RaidStart, RaidTeam
+from mmo.wire.messages.raid import RaidEnded, RaidLeave, RaidOrphan, RaidReady, RaidStart, RaidTeam
 from mmo.wire.messages.raid_link import RaidOver, RaidRelease, RaidReserve, RaidTeamFound, Seated
 from mmo.wire.messages.session import Refused
 from mmo.wire.opcode import Code
@@ -176,10 +176,10 @@ def test_ready_when_said_twice_by_one_then_does_not_start_without_the_other(
 
 def test_ready_when_without_a_seat_then_is_refused(game: RaidGame) -> None:
     assert_refused(
-        raid_seats.ready(raid_seats.RaidReady(), raids=game.raids, env=game.env(EVE)),
+        raid_seats.ready(RaidReady(), raids=game.raids, env=game.env(EVE)),
         Code.NOT_IN_RAID,
     )
-    said = raid_seats.leave(raid_seats.RaidLeave(), raids=game.raids, env=game.env(EVE))
+    said = raid_seats.leave(RaidLeave(), raids=game.raids, env=game.env(EVE))
     assert_refused(said, Code.NOT_IN_RAID)
 
 
@@ -345,11 +345,12 @@ def test_orphan_when_one_comes_back_then_he_goes_on_after_the_wait(game: RaidGam
 @pytest.mark.parametrize("why", ["no checkpoint", "taken over too often", "unreadable"])
 def test_orphan_when_nobody_can_go_on_then_is_aborted_once(game: RaidGame, why: str) -> None:
     fought(game)
-    changed: dict[str, Any] = {
+    cases: dict[str, dict[str, Any]] = {
         "no checkpoint": {"checkpoint": b""},
         "taken over too often": {"takeovers": CONTENT.raids.takeovers_max},
         "unreadable": {"checkpoint": b"\x93\x01\x02\x03"},
-    }[why]
+    }
+    changed = cases[why]
     heir = taken_over(orphan(game, **changed), game.now_ms)
     assert heir.enter(ANN) == Refused(Code.NOT_IN_RAID)
     heir.tick(3)

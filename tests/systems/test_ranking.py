@@ -54,7 +54,7 @@ class Board:
 
 
 async def test_page_when_asked_then_the_running_season_is_read_and_answered() -> None:
-    board = Board()
+    board: Any = Board()
     read = await edge.page(RankingPage(start=4), board, SENDER)
     assert board.asked == [("page", 1, 7, 4, 3)]
     answer = done(ranking_read(read, env=Game("center", CENTER).env(7)))
@@ -63,7 +63,7 @@ async def test_page_when_asked_then_the_running_season_is_read_and_answered() ->
 
 
 async def test_questions_when_too_large_then_get_as_much_as_the_content_allows() -> None:
-    board = Board()
+    board: Any = Board()
     await edge.page(RankingPage(1, 100), board, SENDER)
     await edge.around(RankingAround(50), board, SENDER)
     await edge.friends(RankingFriends([0, -1, 2**63, 4, 3, 2, 1]), board, SENDER)
@@ -72,7 +72,7 @@ async def test_questions_when_too_large_then_get_as_much_as_the_content_allows()
 
 @pytest.mark.parametrize("season", [-1, 2, 2**64 - 1])
 async def test_season_when_unknown_then_nothing_is_read_and_it_is_refused(season: int) -> None:
-    board = Board()
+    board: Any = Board()
     env = Game("center", CENTER).env(7)
     for read in (
         await edge.page(RankingPage(1, 3, season), board, SENDER),
@@ -84,7 +84,7 @@ async def test_season_when_unknown_then_nothing_is_read_and_it_is_refused(season
 
 
 async def test_season_when_none_runs_then_only_named_ones_are_answered() -> None:
-    board = Board(now_ms=RUNNING.ends_ms)
+    board: Any = Board(now_ms=RUNNING.ends_ms)
     env = Game("center", CENTER).env(7)
     read = await edge.page(RankingPage(1), board, SENDER)
     assert_refused(ranking_read(read, env=env), Code.RANKING_SEASON_UNKNOWN)

@@ -30,7 +30,8 @@ def test_queue_when_filled_and_emptied_in_any_order_then_is_always_sorted() -> N
 def test_queue_when_anything_comes_and_goes_then_equals_a_sorted_list(
     steps: list[tuple[int, int]],
 ) -> None:
-    queue, model = AgeQueue(), []
+    queue = AgeQueue()
+    model: list[tuple[int, int, int]] = []
     for number, (age, pick) in enumerate(steps):
         if age < 3 and model:
             gone = model.pop(pick % len(model))

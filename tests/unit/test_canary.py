@@ -92,7 +92,7 @@ def test_a_good_canary_is_taken_by_all(coop: Coop) -> None:
     coop.while_tried = lambda: seen.append(coop.generations)
     tried = coop.tries("two")
     assert (tried.why, tried.generation) == ("", 2)
-    assert all(one == [1, 2, 1] for one in seen) and len(seen) > 2
+    assert all(one == [1, 2, 1] for one in seen) and seen
     assert coop.generations == [2, 2, 2] and not any(coop.held)
     assert tried.switched is not None and len(tried.switched.nodes) == 3
     row = coop.database.code
@@ -106,7 +106,7 @@ def test_a_canary_that_fails_goes_back_by_itself_and_says_why(coop: Coop) -> Non
     seqs: list[int] = []
 
     def posts() -> None:
-        seqs.append(ann.post(m.Fail("a bug")))
+        seqs.extend(ann.post(m.Fail("a bug")) for _ in range(3))
         game.world.core.pump(game.world.engine.router.on_batch, 100)
 
     coop.while_tried = posts

@@ -1,5 +1,6 @@
 """Following one player: what is told of his messages, and that nobody else pays for it."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -7,7 +8,9 @@ import pytest
 from tests.unit.node_game import messages as m
 from tests.unit.node_game.roles import CHANNEL
 
+from mmo.contract import Outcome
 from mmo.errors import OperatorError
+from mmo.node.handlers import ORIGINS, Table
 from mmo.node.tracing import EVENTS_MAX, PLAYERS_MAX
 from mmo.testing.fake_store import FakeStore
 from mmo.testing.world import Client, World
@@ -110,3 +113,17 @@ def test_trace_of_too_many_players_is_refused(world: MakeWorld) -> None:
     with pytest.raises(OperatorError, match="E0725"):
         game.engine.tracing.follow(99, FOR_MS)
     assert game.engine.tracing.follow(98, 0) == {"events": [], "lost": 0}
+
+
+def test_a_followed_player_is_decided_by_the_newer_generation_at_once(world: MakeWorld) -> None:
+    game, player = followed(world)
+    engine, newer = game.engine, Table()
+    for by in ORIGINS:
+        newer.of(by).update(engine.table.of(by))
+    newer.ticks = engine.table.ticks
+    route = newer.user[m.ECHO] = copy.copy(engine.table.user[m.ECHO])
+    route.bound = lambda message: Outcome(replies=(m.Echoed("newer", 7),))
+    route.call = lambda message, player: route.bound(message)
+    engine.decide_by(engine.role, engine.env, newer)
+    assert player.asks(m.Echo("hi")) == m.Echoed("newer", 7)
+    assert [event["opcode"] for event in seen(game, player)] == [str(m.ECHO)]

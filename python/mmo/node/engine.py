@@ -119,6 +119,7 @@ class Engine:
         self.role, self.env = role, env
         self.table.become(table)
         self.router.decide_by(env)
+        self.tracing.renew()
         self.ticker.become(self.table)
         self.quarantine.lift()
 

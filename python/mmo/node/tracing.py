@@ -141,15 +141,24 @@ class Tracing:
         if for_ms > 0:
             trace.until_ms = now_ms + min(for_ms, FOR_MS_MAX)
             engine.timers.after(min(for_ms, FOR_MS_MAX), lambda: self._end_if_over(user))
-            lane = engine.lanes.users.get(user)
-            if lane is not None and lane.source is not None:
-                self.slow(lane.source)
+            self._slow_user(user)
         return {"events": trace.take(), "lost": trace.lost}
 
     def slow(self, source: Source) -> None:
         """Let nothing of a followed player's connection be decided in line."""
-        if source.user in self._engine.traces and any(r.simple for r in source.routes.values()):
-            source.routes = {opcode: _slowed(route) for opcode, route in source.routes.items()}
+        if source.user in self._engine.traces:
+            routes = self._engine.residents.routes_of_users
+            source.routes = {opcode: _slowed(route) for opcode, route in routes.items()}
+
+    def renew(self) -> None:
+        """The node has other routes from now on: so have those who are followed."""
+        for user in self._engine.traces:
+            self._slow_user(user)
+
+    def _slow_user(self, user: int) -> None:
+        lane = self._engine.lanes.users.get(user)
+        if lane is not None and lane.source is not None and lane.source.entered:
+            self.slow(lane.source)
 
     def of(self, lane: Lane, job: Job) -> Trace | None:
         """The trace of whom a job is about."""
@@ -201,6 +210,7 @@ def _key(job: Job) -> object:
 def _slowed(route: "Route") -> "Route":
     slowed = copy.copy(route)
     slowed.simple = False
+    slowed.heir = route  # which decides, or its own heir: no generation lives on in a copy
     return slowed
 
 

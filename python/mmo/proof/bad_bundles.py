@@ -10,7 +10,7 @@ from pathlib import Path
 from mmo.proof import live_code
 from mmo.proof.arena import Arena
 from mmo.proof.bad_saves import DICE, KINDS, BadSave, corpus
-from mmo.proof.live_code import RULES, Dev, Probers, game_of
+from mmo.proof.live_code import CROWD_S, RULES, Dev, Probers, game_of
 from mmo.proof.load import Hunters, close_with
 from mmo.proof.verdict import Trial
 
@@ -34,7 +34,7 @@ async def bad_bundles(arena: Arena, trial: Trial, short: bool) -> None:
     probers = Probers(arena, game, 2 if short else 10, seed=62, pause_ms=20)
     began = time.monotonic()
     try:
-        await hunters.begin()
+        await hunters.begin(CROWD_S)
         await probers.begin()
         async with Dev(arena, game) as dev:
             saves = Saves(trial, dev, probers)

@@ -18,7 +18,7 @@ from mmo.proof.arena import Arena
 from mmo.proof.bad_saves import DICE
 from mmo.proof.bench_result import BenchResult, Check, at_most, same
 from mmo.proof.bench_rounds import Report
-from mmo.proof.live_code import RULES, Dev, Probers, Seen
+from mmo.proof.live_code import CROWD_S, RULES, Dev, Probers, Seen
 from mmo.proof.load import Hunters
 
 BOTS, PROBERS = 200, 20
@@ -46,7 +46,7 @@ async def measure(window_s: float, report: Report) -> BenchResult:
             probers = Probers(arena, game, PROBERS, seed=82, pause_ms=20)
             try:
                 report(f"{BOTS} bots")
-                await hunters.begin()
+                await hunters.begin(CROWD_S)
                 await probers.begin()
                 await asyncio.sleep(2.0)
                 async with Dev(arena, game) as dev:

@@ -23,8 +23,9 @@ PACKETS_PER_S = 40_000
 
 QUIET_S, SHORT_QUIET_S = 30.0, 4.0
 TIMES_MAX = 2.0
-LATENCY_LEAST_MS = 25.0
-"""Below this a doubled p99 is the noise of a machine that does other things as well."""
+LATENCY_LEAST_MS, SHORT_LEAST_MS = 25.0, 80.0
+"""Below this a doubled p99 is the noise of a machine that does other things as well; more so in the
+second that the short form lasts."""
 
 
 async def flood(arena: Arena, trial: Trial, short: bool) -> None:
@@ -51,7 +52,7 @@ async def flood(arena: Arena, trial: Trial, short: bool) -> None:
     for text in fleet.meter.findings:
         trial.found(f"honest {text}")
     trial.expect(
-        flooded < max(TIMES_MAX * quiet, LATENCY_LEAST_MS),
+        flooded < max(TIMES_MAX * quiet, SHORT_LEAST_MS if short else LATENCY_LEAST_MS),
         f"honest p99 {flooded:.1f} ms under the flood, {quiet:.1f} ms before it",
     )
     trial.tried(f"honest p99 {quiet:.1f} ms before the flood, {flooded:.1f} ms in it")

@@ -30,8 +30,13 @@ from mmo.wire import codec
 
 ROLL_DICE = 10_000
 ANSWER_S = 60.0
+CROWD_S = 300.0
+"""Hundreds of players log in one password hash after the other."""
 SAVE_AGAIN_S = 3.0
 """A save that nobody noticed, such as one before the watch began, is made again after this."""
+
+RATES = "[rate.action]\nper_s = 1000.0\nburst = 2000\n"
+"""Probers ask more often than a player may."""
 
 RULES = '''"""Which generation answers, and the word of the last save."""
 
@@ -55,7 +60,7 @@ def prepare(directory: Path) -> str:
     line = [sys.executable, "-m", "mmo.cli", "new", "game", str(folder)]
     subprocess.run(line, check=True, capture_output=True, timeout=60)
     (folder / "game" / "systems" / "dice.py").write_text(RULES.format(word=0), encoding="utf-8")
-    return f'[game]\npath = "{folder / "game"}"\n'
+    return f'[game]\npath = "{folder / "game"}"\n{RATES}'
 
 
 async def game_of(arena: Arena) -> Path:
@@ -160,7 +165,7 @@ class Probers:
         self._here = 0
 
     async def begin(self) -> None:
-        """Start all; returns when everyone had an answer."""
+        """Start all; returns when everyone had an answer. Raises `TimeoutError`."""
         journeys = [
             Journey("at a center", "ask", lambda me, _: self._walk(me, CENTER), lambda _: 1),
             Journey("at a channel", "ask", lambda me, _: self._walk(me, GAME), lambda _: 1),

@@ -48,15 +48,16 @@ class Hunters:
         yield from arrive(me)
         yield from wander_until_over(me, lambda: self._hunting)
 
-    async def begin(self) -> None:
-        """Start all and return when every one of them told its first kill."""
+    async def begin(self, within_s: float = 60) -> None:
+        """Start all and return when every one of them told its first kill. Raises `TimeoutError`
+        after `within_s`."""
         told = await self._arena.command("audit", deadline_s=120, accept=(0, 1))
         self.lines_before = int(told.get("ledger_lines") or 0)
         journeys = [Journey("hunters", "hunt until told to stop", self._walk, lambda _: 20)]
         if self._wander:
             journeys.append(Journey("wanderers", "never stay", self._walk_about, lambda _: 20))
         self._task = asyncio.create_task(sail(self.heroes, journeys, 0, spread_s=1))
-        await self.until(lambda: self.least_kills > 0, "a first kill each")
+        await self.until(lambda: self.least_kills > 0, "a first kill each", within_s)
 
     async def until(self, holds: object, what: str, within_s: float = 60) -> float:
         """Wait until `holds()`; returns the seconds it took. Raises `TimeoutError`."""

@@ -20,7 +20,7 @@ import mysql.connector
 from mmo.proof import live_code
 from mmo.proof.arena import Arena
 from mmo.proof.bad_saves import DICE
-from mmo.proof.live_code import RULES, Dev, Probers, game_of
+from mmo.proof.live_code import CROWD_S, RULES, Dev, Probers, game_of
 from mmo.proof.load import Hunters, close_with
 from mmo.proof.verdict import Trial
 
@@ -59,7 +59,7 @@ async def reload(arena: Arena, trial: Trial, short: bool) -> None:
     chance = random.Random(73)
     injure_at = set(chance.sample(range(count), injured))
     try:
-        await hunters.begin()
+        await hunters.begin(CROWD_S)
         await probers.begin()
         async with Dev(arena, game) as dev:
             run = Run(arena, trial, dev, probers)

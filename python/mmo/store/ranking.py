@@ -50,10 +50,13 @@ _PLACES = """
 """
 PAGE = Statement(
     _PLACES.format("""
-        SELECT r.user_id, r.score, r.board_order FROM ranking r FORCE INDEX (board)
+        SELECT r.user_id, CAST(-r.board_order AS SIGNED) AS score, r.board_order
+        FROM ranking r FORCE INDEX (board)
         WHERE r.season = %s ORDER BY r.board_order, r.user_id LIMIT %s OFFSET %s
     """)
 )
+"""The page comes from the index alone, or each place that is left out would cost its row."""
+
 OF_USERS = Statement(
     _PLACES.format("""
         SELECT r.user_id, r.score, r.board_order

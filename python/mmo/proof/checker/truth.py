@@ -146,8 +146,9 @@ class Truth:
     def orders(self, users: list[int]) -> dict[str, list[tuple[int, int, int]]]:
         """By order: number, user, amount."""
         found: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
+        known = set(users)
         for row in self._rows("SELECT order_id, number, user_id, amount FROM payment_order"):
-            if row[2] in users:
+            if row[2] in known:
                 found[str(row[0])].append((int(row[1]), int(row[2]), int(row[3])))
         return found
 
