@@ -35,6 +35,7 @@ ENDLESS = 1_000_000_000
 HOUR_TICKS = 72_000
 EXPIRES_MS = 3_600_000
 LOOK_EVERY_MS = 100
+WARM_LOOKS = 20
 COUNTED = ("room_ticks_total", "room_ticks_overrun_total", "checkpoints_kept_total")
 
 
@@ -81,12 +82,14 @@ class Counts:
         self._engine = engine
         self._rooms = rooms
         self._before: dict[str, int] | None = None
+        self._looks = 0
         engine.timers.every(LOOK_EVERY_MS, self._look)
 
     def _look(self) -> None:
-        """Begin to count when every room fights."""
+        """Begin to count two seconds after every room fights."""
         rooms = self._engine.states["raids"].rooms.values()
-        if self._before is None and sum(room.fighting for room in rooms) == self._rooms:
+        self._looks += sum(room.fighting for room in rooms) == self._rooms
+        if self._before is None and self._looks == WARM_LOOKS:
             self._before = {name: self._engine.metrics.counts[name] for name in COUNTED}
 
     def found(self) -> dict[str, Any]:
