@@ -65,7 +65,7 @@ def at_the_end(me: Hero) -> Walk[None]:
 
 STATES: tuple[State, ...] = (in_queue, matched, before_the_start, in_battle, at_the_end)
 SHORT = ((in_queue, True), (in_battle, False), (at_the_end, True))
-ROUNDS = 3
+ROUNDS = 1
 STATE_S = 90.0
 """Reaching a state, and the other one's way to a result: a battle begins without the absent after
 30 s, and lasts 8 s."""
