@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from mmo.client.meter import Meter
-from mmo.client.raid_log import RaidLog
+from mmo.client.raid_log import RAID_GRANT, RaidLog
 from mmo.wire.messages.hunt import GrantReward, KillReward, MonsterRow
 from mmo.wire.messages.presence import ItemView, ServerLeaving, Welcome
 
@@ -222,4 +222,6 @@ class Hero:
         if self.hit_open:
             self.record.loose += 1
             self.hit_open = False
+        told = {source for kind, source in self.record.granted if kind == RAID_GRANT}
+        self.record.loose += self.raids.loosen(told)
         self.rewards.clear()

@@ -16,6 +16,9 @@ from mmo.wire.messages.raid import (
 )
 from mmo.wire.messages.raid_queue import RaidFreed, RaidMatched, RaidUnmatched
 
+RAID_GRANT = 4
+"""`state.grant.SourceKind.RAID`."""
+
 RUNNING = 2
 """`RaidEntered.state` of a battle that runs."""
 
@@ -34,6 +37,7 @@ class RaidLog:
         self.granted: set[int] = set()  # ended raids whose reward was announced
         self.aborted: set[int] = set()
         self.wrong: list[str] = []  # what was told of an end and is never right
+        self._loose: set[int] = set()  # counted as such already
         self.frames = 0  # of the stream
         self.struck = 0
 
@@ -65,6 +69,14 @@ class RaidLog:
         """A seat was taken, anew or again."""
         self.entered.add(entered.raid)
         self.runs = entered.state == RUNNING
+
+    def loosen(self, told: set[int]) -> int:
+        """How many more raids may give something of which nobody tells any more: entered, not known
+        to be without a reward, and not among the raids whose reward was `told`."""
+        bare = self.scores.keys() - self.granted
+        loose = self.entered - told - bare - self.aborted - self._loose
+        self._loose |= loose
+        return len(loose)
 
     def _end(self, ended: RaidEnded, user: int) -> None:
         self.runs = False

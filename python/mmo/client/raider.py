@@ -11,6 +11,7 @@ from typing import Any
 from mmo.client.datagrams import PROVE_AGAIN_S
 from mmo.client.hero import Hero
 from mmo.client.hunting import KNOWN_EVERY_S
+from mmo.client.raid_log import RAID_GRANT
 from mmo.client.session import (
     BLAMELESS,
     Displaced,
@@ -42,8 +43,6 @@ from mmo.wire.messages.session import Refused
 from mmo.wire.opcode import Code
 
 KIND = 1
-RAID_GRANT = 4
-"""`state.grant.SourceKind.RAID`."""
 CANCEL_SHARE = 0.02
 EXPLAIN_SHARE = 0.1
 DATAGRAM_SHARE = 0.75
