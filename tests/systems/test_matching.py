@@ -85,6 +85,23 @@ def test_players_when_only_one_window_reaches_then_are_not_matched() -> None:
     assert teams(game) == [[2, 3]]
 
 
+def test_player_when_others_always_match_at_once_then_he_is_taken_at_the_end_of_his_curve() -> None:
+    game = game_with(50)
+    queue(game, 1, level=2)
+    end_ms, reach = LIMITS.widening[-1]
+    user, waited_ms = 2, 0
+    while waited_ms < end_ms - 5_000:  # pairs of another group come and go
+        queue(game, user, level=6)
+        queue(game, user + 1, level=6)
+        game.advance(4_000)
+        user, waited_ms = user + 2, waited_ms + 4_000
+    assert reach >= 2 and all(1 not in team for team in teams(game))
+    game.advance(max(0, end_ms - waited_ms) + 1_000)
+    queue(game, user, level=6)
+    game.advance(100)
+    assert teams(game)[-1] == [1, user]
+
+
 def test_players_when_more_wait_than_a_team_then_the_oldest_come_first() -> None:
     game = game_with(5, rooms=0)
     queue(game, 3, 1, 5, 2, 4)

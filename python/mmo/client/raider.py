@@ -49,6 +49,9 @@ DATAGRAM_SHARE = 0.75
 """So many prove an address; the others get the stream over their connection."""
 LISTEN_MS = 250.0
 FAULTY_WAIT_MS = 5_000.0
+WINDOW_MS = 60_000.0
+"""Who is alone in his level group waits so long until anybody may be matched with him (the last
+point of `widening` in the content's `matching.toml`)."""
 PACE_MS = 60.0
 
 
@@ -131,7 +134,7 @@ def _wait_for_match(me: Hero, goes_on: Callable[[], bool]) -> Walk[RaidMatched |
         if me.clock() - known_at > KNOWN_EVERY_S:
             yield from stay_known(me)
             known_at = me.clock()
-        if (me.clock() - began) * 1000 > me.policy.patience_ms:
+        if (me.clock() - began) * 1000 > me.policy.patience_ms + WINDOW_MS:
             me.meter.error(f"{me.name}: nobody was found for a raid")
             return None
     if log.matched is not None:

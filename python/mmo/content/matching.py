@@ -59,6 +59,10 @@ class Curve(msgspec.Struct, frozen=True):
         """How many level groups further a player is matched who waited this long."""
         return self.reach[max(0, bisect_right(self.from_ms, waited_ms) - 1)]
 
+    def is_widest_at(self, waited_ms: int) -> bool:
+        """Whether the reach grows no more: then the other one's does not matter."""
+        return waited_ms >= self.from_ms[-1] > 0
+
     def widens_in_ms(self, waited_ms: int) -> int:
         """Milliseconds until the reach grows, -1 when it never does again."""
         at = bisect_right(self.from_ms, max(0, waited_ms))

@@ -12,6 +12,7 @@ costs the teams it forms and the lines that changed, never all who wait.
 """
 
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from mmo.content import Content
 from mmo.content.matching import Curve
@@ -153,9 +154,19 @@ def _widens_at(draft: Draft, key: LineKey, team_size: int, curve: Curve) -> int:
     return min(times)
 
 
+class Reach(NamedTuple):
+    """How many groups further somebody is matched now, and whether that grows no more."""
+
+    groups: int
+    is_widest: bool
+
+
+Candidate = tuple[Unit, Reach]
+
+
 class Search:
     """One search for a team around the oldest unit of a line: the oldest others whose sizes add up
-    and where each is within the reach of each."""
+    and where each is within the reach of each (`is_within`)."""
 
     def __init__(
         self, draft: Draft, key: LineKey, team_size: int, curve: Curve, steps_max: int
@@ -166,7 +177,7 @@ class Search:
         self.steps_left = steps_max
         self.anchor = draft.fronts[key].first(1)[0]
         self.missing = team_size - self.anchor.size
-        self._others: list[tuple[Unit, int]] = []  # with their reach, oldest first
+        self._others: list[Candidate] = []  # with their reach, oldest first
         self._sums: list[int] = []  # bit n of entry i: others from i on can add up to n players
 
     def run(self) -> list[Unit] | None:
@@ -183,24 +194,22 @@ class Search:
         found = self._complete([], 0, self.missing)
         return None if found is None else [self.anchor, *(unit for unit, _ in found)]
 
-    def _candidates(self) -> Iterator[tuple[Unit, int]]:
+    def _candidates(self) -> Iterator[Candidate]:
         """Of each line within reach the oldest, as many as could be in the team."""
         kind, group, _ = self.key
         reach = self._reach(self.anchor)
         for key, front in self.draft.fronts.items():
-            apart = abs(key[1] - group)
-            if key[0] != kind or key[2] > self.missing or apart > reach:
+            if key[0] != kind or key[2] > self.missing:
                 continue
+            apart = abs(key[1] - group)
             own = int(key == self.key)
             for unit in front.first(self.missing // key[2] + own)[own:]:
                 other_reach = self._reach(unit)
-                if apart > other_reach:
+                if not is_within(apart, reach, other_reach):
                     break  # the younger reach no further
                 yield unit, other_reach
 
-    def _complete(
-        self, chosen: list[tuple[Unit, int]], at: int, missing: int
-    ) -> list[tuple[Unit, int]] | None:
+    def _complete(self, chosen: list[Candidate], at: int, missing: int) -> list[Candidate] | None:
         """Fill up with others from place `at` on, the oldest that can be in a team first."""
         if not missing:
             return chosen
@@ -219,14 +228,24 @@ class Search:
                 return found
         return None
 
-    def _reach(self, unit: Unit) -> int:
-        return self.curve.reach_at(self.draft.now_ms - unit.since_ms)
+    def _reach(self, unit: Unit) -> Reach:
+        waited_ms = self.draft.now_ms - unit.since_ms
+        return Reach(self.curve.reach_at(waited_ms), self.curve.is_widest_at(waited_ms))
 
 
-def _fits(other: tuple[Unit, int], chosen: list[tuple[Unit, int]]) -> bool:
-    """Whether a unit and each of the chosen are within each other's reach."""
+def is_within(apart: int, one: Reach, other: Reach) -> bool:
+    """Whether two who are `apart` groups apart may be in one team: each reaches the other, or one
+    of them does who waited to the end of the curve. Else those who come and go at once would never
+    reach the one who has been waiting for long."""
+    if apart <= min(one.groups, other.groups):
+        return True
+    return (one.is_widest and apart <= one.groups) or (other.is_widest and apart <= other.groups)
+
+
+def _fits(other: Candidate, chosen: list[Candidate]) -> bool:
+    """Whether a unit and each of the chosen may be in one team."""
     unit, reach = other
     return all(
-        abs(unit.group - member.group) <= min(reach, member_reach)
+        is_within(abs(unit.group - member.group), reach, member_reach)
         for member, member_reach in chosen
     )
