@@ -25,6 +25,7 @@ from mmo.wire.messages.shop import Buy, ShopLineView, ShopPageAsk
 
 SEED = 51
 GOLD = 20_000
+PACE_MS = 60.0  # between two attempts: the server takes twenty actions a second of one player
 LOOK_EVERY_MS = 250.0
 """Slow enough for the rate that looks into the bag are granted."""
 
@@ -69,6 +70,7 @@ def enhance_all_day(me: Hero, attempts: int) -> Walk[tuple[list[EnhanceOk], list
         for _ in range(attempts // 2):
             told = yield from ask(me, CENTER, Enhance(me.next_operation(), sword))
             receipts.append(told)
+            yield Pause(PACE_MS)
             if told.enhance >= len(odds) or len(receipts) >= attempts:
                 break
     yield from log_out(me)
