@@ -1,4 +1,4 @@
-"""What a login server hears of the centers: where they are and how many players they hold."""
+"""How full a server is: said alike by every role, heard by login servers and centers."""
 
 from mmo.contract import Env, Outcome, handles
 from mmo.state.servers import LoadTold, Servers, ServerSeen
@@ -10,6 +10,21 @@ from mmo.wire.opcode import Op
 def center_load(message: ServerLoad, *, servers: Servers, env: Env) -> Outcome:
     """One center told its load."""
     return load_told(message, env)
+
+
+def load_of(env: Env, users: int, users_max: int) -> ServerLoad:
+    """What this server tells of itself; `users_max` 0: no limit of its own."""
+    node = env.node
+    return ServerLoad(
+        node.number,
+        node.role,
+        node.name,
+        node.host,
+        node.port,
+        users,
+        users_max,
+        not node.draining,
+    )
 
 
 def load_told(message: ServerLoad, env: Env) -> Outcome:

@@ -21,6 +21,7 @@ from mmo.state.match_effects import (
     TeamSeated,
 )
 from mmo.state.match_tickets import MatchTickets, Team
+from mmo.systems.center_loads import load_of
 from mmo.wire.messages.link import ServerLoad
 from mmo.wire.messages.raid_link import (
     RaidOver,
@@ -120,17 +121,8 @@ def raid_over(message: RaidOver, *, matching: MatchTickets, env: Env) -> Outcome
 def watch(matching: MatchTickets, *, env: Env) -> Outcome:
     """Tell the centers that this server lives, and end what took too long."""
     content: Content = env.content
-    limits, node, now_ms = content.matching.limits, env.node, env.now_ms
-    load = ServerLoad(
-        node.number,
-        node.role,
-        node.name,
-        node.host,
-        node.port,
-        len(matching.tickets),
-        0,
-        not node.draining,
-    )
+    limits, now_ms = content.matching.limits, env.now_ms
+    load = load_of(env, len(matching.tickets), 0)
     sends: list[Send] = [ToRole("center", load)]
     effects: list[MatchingEffect] = []
     for team in matching.forming.values():

@@ -46,8 +46,8 @@ from mmo.state.raid_room import (
     RoomRestored,
 )
 from mmo.state.roll import day_of
+from mmo.systems.center_loads import load_of
 from mmo.systems.raid_battle import hp_max, map_of
-from mmo.wire.messages.link import ServerLoad
 from mmo.wire.messages.raid import (
     RaidEntered,
     RaidLeave,
@@ -369,15 +369,5 @@ def _found(member: RaidMember, row: OrphanRaid, env: Env) -> ToRole:
 def tell_load(raids: RaidRooms, *, env: Env) -> Outcome:
     """Tell centers and matching where this server is and how many rooms are taken."""
     content: Content = env.content
-    node = env.node
-    load = ServerLoad(
-        node.number,
-        node.role,
-        node.name,
-        node.host,
-        node.port,
-        len(raids.rooms),
-        content.raids.rooms_max,
-        not node.draining,
-    )
+    load = load_of(env, len(raids.rooms), content.raids.rooms_max)
     return Outcome(sends=(ToRole("center", load), ToRole("matching", load)))

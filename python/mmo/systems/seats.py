@@ -31,6 +31,7 @@ from mmo.state.place import SessionClosed
 from mmo.state.player import Head
 from mmo.state.score import Score
 from mmo.state.wallet import Wallet
+from mmo.systems.center_loads import load_of
 from mmo.systems.missions import PassParts
 from mmo.systems.welcome import arrival_tells, welcome
 from mmo.wire.messages.link import (
@@ -40,7 +41,6 @@ from mmo.wire.messages.link import (
     PlayerMoved,
     SeatHeld,
     SeatHold,
-    ServerLoad,
     SessionEnded,
 )
 from mmo.wire.messages.presence import Logout, LogoutOk
@@ -194,16 +194,6 @@ def logout(message: Logout, *, head: Head, world: ChannelWorld, env: Env) -> Out
 def tell_load(world: ChannelWorld, *, env: Env) -> Outcome:
     """Tell all centers where this server is and how full, and free seats that nobody came for."""
     content: Content = env.content
-    node = env.node
-    load = ServerLoad(
-        node.number,
-        node.role,
-        node.name,
-        node.host,
-        node.port,
-        world.seats_taken(env.now_ms),
-        content.channels.server_users_max,
-        not node.draining,
-    )
+    load = load_of(env, world.seats_taken(env.now_ms), content.channels.server_users_max)
     ended = (HoldsEnded(env.now_ms),) if world.holds else ()
     return Outcome(effects=ended, sends=(ToRole("center", load),))

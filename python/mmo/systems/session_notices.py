@@ -19,7 +19,7 @@ from mmo.contract import (
 )
 from mmo.state.servers import HealthSeen, HealthTold, Servers
 from mmo.state.sessions import MoveOver, SessionLost, SessionPlaced, Sessions
-from mmo.systems.center_loads import load_told
+from mmo.systems.center_loads import load_of, load_told
 from mmo.wire.messages.link import (
     GrantWaiting,
     NodeHealth,
@@ -166,16 +166,7 @@ def tell_load(sessions: Sessions, *, env: Env) -> Outcome:
     it holds, and show as online again who never finished his move."""
     node = env.node
     over = [user for user, over_ms in sessions.moving.items() if over_ms <= env.now_ms]
-    load = ServerLoad(
-        node.number,
-        node.role,
-        node.name,
-        node.host,
-        node.port,
-        len(sessions),
-        0,
-        not node.draining,
-    )
+    load = load_of(env, len(sessions), 0)
     return Outcome(
         effects=[MoveOver(user) for user in over],
         sends=[
