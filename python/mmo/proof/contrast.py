@@ -23,7 +23,7 @@ from mmo.proof.economy_books import Books
 from mmo.proof.fault_proxy import Proxies
 from mmo.proof.naive import PLAYERS, coin_key
 from mmo.proof.nemesis import MENU, Ground
-from mmo.proof.planted import play
+from mmo.proof.planted import TOLD, play
 from mmo.proof.verdict import Trial
 
 FAULTS = ("kill-channel", "stop-node", "kill-redis-primary", "flush-redis", "failover-redis")
@@ -100,8 +100,7 @@ async def contrast(arena: Arena, trial: Trial, short: bool) -> None:
     finally:
         await asyncio.to_thread(_no_table, arena)
     ours = await play(arena, FAULTS, SEED, seconds, bots=8)
-    told = ("faults", "operations", "acknowledged", "lost", "duplicated", "stale")
-    table["ours"] = {name: ours[name] for name in told}
+    table["ours"] = {name: ours[name] for name in TOLD}
     trial.tried(f"ours: {table['ours']}")
     trial.figure("builds", table)
     trial.expect(table["redis"]["lost"] > 0, "Redis as the truth lost nothing: the faults are weak")
