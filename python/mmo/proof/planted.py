@@ -7,6 +7,7 @@ which. Bugs are `mmo.testing.planted`, of which this file knows only names.
 """
 
 import asyncio
+import contextlib
 import shutil
 import tempfile
 import time
@@ -15,7 +16,7 @@ from typing import Any
 
 from mmo.cluster import control
 from mmo.errors import MmoError
-from mmo.proof.arena import Arena
+from mmo.proof.arena import LOOK_EVERY_S, REPAIR_S, Arena
 from mmo.proof.chaos import CHECKER_ENVIRONMENT, Chaos, Order, checker_words
 from mmo.proof.nemesis import chosen
 from mmo.proof.verdict import Trial
@@ -62,6 +63,9 @@ UNDER = {
     "order-booked-twice": "stop-node",
 }
 """Faults that give each bug its chance; for many the doubled and rude requests alone do."""
+
+NOTHING = "acknowledged/nothing"
+"""What is found in a history of bots that never got to play: no judgement of the checker's."""
 
 TOLD = ("faults", "operations", "acknowledged", "lost", "duplicated", "stale")
 """Figures of a run that are kept."""
@@ -122,21 +126,24 @@ async def obeys(arena: Arena) -> bool:
 
 
 async def planted(arena: Arena, name: str) -> None:
-    """Name a bug in the home ("": none) and start every node anew."""
+    """Name a bug in the home ("": none) and start every node anew. Raises `TimeoutError`."""
     path = arena.home.planted_bug
     if name:
         path.write_text(name, encoding="ascii")
     else:
         path.unlink(missing_ok=True)
+    was = {row["name"]: row["pid"] for row in (await arena.status())["nodes"]}
     socket = arena.home.socket("supervisor", arena.file())
-    for node in arena.file().nodes:
-        try:
-            await control.ask_async(socket, {"ask": "kill", "name": node.name}, 2.0)
-        except MmoError:
-            continue  # it is being started: it reads the name then
-    await asyncio.sleep(0.5)
-    if await arena.ready_s() is None:
-        raise TimeoutError(f"the cluster did not start with {name or 'no bug'}")
+    for node in was:
+        with contextlib.suppress(MmoError):  # it is being started
+            await control.ask_async(socket, {"ask": "kill", "name": node}, 2.0)
+    until = time.monotonic() + REPAIR_S
+    while time.monotonic() < until:
+        told = await arena.status()
+        if told["ready"] and all(row["pid"] != was[row["name"]] for row in told["nodes"]):
+            return
+        await asyncio.sleep(LOOK_EVERY_S)
+    raise TimeoutError(f"the cluster did not start with {name or 'no bug'}")
 
 
 async def caught(
@@ -153,7 +160,7 @@ async def caught(
             # A cluster that no bot can play on any more is no judgement of the checker's.
             answer = {"checker": {"counts": {}}, "findings": [str(fault)]}
         counts = answer["checker"]["counts"]
-        if counts:
+        if counts.keys() - {NOTHING}:
             by = ", ".join(f"{check} ({times})" for check, times in sorted(counts.items()))
             return {"by": by, "seconds": round(time.monotonic() - began, 1), "rounds": turn}
     return {"by": "", "seconds": round(time.monotonic() - began, 1), "rounds": turn}
