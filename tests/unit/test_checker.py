@@ -33,7 +33,7 @@ def check() -> Iterator[Callable[[Bundle], Checked]]:
     """One process for all tests of this file."""
     runner = asyncio.Runner()
     checker = Checker("", CHECK_MS, 256 << 20)
-    yield lambda bundle: runner.run(checker.check(bundle.packed(), bundle.digest))
+    yield lambda bundle: runner.run(checker.check(bundle.packed, bundle.digest))
     runner.run(checker.close())
     runner.close()
 
@@ -86,9 +86,9 @@ def test_what_is_broken_is_told_with_its_place(
 
 
 def test_a_bundle_is_what_its_name_says(box: Bundle) -> None:
-    assert Bundle.unpacked(box.packed(), box.digest).files == box.files
+    assert Bundle.unpacked(box.packed, box.digest).files == box.files
     with pytest.raises(OperatorError, match="not what its name says"):
-        Bundle.unpacked(box.packed(), "0" * 64)
+        Bundle.unpacked(box.packed, "0" * 64)
     with pytest.raises(OperatorError, match="damaged"):
         Bundle.unpacked(b"nonsense", box.digest)
     other = Bundle({**box.files, "systems/more.py": ""}, box.packages)
@@ -114,7 +114,7 @@ def test_a_new_game_runs_and_its_tests_pass(tmp_path: Path) -> None:
     async def checked() -> Checked:
         checker = Checker(config_file, CHECK_MS, 256 << 20)
         try:
-            return await checker.check(bundle.packed(), bundle.digest)
+            return await checker.check(bundle.packed, bundle.digest)
         finally:
             await checker.close()
 

@@ -28,6 +28,7 @@ class Connection:
         self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self.name = name
+        self.port = 0  # of the server, once dialled
         self.protocol = ClientProtocol()
         self.pushes: list[Any] = []
         self._reader = reader
@@ -49,7 +50,9 @@ class Connection:
                 )
         except (OSError, TimeoutError) as fault:
             raise Lost(lane, 0, f"cannot dial {host}:{port}: {fault}") from None
-        return cls(lane, reader, writer)
+        connection = cls(lane, reader, writer)
+        connection.port = port
+        return connection
 
     def send(self, message: Any) -> int:
         """Write a message; returns its request number. Raises `Lost` when the connection is
@@ -225,6 +228,8 @@ class Shell:
             try:
                 result = await self._do(step)
             except Lost as lost:
+                if lost.lane in self.lanes:
+                    lost.port = self.lanes[lost.lane].port
                 self._drop(lost.lane)
                 fault = lost
 

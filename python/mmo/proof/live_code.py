@@ -8,14 +8,17 @@ reloads.
 import asyncio
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+import mmo
 from mmo.client.fleet import Fleet, muster, sail
 from mmo.client.hero import Hero
 from mmo.client.hunting import settle
@@ -38,6 +41,28 @@ SAVE_AGAIN_S = 3.0
 RATES = "[rate.action]\nper_s = 1000.0\nburst = 2000\n"
 """Probers ask more often than a player may."""
 
+ROOM_RULES = '''"""Which generation answers in the room of a raid, its word, and the raid."""
+
+from game.messages.dice import ROLL_DICE, DiceRolled, RollDice
+from game.systems.dice import WORD
+
+from mmo.contract import Env, Outcome, Refuse, handles
+from mmo.state.raid_room import RaidRooms
+from mmo.wire.opcode import Code
+
+
+@handles(ROLL_DICE, needs=("raids",))
+def roll_in_room(message: RollDice, *, raids: RaidRooms, env: Env) -> Outcome | Refuse:
+    """Generation, word and raid."""
+    found = raids.room_of(env.sender.user)
+    if found is None:
+        return Refuse(Code.NOT_IN_RAID)
+    return Outcome(replies=(DiceRolled((env.node.generation, WORD, found[0].raid)),))
+'''
+
+SEATS = {"channels": 30, "channel_users_max": 10, "server_users_max": 300}
+"""Each of two channel servers holds so many; as many in a channel as in the box."""
+
 RULES = '''"""Which generation answers, and the word of the last save."""
 
 from game.messages.dice import ROLL_DICE, DiceRolled, RollDice
@@ -59,8 +84,26 @@ def prepare(directory: Path) -> str:
     folder = directory / "mine"
     line = [sys.executable, "-m", "mmo.cli", "new", "game", str(folder)]
     subprocess.run(line, check=True, capture_output=True, timeout=60)
-    (folder / "game" / "systems" / "dice.py").write_text(RULES.format(word=0), encoding="utf-8")
-    return f'[game]\npath = "{folder / "game"}"\n{RATES}'
+    game = folder / "game"
+    texts = {
+        "systems/dice.py": RULES.format(word=0),
+        "systems/room_dice.py": ROOM_RULES,
+        "content/channels.toml": _with_seats(),
+    }
+    for path, text in texts.items():
+        (game / path).write_text(text, encoding="utf-8")
+    with (game / "roles.toml").open("a", encoding="utf-8") as file:
+        file.write('raid = ["room_dice"]\n')
+    return f'[game]\npath = "{game}"\n{RATES}'
+
+
+def _with_seats() -> str:
+    """The box's channels with seats for hundreds."""
+    box = Path(str(mmo.__file__)).parent / "content" / "data" / "channels.toml"
+    text = box.read_text(encoding="utf-8")
+    for name, count in SEATS.items():
+        text = re.sub(rf"^{name} = \d+", f"{name} = {count}", text, flags=re.MULTILINE)
+    return text
 
 
 async def game_of(arena: Arena) -> Path:
@@ -149,6 +192,26 @@ class Seen(msgspec.Struct, frozen=True):
     heard_s: float
     generation: int
     word: int
+    raid: int = 0  # in whose room it was asked
+
+
+def backwards(seen: Sequence[Seen]) -> list[str]:
+    """Answers by an older generation to a question that was sent after a newer one had answered
+    anybody: two generations accepted input at once."""
+    first_heard: dict[int, float] = {}
+    for one in seen:
+        known = first_heard.get(one.generation, one.heard_s)
+        first_heard[one.generation] = min(known, one.heard_s)
+    earliest, newer_s = {}, float("inf")
+    for generation in sorted(first_heard, reverse=True):
+        earliest[generation] = newer_s
+        newer_s = min(newer_s, first_heard[generation])
+    return [
+        f"generation {one.generation} answered what was sent "
+        f"{(one.sent_s - earliest[one.generation]) * 1_000:.1f} ms after a newer one answered"
+        for one in seen
+        if one.sent_s > earliest[one.generation]
+    ]
 
 
 class Probers:
@@ -202,22 +265,8 @@ class Probers:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def backwards(self) -> list[str]:
-        """Answers by an older generation to a question that was sent after a newer one had
-        answered anybody: two generations accepted input at once."""
-        first_heard: dict[int, float] = {}
-        for one in self.seen:
-            known = first_heard.get(one.generation, one.heard_s)
-            first_heard[one.generation] = min(known, one.heard_s)
-        earliest, newer_s = {}, float("inf")
-        for generation in sorted(first_heard, reverse=True):
-            earliest[generation] = newer_s
-            newer_s = min(newer_s, first_heard[generation])
-        return [
-            f"generation {one.generation} answered what was sent "
-            f"{(one.sent_s - earliest[one.generation]) * 1_000:.1f} ms after a newer one answered"
-            for one in self.seen
-            if one.sent_s > earliest[one.generation]
-        ]
+        """See `backwards`."""
+        return backwards(self.seen)
 
     def _walk(self, me: Hero, lane: str) -> Walk[None]:
         yield from register(me)

@@ -5,6 +5,7 @@ Owns the fleet of a proof and the three closing checks: the bots' own records, t
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 from mmo.client.aio import walk_alone
 from mmo.client.fleet import Fleet, muster, sail
@@ -15,6 +16,7 @@ from mmo.client.meter import Meter
 from mmo.client.session import arrive, log_out, register, servers
 from mmo.client.steps import Walk
 from mmo.proof.arena import LOOK_EVERY_S, Arena
+from mmo.proof.economy_books import Books
 from mmo.proof.verdict import Trial
 from mmo.wire.messages.presence import ServerRow
 
@@ -29,9 +31,7 @@ class Hunters:
     it is. Counts go on through every fault."""
 
     def __init__(self, arena: Arena, count: int, seed: int, *, wander: bool = False) -> None:
-        self.lines_before = 0
         self._wander = wander
-        self._arena = arena
         self.meter = Meter()
         self.heroes = muster(arena.addresses("login"), count, seed, self.meter, FAULT_POLICY)
         self._hunting = True
@@ -51,8 +51,6 @@ class Hunters:
     async def begin(self, within_s: float = 60) -> None:
         """Start all and return when every one of them told its first kill. Raises `TimeoutError`
         after `within_s`."""
-        told = await self._arena.command("audit", deadline_s=120, accept=(0, 1))
-        self.lines_before = int(told.get("ledger_lines") or 0)
         journeys = [Journey("hunters", "hunt until told to stop", self._walk, lambda _: 20)]
         if self._wander:
             journeys.append(Journey("wanderers", "never stay", self._walk_about, lambda _: 20))
@@ -127,7 +125,8 @@ async def close_with(arena: Arena, trial: Trial, hunters: Hunters) -> None:
     trial.figure("retries", fleet.meter.retries)
     trial.figure("p50_ms", summary.p50_ms)
     trial.figure("p99_ms", summary.p99_ms)
-    lines = await books_balance(arena, trial, len(hunters.heroes)) - hunters.lines_before
+    await books_balance(arena, trial, len(hunters.heroes))
+    lines = await asyncio.to_thread(_lines_of, arena, [me.user for me in hunters.heroes])
     loose = sum(me.record.loose for me in hunters.heroes)
     trial.expect(
         hunters.kills <= lines <= hunters.kills + loose,
@@ -138,8 +137,15 @@ async def close_with(arena: Arena, trial: Trial, hunters: Hunters) -> None:
     await nobody_is_left(arena, trial)
 
 
-async def books_balance(arena: Arena, trial: Trial, players_min: int) -> int:
-    """The audit finds nothing wrong over at least so many players. Returns its ledger lines."""
+def _lines_of(arena: Arena, users: Sequence[int]) -> int:
+    """Lines in the ledger of these players."""
+    places = ", ".join(["%s"] * len(users))
+    statement = f"SELECT COUNT(*) FROM ledger WHERE user_id IN ({places})"
+    return int(Books(arena).rows(statement, *users)[0][0])
+
+
+async def books_balance(arena: Arena, trial: Trial, players_min: int) -> None:
+    """The audit finds nothing wrong over at least so many players."""
     told = await arena.command("audit", deadline_s=120, accept=(0, 1))
     trial.tried(
         f"audit: {told.get('players')} players, {told.get('ledger_lines')} ledger lines, "
@@ -152,7 +158,6 @@ async def books_balance(arena: Arena, trial: Trial, players_min: int) -> int:
     trial.expect(players >= players_min, f"the audit saw {players} of {players_min} players")
     trial.expect(bool(told.get("ledger_lines")), "the audit saw no ledger line")
     trial.figure("audit_players", players)
-    return int(told.get("ledger_lines") or 0)
 
 
 def _look_around(me: Hero) -> Walk[list[ServerRow]]:

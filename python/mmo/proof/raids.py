@@ -43,10 +43,17 @@ T = TypeVar("T")
 
 
 class Raiders:
-    """Bots that raid until told to stop."""
+    """Bots that raid until told to stop; `between`: what else one does after each blow."""
 
-    def __init__(self, arena: Arena, count: int, seed: int) -> None:
+    def __init__(
+        self,
+        arena: Arena,
+        count: int,
+        seed: int,
+        between: Callable[[Hero], Walk[None]] | None = None,
+    ) -> None:
         self.meter = Meter()
+        self._between = between
         self.heroes = muster(arena.addresses("login"), count, seed, self.meter, FAULT_POLICY)
         self._raiding = True
         self._task: asyncio.Task[Fleet] | None = None
@@ -54,18 +61,20 @@ class Raiders:
     def _walk(self, me: Hero, _: float) -> Walk[None]:
         yield from register(me)
         yield from arrive(me)
-        yield from raid_until_over(me, lambda: self._raiding)
+        yield from raid_until_over(me, lambda: self._raiding, self._between)
 
     @property
     def results(self) -> int:
         """Results that were told."""
         return sum(len(me.raids.scores) for me in self.heroes)
 
-    async def begin(self) -> None:
-        """Start all and return when each of them was told a result."""
+    async def begin(self, within_s: float = 90) -> None:
+        """Start all and return when each of them was told a result. Raises `TimeoutError`."""
         journey = Journey("raiders", "raid until told to stop", self._walk, lambda _: 10)
         self._task = asyncio.create_task(sail(self.heroes, [journey], 0, spread_s=1))
-        await self.until(lambda: all(me.raids.scores for me in self.heroes), "a result for each")
+        await self.until(
+            lambda: all(me.raids.scores for me in self.heroes), "a result for each", within_s
+        )
 
     async def until(self, holds: Callable[[], bool], what: str, within_s: float = 90) -> None:
         """Wait until `holds()`. Raises `TimeoutError`."""
