@@ -26,7 +26,7 @@ from mmo.errors import OperatorError, StoreError
 from mmo.store import CodeRecord, CodeSwitch, LeaseRow, Store, open_store
 
 DEBOUNCE_MS = 50
-STEP_MS = 10
+STEP_MS = 5
 GENERATIONS_KEPT = 500
 """Generations whose sources stay in the store, for `--back` and `generation --out`."""
 UNUSED_MS = 3_600_000

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import CodeType, ModuleType
 from typing import Any
 
-from mmo.node.bundle import Bundle
+from mmo.node.bundle import EXTRA_ROLES, TABLES, Bundle
 
 PREFIX = "mmo_generation_"
 MARK = "@"  # between the path and the hash in the file name of hot code: `systems/hunt.py@3f2a9c01`
@@ -80,6 +80,14 @@ def reached(bundle: Bundle, changed: Iterable[str]) -> set[str]:
             found.add(name)
             waiting += importers.get(name, ())
     return found
+
+
+def altered(newer: Bundle, older: Bundle) -> set[str] | None:
+    """Modules of `newer` that may do otherwise than in `older`: a module whose text, tables and
+    imports are as they were does what it did. None: any of them may."""
+    changed = newer.changed_from(older)
+    tables = any(path.startswith(f"{TABLES}/") or path == EXTRA_ROLES for path in changed)
+    return None if tables or newer.packages != older.packages else reached(newer, changed)
 
 
 def _module(path: str) -> str:

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mmo.contract import Env, Outcome, Sender
-from mmo.node.bundle import TABLES
 from mmo.node.code_faults import where_raised
 from mmo.node.generation import Generation, Pieces
 from mmo.node.handlers import Route
-from mmo.node.modules import reached
+from mmo.node.modules import altered
 from mmo.node.watchdog import RuleOverran
 
 if TYPE_CHECKING:
@@ -117,14 +116,15 @@ class Recorder:
         found: dict[tuple[str, str], Difference] = {}
         failures: list[str] = []
         asked: dict[str, int] = {}
-        altered = altered_modules(candidate, running)
+        newer, older = candidate.bundle, running.bundle
+        modules = altered(newer, older) if newer is not None and older is not None else None
         until_s = time.monotonic() + REPLAY_MS_MAX / 1_000
         pieces = Pieces()
         for record in list(self.records):
             if time.monotonic() > until_s:
                 break
             route = candidate.table.of(record.by).get(record.opcode) if candidate.table else None
-            if route is None or not _may_differ(altered, record.rule, route.name):
+            if route is None or not _may_differ(modules, record.rule, route.name):
                 continue
             asked[record.rule] = asked.get(record.rule, 0) + 1
             self._ask(candidate, route, record, found, failures)
@@ -199,21 +199,9 @@ class _Armed:
         return outcome
 
 
-def altered_modules(candidate: Generation, running: Generation) -> set[str] | None:
-    """Modules whose rules may answer otherwise: a rule is pure, so one whose text, tables and
-    imports are as they were says what it said. None: any of them may."""
-    newer, older = candidate.bundle, running.bundle
-    if newer is None or older is None:
-        return None
-    changed = newer.changed_from(older)
-    if newer.packages != older.packages or any(path.startswith(f"{TABLES}/") for path in changed):
-        return None
-    return reached(newer, changed)
-
-
-def _may_differ(altered: set[str] | None, *rules: str) -> bool:
+def _may_differ(modules: set[str] | None, *rules: str) -> bool:
     """Whether one of these rules, such as `systems.hunt.hit`, stands in an altered module."""
-    return altered is None or any(rule.rpartition(".")[0] in altered for rule in rules)
+    return modules is None or any(rule.rpartition(".")[0] in modules for rule in rules)
 
 
 def _has_secret(route: Route) -> bool:

@@ -22,9 +22,9 @@ from mmo.proof.arena import LOOK_EVERY_S, Arena
 from mmo.proof.load import books_balance, nobody_is_left
 from mmo.proof.verdict import Trial
 
-RESTART_S = 300.0
+RESTART_S = 600.0
 CHANNEL_SERVERS = 8  # of thirty seats: all players fit into those that are not being replaced
-BEGUN_S = 60.0
+BEGUN_S = 300.0
 ACTIONS_BETWEEN = 20  # a player, before the first restart and after each
 
 
