@@ -19,16 +19,14 @@ from typing import Any
 import msgspec
 
 import mmo
-from mmo.client.fleet import Fleet, muster, sail
 from mmo.client.hero import Hero
 from mmo.client.hunting import settle
 from mmo.client.journeys import Journey
-from mmo.client.meter import Meter
 from mmo.client.session import arrive, ask, log_out, register
 from mmo.client.steps import CENTER, GAME, Pause, Walk
 from mmo.errors import OperatorError
 from mmo.proof.arena import Arena
-from mmo.proof.load import FAULT_POLICY
+from mmo.proof.load import Crew
 from mmo.wire import codec
 
 ROLL_DICE = 10_000
@@ -214,17 +212,14 @@ def backwards(seen: Sequence[Seen]) -> list[str]:
     ]
 
 
-class Probers:
+class Probers(Crew):
     """Players who ask without a pause which code answers: half at the centers, half at channels."""
 
     def __init__(self, arena: Arena, game: Path, count: int, seed: int, pause_ms: float) -> None:
+        super().__init__(arena, count, seed)
         self._question = speak_dice(game)
         self._pause_ms = pause_ms
-        self._asking = True
-        self.meter = Meter()
-        self.heroes = muster(arena.addresses("login"), count, seed, self.meter, FAULT_POLICY)
         self.seen: list[Seen] = []
-        self._task: asyncio.Task[Fleet] | None = None
         self._here = 0
 
     async def begin(self) -> None:
@@ -233,12 +228,8 @@ class Probers:
             Journey("at a center", "ask", lambda me, _: self._walk(me, CENTER), lambda _: 1),
             Journey("at a channel", "ask", lambda me, _: self._walk(me, GAME), lambda _: 1),
         ]
-        self._task = asyncio.create_task(sail(self.heroes, journeys, 0, spread_s=1))
-        until_s = time.monotonic() + ANSWER_S
-        while self._here < len(self.heroes):
-            if self._task.done() or time.monotonic() > until_s:
-                raise TimeoutError(f"the probers did not begin: {self.meter.findings[:5]}")
-            await asyncio.sleep(0.05)
+        self._set_out(journeys)
+        await self.until(lambda: self._here == len(self.heroes), "an answer each", ANSWER_S)
 
     async def word(self, word: int, within_s: float = 10) -> Seen | None:
         """The first answer that says `word`, waited for."""
@@ -252,18 +243,6 @@ class Probers:
             await asyncio.sleep(0.002)
         return None
 
-    async def end(self) -> Fleet:
-        """All log out."""
-        self._asking = False
-        assert self._task is not None
-        return await self._task
-
-    async def abandon(self) -> None:
-        """Cut them off where they are."""
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
     def backwards(self) -> list[str]:
         """See `backwards`."""
         return backwards(self.seen)
@@ -274,7 +253,7 @@ class Probers:
         if lane == GAME:
             yield from settle(me)
         first = True
-        while self._asking:
+        while self.goes_on():
             sent_s = time.monotonic()
             rolled = yield from ask(me, lane, self._question(1))
             generation, word = rolled.eyes

@@ -1,11 +1,12 @@
-"""Hunters that play while something is broken, and what must be true when they are done.
+"""Bots that play while something is broken, and what must be true when they are done.
 
-Owns the fleet of a proof and the three closing checks: the bots' own records, the audit, no ghosts.
+Owns the crew of a proof, hunters first, and the three closing checks: the bots' own records, the
+audit, no ghosts.
 """
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mmo.client.aio import walk_alone
 from mmo.client.fleet import Fleet, muster, sail
@@ -26,27 +27,72 @@ ENOUGH_KILLS = 3
 FAULT_POLICY = Policy(answer_ms=8_000, patience_ms=45_000, faults=True)
 
 
-class Hunters:
-    """A fleet that hunts until it is told to stop; with `wander`, every other one never stays where
-    it is. Counts go on through every fault."""
+class Crew:
+    """Bots that go on until they are told to stop. Counts go on through every fault."""
+
+    def __init__(
+        self, arena: Arena, count: int, seed: int, policy: Policy | None = FAULT_POLICY
+    ) -> None:
+        self.meter = Meter()
+        self.heroes = muster(arena.addresses("login"), count, seed, self.meter, policy)
+        self._told_to_stop = False
+        self._task: asyncio.Task[Fleet] | None = None
+
+    def goes_on(self) -> bool:
+        """What a journey asks between two things it does."""
+        return not self._told_to_stop
+
+    def _set_out(self, journeys: list[Journey], *, name: str = "", spread_s: float = 1) -> None:
+        """Start all, each its journey in turn."""
+        self._task = asyncio.create_task(
+            sail(self.heroes, journeys, 0, name=name, spread_s=spread_s)
+        )
+
+    async def until(self, holds: Callable[[], bool], what: str, within_s: float = 60) -> float:
+        """Wait until `holds()`; returns the seconds it took. Raises `TimeoutError`, or what ended
+        the bots."""
+        assert self._task is not None
+        began = time.monotonic()
+        while not holds():
+            if self._task.done():
+                self._task.result()
+                raise TimeoutError(f"the bots ended before {what}: {self.meter.findings[:5]}")
+            if time.monotonic() - began > within_s:
+                raise TimeoutError(f"not within {within_s} s: {what}; {self.meter.findings[:3]}")
+            await asyncio.sleep(LOOK_EVERY_S)
+        return time.monotonic() - began
+
+    async def end(self, within_s: float | None = None) -> Fleet:
+        """Tell all to stop, to come back once more and compare. Raises `TimeoutError`."""
+        self._told_to_stop = True
+        assert self._task is not None
+        async with asyncio.timeout(within_s):
+            return await self._task
+
+    async def abandon(self) -> None:
+        """Cut them off where they are."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+
+class Hunters(Crew):
+    """Bots that hunt; with `wander`, every other one never stays where it is."""
 
     def __init__(self, arena: Arena, count: int, seed: int, *, wander: bool = False) -> None:
+        super().__init__(arena, count, seed)
         self._wander = wander
-        self.meter = Meter()
-        self.heroes = muster(arena.addresses("login"), count, seed, self.meter, FAULT_POLICY)
-        self._hunting = True
-        self._task: asyncio.Task[Fleet] | None = None
 
     def _walk(self, me: Hero, _: float) -> Walk[None]:
         yield from register(me)
         yield from arrive(me)
         yield from settle(me)
-        yield from hunt_until_over(me, lambda: self._hunting)
+        yield from hunt_until_over(me, self.goes_on)
 
     def _walk_about(self, me: Hero, _: float) -> Walk[None]:
         yield from register(me)
         yield from arrive(me)
-        yield from wander_until_over(me, lambda: self._hunting)
+        yield from wander_until_over(me, self.goes_on)
 
     async def begin(self, within_s: float = 60) -> None:
         """Start all and return when every one of them told its first kill. Raises `TimeoutError`
@@ -54,21 +100,8 @@ class Hunters:
         journeys = [Journey("hunters", "hunt until told to stop", self._walk, lambda _: 20)]
         if self._wander:
             journeys.append(Journey("wanderers", "never stay", self._walk_about, lambda _: 20))
-        self._task = asyncio.create_task(sail(self.heroes, journeys, 0, spread_s=1))
+        self._set_out(journeys)
         await self.until(lambda: self.least_kills > 0, "a first kill each", within_s)
-
-    async def until(self, holds: object, what: str, within_s: float = 60) -> float:
-        """Wait until `holds()`; returns the seconds it took. Raises `TimeoutError`."""
-        assert callable(holds) and self._task is not None
-        began = time.monotonic()
-        while not holds():
-            if self._task.done():
-                self._task.result()
-                raise TimeoutError(f"the hunters ended before {what}: {self.meter.findings[:5]}")
-            if time.monotonic() - began > within_s:
-                raise TimeoutError(f"not within {within_s} s: {what}")
-            await asyncio.sleep(LOOK_EVERY_S)
-        return time.monotonic() - began
 
     @property
     def hits(self) -> int:
@@ -89,18 +122,6 @@ class Hunters:
         """Wait for so many more rewards; returns the seconds it took."""
         target = self.kills + kills
         return await self.until(lambda: self.kills >= target, f"{kills} more kills", within_s)
-
-    async def end(self) -> Fleet:
-        """Tell all to stop, to come back once more and compare."""
-        self._hunting = False
-        assert self._task is not None
-        return await self._task
-
-    async def abandon(self) -> None:
-        """Cut them off where they are."""
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
 
 async def close_with(arena: Arena, trial: Trial, hunters: Hunters) -> None:

@@ -22,7 +22,7 @@ from mmo.proof.injuries import INJURIES, Injuries
 from mmo.proof.live_code import CROWD_S, RULES, Dev, Probers, game_of
 from mmo.proof.live_rooms import RoomRaiders, witness_rooms
 from mmo.proof.load import Hunters, close_with
-from mmo.proof.raids import close_raids
+from mmo.proof.raids import END_S, close_raids
 from mmo.proof.verdict import Trial
 
 NODES = (
@@ -72,7 +72,7 @@ async def reload(arena: Arena, trial: Trial, short: bool) -> None:
                 await run.one(number + 1, INJURIES[at % len(INJURIES)] if at >= 0 else "")
         run.figures()
         trial.tried(f"{count} reloads, {injured} of them with an injury in the middle")
-        await raiders.end()
+        await raiders.end(END_S)
         await probers.end()
         await _witness(arena, trial, probers)
         await witness_rooms(arena, trial, raiders, probers.seen, run.words)
