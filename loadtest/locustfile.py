@@ -71,7 +71,7 @@ class Hunter(User):
         except MmoError as fault:
             if self.hero.meter.errors == before:
                 self.hero.meter.error(str(fault))
-            self.shell.close_all()
+            self.shell.cut_all()
 
     def _visit(self) -> Walk[Any]:
         me = self.hero
@@ -83,4 +83,4 @@ class Hunter(User):
 
     def on_stop(self) -> None:
         """Gone without a word, as players go."""
-        self.shell.close_all()
+        self.shell.cut_all()

@@ -11,7 +11,7 @@ from mmo.contract import Outcome, Refuse
 from mmo.errors import OperatorError
 from mmo.node.bundle import Bundle
 from mmo.node.modules import reached
-from mmo.node.recorder import Recorder, first_difference
+from mmo.node.recorder import Recorder, TooLong, first_difference, packed_within
 from mmo.testing.world import World
 from mmo.wire.messages.session import Refused
 
@@ -117,6 +117,22 @@ def test_samples_are_bounded(game: Game) -> None:
     assert len(recorder.records) == before, "too long to be kept"
     sampled(game, ann, m.Echo("x"))
     assert len(recorder.records) == before, "and not tried again"
+
+
+class Counted:
+    """Something in a large state that counts how often one of its kind was packed."""
+
+    packed = 0
+
+    def __reduce__(self) -> Any:
+        Counted.packed += 1
+        return Counted, ()
+
+
+def test_what_is_far_too_long_is_packed_to_the_bound_and_no_further() -> None:
+    with pytest.raises(TooLong):
+        packed_within([Counted() for _ in range(200_000)], 65_536)
+    assert 0 < Counted.packed < 50_000
 
 
 def test_states_are_copied_as_they_were(game: Game) -> None:
