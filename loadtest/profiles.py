@@ -61,7 +61,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     pace: dict[ClassName, Seconds]
     gates: Gates
     must: tuple[str, ...]
-    base_users: int = 0
+    quiet_users: int = 0
     from_s: float = 0.0
     until_s: float = 0.0
     steps: int = 1
@@ -71,9 +71,9 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         if self.users < len(self.mix):
             raise ValueError(f"{self.users} users cannot be of {len(self.mix)} classes")
         if self.shape == "spike" and not (
-            0 < self.base_users < self.users and 0 < self.from_s < self.until_s < self.time_s
+            0 < self.quiet_users < self.users and 0 < self.from_s < self.until_s < self.time_s
         ):
-            raise ValueError("a spike has base_users below users, from_s before until_s")
+            raise ValueError("a spike has quiet_users below users, from_s before until_s")
         if self.shape == "ramp" and not 1 < self.steps <= self.users:
             raise ValueError("a ramp has at least two steps")
         if bool(self.steps_at) != (self.shape == "deploy"):

@@ -17,5 +17,5 @@ def users_at(profile: Profile, at_s: float) -> int | None:
         stair = math.floor(at_s * profile.steps / profile.time_s) + 1
         return math.ceil(profile.users * stair / profile.steps)
     if profile.shape == "spike" and not profile.from_s <= at_s < profile.until_s:
-        return profile.base_users
+        return profile.quiet_users
     return profile.users

@@ -143,8 +143,8 @@ class Player(User):
         yield from hold_on(self.me, self.act, to_lobby=self.to_lobby)
 
     def act(self) -> Walk[None]:
-        """The plot of the class."""
-        raise NotImplementedError
+        """The plot of the class: here, to show himself."""
+        yield from stay_known(self.me)
 
     def hunt(self) -> Walk[None]:
         """A blow, wherever there is a seat; the center is shown now and then that he is there."""

@@ -117,7 +117,7 @@ def test_a_ramp_rises_in_equal_stairs_to_all_users() -> None:
 
 
 def test_a_spike_is_between_its_moments_alone() -> None:
-    spike = profile("spike", users=90, base_users=30, from_s=10.0, until_s=20.0, time_s=30.0)
+    spike = profile("spike", users=90, quiet_users=30, from_s=10.0, until_s=20.0, time_s=30.0)
     assert [users_at(spike, at) for at in (0, 9.9, 10, 19.9, 20, 29)] == [30, 30, 90, 90, 30, 30]
 
 
