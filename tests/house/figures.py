@@ -3,8 +3,8 @@ tests.
 
 Owns the form of the tables and the list of what was measured when and where. Measures nothing:
 `mmo-cluster bench NAME --json`, `mmo-cluster prove NAME --out DIR` and `make load` do, and what
-they wrote is kept in `docs/results`. `python -m tests.house.figures` writes all tables anew; a house
-test compares.
+they wrote is kept in `docs/results`. `python -m tests.house.figures` writes all tables anew; a
+house test compares.
 """
 
 import hashlib
@@ -192,9 +192,10 @@ def load_table() -> str:
     for one in runs:
         seen, file = one["figures"], f"load-{one['name']}.json"
         held = sum(gate["held"] for gate in one["gates"])
+        per_s = seen["actions"] / max(seen["seconds"], 1)
         rows.append(
             f"| `make load PROFILE={one['name']}` | {seen['users_max']} |"
-            f" {figure(seen['actions'])} | {figure(seen['actions'] / max(seen['seconds'], 1))} | {seen['errors']} |"
+            f" {figure(seen['actions'])} | {figure(per_s)} | {seen['errors']} |"
             f" {figure(seen['p50_ms'])}, {figure(seen['p99_ms'])} | {seen['ghosts']} |"
             f" {seen['money_drift']} | {held} of {len(one['gates'])} held |"
             f" {stamp(file)} | {raw(file)} |\n"
