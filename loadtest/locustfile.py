@@ -16,7 +16,7 @@ import gevent  # type: ignore[import-untyped]
 from locust import LoadTestShape, events
 
 from loadtest.gates import judge_play
-from loadtest.meter import LAG_EVERY_S
+from loadtest.meter import BEGUN, LAG_EVERY_S
 from loadtest.profiles import profile_named
 from loadtest.shapes import users_at
 from loadtest.users import (
@@ -68,8 +68,9 @@ def mix(environment: Any, **_: Any) -> None:
 
 
 def begin(environment: Any, **_: Any) -> None:
-    """The clock of the figures starts."""
+    """The clock of the figures starts, and whoever started the generator is told."""
     BOOK.began_s = time.monotonic()
+    print(BEGUN, flush=True)
     gevent.spawn(_watch_itself, environment.runner)
 
 

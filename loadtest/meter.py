@@ -21,6 +21,8 @@ from mmo.wire.raid_stream import RoomNow
 PUSH_KINDS = frozenset({"KillReward"})
 """Told as actions by the journeys; they are pushes whose age the client knows."""
 LAG_EVERY_S = 0.05
+BEGUN = "the load begins"
+"""The line that the generator prints when its figures begin."""
 
 
 class Book:

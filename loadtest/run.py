@@ -3,7 +3,8 @@
 Owns the order of it. The generator is locust in a process of its own (`locustfile`); this one only
 watches the nodes' figures meanwhile, does what a deploy does, and at the end asks for ghosts and
 for the books. Called by `make load` and by a test: `python -m loadtest.run --profile NAME`. Exit 0
-when every gate is held, 1 when one is not, 2 for a profile that there is not.
+when every gate is held, 1 when one is not, 2 for a profile that there is not, 3 when the cluster of
+a given home does not run.
 """
 
 import argparse
@@ -20,11 +21,12 @@ from typing import Any
 import msgspec
 
 from loadtest.gates import Gate, growth_mib, judge_after, judge_play, money_drift
+from loadtest.meter import BEGUN
 from loadtest.profiles import Profile, Step, profile_named, read_profiles
 from loadtest.report import charts, page, section
 from loadtest.watch import Watch
 from mmo.cli import terminal
-from mmo.errors import MmoError
+from mmo.errors import MmoError, OperatorError
 from mmo.proof import live_code
 from mmo.proof.arena import Arena
 from mmo.proof.bad_saves import DICE
@@ -58,7 +60,7 @@ class Run:
 
     def __init__(self, profile: Profile, home: Path | None) -> None:
         self.profile = profile
-        self._home = home
+        self._home = home.resolve() if home is not None else None
         self._findings: list[str] = []
         self._steps: list[tuple[float, str]] = []
         self._steps_done = 0
@@ -69,8 +71,10 @@ class Run:
             scratch = Path(directory)
             overlay = nodes_overlay(self.profile.channels)
             if self._home is None and self.profile.steps_at:
-                overlay = live_code.prepare(scratch) + overlay
+                # the players here keep to the rates in the box
+                overlay = live_code.prepare(scratch).replace(live_code.RATES, "") + overlay
             async with Arena(self._home, overlay) as arena:
+                arena.file()
                 watch = Watch(arena)
                 seen, html = await self._play(arena, watch, scratch)
                 after = await self._after(arena, watch)
@@ -106,8 +110,6 @@ class Run:
             *("--profile", self.profile.name, "--home", str(arena.home.directory)),
             *("--figures", str(figures), "--html", str(html), "--only-summary"),
         ]
-        watching = asyncio.create_task(watch.run())
-        deploying = asyncio.create_task(self._deploy(arena))
         process = await asyncio.create_subprocess_exec(
             *command,
             cwd=LOCUSTFILE.parents[1],
@@ -115,18 +117,32 @@ class Run:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
+        assert process.stdout is not None
+        beside: list[asyncio.Task[None]] = []
+        said: list[str] = []
         try:
             async with asyncio.timeout(self.profile.time_s + self.profile.stop_s + END_S):
-                out, _ = await process.communicate()
-            await deploying
+                async for line in process.stdout:
+                    said.append(line.decode(errors="replace"))
+                    if said[-1].strip() == BEGUN:
+                        beside = [
+                            asyncio.create_task(work) for work in (watch.run(), self._deploy(arena))
+                        ]
+                await process.wait()
+            # What a deploy began is not cut off because its players have gone.
+            await asyncio.gather(*beside[1:])
         finally:
             if process.returncode is None:
                 process.kill()
-            for task in (watching, deploying):
+            for task in beside:
                 task.cancel()
-            await asyncio.gather(watching, deploying, return_exceptions=True)
+            ended = await asyncio.gather(*beside, return_exceptions=True)
+        faults = [one for one in ended if isinstance(one, Exception)]
+        if faults:
+            raise faults[0]
         if not figures.exists() or not html.exists():
-            raise MmoError(f"the generator ended with {process.returncode}: {out.decode()[-2000:]}")
+            last = "".join(said)[-2000:]
+            raise MmoError(f"the generator ended with {process.returncode}: {last}")
         return json.loads(figures.read_text(encoding="utf-8")), html.read_text(encoding="utf-8")
 
     async def _deploy(self, arena: Arena) -> None:
@@ -230,7 +246,11 @@ def main(words: list[str] | None = None) -> int:
         print(fault, file=sys.stderr)
         return 2
     print(f"load {profile.name}: {profile.about}; {profile.users} users, {profile.time_s:.0f} s")
-    outcome = asyncio.run(Run(profile, given.home).go(given.out))
+    try:
+        outcome = asyncio.run(Run(profile, given.home).go(given.out))
+    except OperatorError as fault:
+        print(fault, file=sys.stderr)
+        return 3
     for text in outcome.findings:
         print(f"  {text}", file=sys.stderr)
     terminal.print_table(("gate", "found", "limit", ""), [gate.row() for gate in outcome.gates])
