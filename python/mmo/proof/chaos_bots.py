@@ -177,12 +177,16 @@ class Band:
             return self._sleep
         if me in self.rogues:
             return lambda me, _: plot(me, lambda: self._playing)
-        return self._shop
+        settled = self.shoppers.index(me) % 2 > 0
+        return lambda me, _: self._shop(me, settled)
 
-    def _shop(self, me: Hero, _: float) -> Walk[None]:
+    def _shop(self, me: Hero, settled: bool) -> Walk[None]:
         yield from arrive(me)
-        if (yield from wait_for_gold(me, GOLD)):
-            yield from shop_until_over(me, lambda: self._playing)
+        if not (yield from wait_for_gold(me, GOLD)):
+            return
+        if settled:
+            yield from hold_on(me, lambda: settle(me))
+        yield from shop_until_over(me, lambda: self._playing)
 
     def _probe(self, me: Hero, settled: bool) -> Walk[None]:
         """Move one thing about, ten times a second: whoever owns the player must answer."""

@@ -271,9 +271,8 @@ def item_doubled() -> None:
 
 def grant_pays_twice() -> None:
     """A grant that was claimed is found, and paid, by every sweep."""
-    condition = "AND r.claimed_version IS NULL"
-    for name in ("CLAIM_GRANTS", "READ_GRANTS"):
-        text = getattr(statements, name).text
+    for name, table in (("CLAIM_GRANTS", "r"), ("READ_GRANTS", "k")):
+        text, condition = getattr(statements, name).text, f"AND {table}.claimed_version IS NULL"
         assert condition in text
         changed = text.replace(condition, "").replace("FORCE INDEX (unclaimed)", "")
         _put(statements, name, _changed(changed))
