@@ -152,7 +152,8 @@ def test_a_welcome_tells_what_was_acknowledged_before_and_nothing_that_comes_aft
 
 def test_a_welcome_tells_the_items_of_the_books(tmp_path: Path) -> None:
     item = ItemView(44, 0, 0, 1, 2, 0)
-    books = {"births": [(2, 44, 1, 2)], "items": {44: (0, 0, 1, 2, 0, 0, 0, 0)}}
+    births = [(2, 43, 1, 1), (2, 43, 1, -1), (2, 44, 1, 2)]  # one is no more
+    books = {"births": births, "items": {44: (0, 0, 1, 2, 0, 0, 0, 0)}}
 
     def write(items: list[ItemView]) -> Callable[[Written], None]:
         def both(history: Written) -> None:

@@ -46,7 +46,7 @@ def no_epoch_test() -> None:
         users = msgspec.json.encode([commit.player.head.user for commit in members])
         found = await connection.row(statements.LOCK_HEADS, users)
         listed = msgspec.json.decode(found[0]) if found and found[0] else ()
-        versions = {user: version for user, version, _ in listed}
+        versions = {user: version for user, version, *_ in listed}
         verdicts: dict[int, Verdict] = {}
         for commit in members:
             seen = versions.get(commit.player.head.user)

@@ -53,7 +53,8 @@ class Arrival:
         told = msgspec.msgpack.decode(claim.told, type=list)
         self.claim = claim
         self.coins = list(told[COINS])
-        self.counts = counts_of([item for items in told[ITEMS] for item in items])
+        # A counter, for which an item that is no more is the same as one that never was.
+        self.counts = Counter(counts_of([item for items in told[ITEMS] for item in items]))
         self.least, self.most = bounds.between(claim.at, claim.answered_at)
 
 
