@@ -168,6 +168,15 @@ def test_a_welcome_tells_the_items_of_the_books(tmp_path: Path) -> None:
     }
 
 
+def test_a_fault_that_a_server_owns_up_to_is_found(tmp_path: Path) -> None:
+    def write(history: Written) -> None:
+        history.asked((NAME, 1, 2), PORT, int(Op.BUY), OTHER)
+        history.answered((NAME, 1, 2), PORT, int(Op.REFUSED), b"", int(Code.INTERNAL))
+        bought(history)
+
+    assert judged(written(tmp_path, write), player()).counts == {"available/internal": 1}
+
+
 def test_a_second_answer_that_differs_is_found(tmp_path: Path) -> None:
     def twice(history: Written) -> None:
         bought(history)

@@ -16,7 +16,7 @@ CHECKS = {
     "owner": "only the server that claimed a player last acknowledges anything of him",
     "once": "tokens, payments, grants and attempts happen once, rolls are those of the key",
     "cache": "Redis is never ahead of MySQL, and not behind after the bound",
-    "available": "operations succeed again after every fault",
+    "available": "operations succeed again after every fault, and none meets a server's own fault",
 }
 
 
