@@ -18,7 +18,9 @@ SHORT_FAULTS = (
 HOUR_S = 3_600.0
 HOUR_FAULTS = 600
 HOUR_OPERATIONS = 500_000
-HOUR_BOTS = 48
+HOUR_BOTS = 80
+HOUR_EVERY_S = 4.5
+"""Some more than the faults that an hour must see, so that most of it is play between them."""
 
 
 async def chaos_holds(arena: Arena, trial: Trial, short: bool) -> None:
@@ -31,7 +33,8 @@ async def chaos_hour(arena: Arena, trial: Trial, short: bool) -> None:
     """An hour of it; the short form is some seconds and asks for its share of the faults."""
     share = 1 / 450 if short else 1.0
     bots = 10 if short else HOUR_BOTS
-    answer = await _run(arena, trial, Order(12, HOUR_S * share, tuple(MENU), bots, 1.0))
+    every_s = 1.0 if short else HOUR_EVERY_S
+    answer = await _run(arena, trial, Order(12, HOUR_S * share, tuple(MENU), bots, every_s))
     faults, operations = answer["faults"], answer["operations"]
     if short:
         return
