@@ -20,8 +20,10 @@ from mmo.errors import MmoError, OperatorError
 from mmo.proof.arena import Arena
 from mmo.proof.chaos_bots import Band
 from mmo.proof.fault_proxy import Proxies
+from mmo.proof.ground import Ground
 from mmo.proof.history import History
-from mmo.proof.nemesis import MENU, NOT_HERE, Ground
+from mmo.proof.nemesis import MENU, NOT_HERE
+from mmo.proof.raid_books import RaidBooks
 from mmo.proof.stores import Stores
 
 SAMPLE_EVERY_S = 0.5
@@ -34,20 +36,25 @@ TRIES_MAX = 10
 AFTERWARDS_S = 1.0
 """How long after a fault of Redis the sleepers still act."""
 
-END_S = 150.0
+END_S = 200.0
+SETTLED_S = 45.0
+"""When a raid of a dead server must be settled after the last of its players left: its lease, the
+look for orphans, the wait for members to come back, the battle, twice as a takeover may die too."""
+
 CHECK_S = 600.0
 BOUND_S = 8.0
 """How long after a fault Redis may be behind."""
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What to do. `every_s`: faults begin at least so far apart. `bound_s`: how long Redis may be
-    behind."""
+    """What to do. `bots`: shoppers, with others beside them. `every_s`: faults begin at least so
+    far apart. `bound_s`: how long Redis may be behind."""
 
     seed: int
     seconds: float
     faults: tuple[str, ...]
     bots: int = 12
+    raiders: int = 0
     every_s: float = 3.0
     bound_s: float = BOUND_S
 
@@ -72,7 +79,8 @@ class Chaos:
         proxies = Proxies([node.client_port for node in arena.file().nodes if node.client_port])
         await proxies.start()
         with History(self._directory) as history:
-            band = Band(arena, history, order.seed, order.bots, proxies.via)
+            counts = (order.bots, order.raiders)
+            band = Band(arena, history, order.seed, counts, proxies.via)
             sampling = None
             try:
                 await band.begin()
@@ -92,7 +100,8 @@ class Chaos:
             for text in (*band.meter.findings, *band.payments.faults):
                 self._findings.append(f"bot {text}")
             actions = band.meter.actions + band.rogue_meter.actions
-        return self._answer(await check(arena, self._directory, order.bound_s), actions)
+            done = {"actions": actions, "raid_results_told": band.results}
+        return self._answer(await check(arena, self._directory, order.bound_s), done)
 
     async def _strike(self, history: History, band: Band, proxies: Proxies) -> None:
         """One fault after the other until the time is over. Each word of the menu comes once
@@ -100,18 +109,22 @@ class Chaos:
         order = self._order
         rng = random.Random(order.seed)
         ground = Ground(self._arena, rng, proxies)
+        await ground.survey()
         waiting: list[str] = []
         until = time.monotonic() + order.seconds
-        while (began := time.monotonic()) < until:
-            for _ in range(TRIES_MAX):
-                if not waiting:
-                    waiting = list(order.faults)
-                    rng.shuffle(waiting)
-                name = waiting.pop()
-                if await self._one(name, ground, history, band):
-                    break
-            left = began + order.every_s - time.monotonic()
-            await asyncio.sleep(max(0.0, min(left, until - time.monotonic())))
+        try:
+            while (began := time.monotonic()) < until:
+                for _ in range(TRIES_MAX):
+                    if not waiting:
+                        waiting = list(order.faults)
+                        rng.shuffle(waiting)
+                    if await self._one(waiting.pop(), ground, history, band):
+                        break
+                left = began + order.every_s - time.monotonic()
+                await asyncio.sleep(max(0.0, min(left, until - time.monotonic())))
+        finally:
+            await ground.close()
+            self._findings += ground.wrong
 
     async def _one(self, name: str, ground: Ground, history: History, band: Band) -> bool:
         began = time.monotonic_ns()
@@ -146,9 +159,19 @@ class Chaos:
         try:
             await band.until(lambda: band.recovered_since(moment), "playing on", RECOVERY_S)
             await band.end(END_S)
+            await self._raids_settled()
         except TimeoutError as late:
             waiting = [me.name for me in band.heroes]
             self._findings.append(f"the bots did not come to an end: {late} ({len(waiting)})")
+
+    async def _raids_settled(self) -> None:
+        """Raids of servers that died are taken over and end without their players."""
+        books, until = RaidBooks(self._arena), time.monotonic() + SETTLED_S
+        while left := await asyncio.to_thread(books.unsettled):
+            if time.monotonic() > until:
+                self._findings.append(f"raids {left} have no end {SETTLED_S:.0f} s after all")
+                return
+            await asyncio.sleep(SAMPLE_EVERY_S)
 
     async def _sample(self, history: History, band: Band) -> None:
         """What Redis shows, and what MySQL holds right after: again and again."""
@@ -166,7 +189,7 @@ class Chaos:
             history.line("sample", redis=held, mysql=mine)
             await asyncio.sleep(SAMPLE_EVERY_S)
 
-    def _answer(self, told: dict[str, Any], actions: int) -> dict[str, Any]:
+    def _answer(self, told: dict[str, Any], done: dict[str, int]) -> dict[str, Any]:
         recovery = told["recovery"]
         slowest = [row["p99_ms"] for row in recovery.values()]
         middle = sorted(row["p50_ms"] for row in recovery.values())
@@ -181,7 +204,7 @@ class Chaos:
             "recovery_p50_ms": middle[len(middle) // 2] if middle else 0.0,
             "recovery_p99_ms": max(slowest, default=0.0),
             "findings": [*self._findings, *told["findings"]],
-            "actions": actions,
+            **done,
             "by_fault": self._struck,
             "not_done": {k: v for k, v in self._not_done.items() if k not in self._struck},
             "not_in_the_menu": list(NOT_HERE),

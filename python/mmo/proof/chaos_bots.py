@@ -1,4 +1,4 @@
-"""The players of a run of chaos: shoppers, probes that notice recovery, rogues, and who pays.
+"""The players of a run of chaos: shoppers, raiders, probes that notice recovery, rogues, who pays.
 
 Owns the fleet, its gifts, and the questions that are asked again at the end. Every connection is
 witnessed by the history. Judges nothing: the checker does. Called by `chaos`.
@@ -14,6 +14,7 @@ from mmo.client.hero import Hero, Policy
 from mmo.client.hunting import hold_on, settle
 from mmo.client.journeys import Journey, walk_guarded
 from mmo.client.meter import Meter
+from mmo.client.raider import raid_until_over
 from mmo.client.rogue import plot
 from mmo.client.session import Displaced, Stranded, Unwelcome, arrive, come_back, log_out, register
 from mmo.client.shopper import Market, operate, shop_until_over
@@ -61,11 +62,18 @@ class Payments(PaymentService):
 
 
 class Band:
-    """All of them. `via` tells where a bot dials instead of a port (a proxy that breaks lines)."""
+    """All of them; `counts`: shoppers and raiders. `via` tells where a bot dials instead of a port
+    (a proxy that breaks lines)."""
 
     def __init__(
-        self, arena: Arena, history: History, seed: int, count: int, via: Callable[[int], int]
+        self,
+        arena: Arena,
+        history: History,
+        seed: int,
+        counts: tuple[int, int],
+        via: Callable[[int], int],
     ) -> None:
+        count, raiders = counts
         self._books = Books(arena)
         self._history = history
         self._via = via
@@ -76,6 +84,7 @@ class Band:
         self.rogues = muster(logins, 2, seed + 2, self.rogue_meter, POLICY)
         self.payees = muster(logins, 2, seed + 3, self.meter, POLICY)
         self.sleepers = muster(logins, 3, seed + 4, self.meter, POLICY)
+        self.raiders = muster(logins, raiders, seed + 5, self.meter, POLICY)
         self.disturbed = False  # Redis is being broken right now
         salt = random.Random(time.time_ns()).getrandbits(32)
         names = [f"{me.name}" for me in self.payees]
@@ -87,7 +96,12 @@ class Band:
     @property
     def heroes(self) -> list[Hero]:
         """Everyone with a connection."""
-        return [*self.shoppers, *self.probes, *self.rogues, *self.sleepers]
+        return [*self.shoppers, *self.probes, *self.rogues, *self.sleepers, *self.raiders]
+
+    @property
+    def results(self) -> int:
+        """Results of raids that were told."""
+        return sum(len(me.raids.scores) for me in self.raiders)
 
     def calm_down(self) -> None:
         """Redis was broken long enough ago."""
@@ -99,7 +113,7 @@ class Band:
         for index, me in enumerate(everyone):
             self._tasks.append(asyncio.create_task(self._one(index, me)))
         await self.until(
-            lambda: all(self._history.told.get(me.name) for me in self.heroes),
+            lambda: all(self._history.told.get(me.name) or me.raids.scores for me in self.heroes),
             "a first success of each", BEGIN_S,
         )  # fmt: skip
         self._paying = asyncio.create_task(self.payments.run(PAYMENT_EVERY_S))
@@ -162,6 +176,8 @@ class Band:
             return lambda me, _: self._probe(me, settled)
         if me in self.sleepers:
             return self._sleep
+        if me in self.raiders:
+            return self._raid
         if me in self.rogues:
             return lambda me, _: plot(me, lambda: self._playing)
         return self._shop
@@ -170,6 +186,11 @@ class Band:
         yield from arrive(me)
         if (yield from wait_for_gold(me, GOLD)):
             yield from shop_until_over(me, lambda: self._playing)
+
+    def _raid(self, me: Hero, _: float) -> Walk[None]:
+        yield from arrive(me)
+        if (yield from wait_for_gold(me, GOLD)):
+            yield from raid_until_over(me, lambda: self._playing)
 
     def _probe(self, me: Hero, settled: bool) -> Walk[None]:
         """Move one thing about, ten times a second: whoever owns the player must answer."""

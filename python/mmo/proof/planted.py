@@ -141,7 +141,7 @@ async def play(
     """One round of chaos with a history of its own; its answer."""
     directory = tempfile.mkdtemp(prefix="mmo-history-")
     try:
-        order = Order(seed, seconds, faults, bots, 2.0)
+        order = Order(seed, seconds, faults, bots, every_s=2.0)
         return await Chaos(arena, order, Path(directory), lambda text: None).run()
     finally:
         shutil.rmtree(directory, ignore_errors=True)

@@ -51,11 +51,11 @@ class Stores:
         """Version of every snapshot that Redis holds of these players."""
         cluster = self._cluster()
         try:
-            found = {}
+            asked = cluster.pipeline(transaction=False)
             for user in users:
-                version = cluster.hget(f"{{u:{user}}}:snap", "version")
-                if version is not None:
-                    found[user] = int(version)
+                asked.hget(f"{{u:{user}}}:snap", "version")
+            versions = zip(users, asked.execute(), strict=True)
+            found = {user: int(version) for user, version in versions if version is not None}
             return found
         finally:
             cluster.close()
