@@ -24,9 +24,16 @@ HOUR_EVERY_S = 4.5
 """Some more than the faults that an hour must see, so that most of it is play between them."""
 
 
+NODES = (
+    *(("login-1", "login", 1), ("center-1", "center", 2), ("center-2", "center", 3)),
+    *(("channel-1", "channel", 11), ("channel-2", "channel", 12), ("matching-1", "matching", 21)),
+    *(("raid-1", "raid", 31), ("cash-1", "cash", 41)),
+)
+
+
 def prepare(directory: Path) -> str:
-    """A game of its own, whose rules may be saved in the middle."""
-    return live_code.prepare(directory).partition(live_code.RATES)[0]
+    """A game of its own, whose rules may be saved in the middle, and a second center."""
+    return live_code.prepare(directory).partition(live_code.RATES)[0] + live_code.topology(NODES)
 
 
 async def chaos_holds(arena: Arena, trial: Trial, short: bool) -> None:

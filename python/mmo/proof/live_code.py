@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,14 @@ def prepare(directory: Path) -> str:
     subprocess.run(line, check=True, capture_output=True, timeout=60)
     (folder / "game" / "systems" / "dice.py").write_text(RULES.format(word=0), encoding="utf-8")
     return f'[game]\npath = "{folder / "game"}"\n{RATES}'
+
+
+def topology(nodes: Sequence[tuple[str, str, int]]) -> str:
+    """The configuration of exactly these nodes: name, role, number."""
+    return "".join(
+        f'[[nodes]]\nname = "{name}"\nrole = "{role}"\nnumber = {number}\n'
+        for name, role, number in nodes
+    )
 
 
 async def game_of(arena: Arena) -> Path:
