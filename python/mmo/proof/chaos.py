@@ -41,7 +41,9 @@ SETTLED_S = 45.0
 """When a raid of a dead server must be settled after the last of its players left: its lease, the
 look for orphans, the wait for members to come back, the battle, twice as a takeover may die too."""
 
-CHECK_S = 600.0
+CHECK_S = 1_800.0
+"""An hour's history is some hundred thousand operations, on a machine that may do other things."""
+
 BOUND_S = 8.0
 """How long after a fault Redis may be behind."""
 
