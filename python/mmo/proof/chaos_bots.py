@@ -38,7 +38,7 @@ PROBE_EVERY_MS = 100.0
 SLOTS = 10
 PAYMENT_EVERY_S = 0.2
 ASK_AGAIN_MS = 3_000.0
-BEGIN_S = 120.0
+BEGIN_S = 240.0
 
 
 class Payments(PaymentService):
