@@ -134,7 +134,7 @@ class Chaos:
         try:
             target = await MENU[name](ground)
         except (LookupError, OSError, MmoError) as why:
-            self._not_done[name] = str(why)
+            self._not_done[name] = str(why) or type(why).__name__
             return False
         finally:
             asyncio.get_running_loop().call_later(AFTERWARDS_S, band.calm_down)

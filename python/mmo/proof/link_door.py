@@ -25,7 +25,7 @@ THROUGH_S = 6.0
 """How long servers may take to dial through the doors, and to dial past them again: they look at
 each other's addresses every second, and a lease is renewed every second."""
 
-STILL_S = 1.2
+STILL_S = 1.6
 """So long without a new link: everyone has come through."""
 
 TRIGGER_LIFE_S = 30
@@ -85,7 +85,7 @@ class LinkDoor:
             await asyncio.sleep(0.1)
             if self._links and time.monotonic() - self._came > STILL_S:
                 break
-        return sorted(set(self._links.values()))
+        return sorted({pair for pair in self._links.values() if all(pair)})
 
     async def _listen(self, node: NodePorts) -> asyncio.Server:
         tasks: set[asyncio.Task[None]] = set()
