@@ -73,6 +73,7 @@ class Chaos:
         self._say = say
         self._findings: list[str] = []
         self._struck: dict[str, int] = {}
+        self._counted: dict[str, int] = {}
         self._not_done: dict[str, str] = {}
 
     async def run(self) -> dict[str, Any]:
@@ -127,6 +128,7 @@ class Chaos:
         finally:
             await ground.close()
             self._findings += ground.wrong
+            self._counted = ground.counted
 
     async def _one(self, name: str, ground: Ground, history: History, band: Band) -> bool:
         began = time.monotonic_ns()
@@ -207,6 +209,7 @@ class Chaos:
             "recovery_p99_ms": max(slowest, default=0.0),
             "findings": [*self._findings, *told["findings"]],
             **done,
+            "saves": self._counted,
             "by_fault": self._struck,
             "not_done": {k: v for k, v in self._not_done.items() if k not in self._struck},
             "not_in_the_menu": list(NOT_HERE),

@@ -34,7 +34,9 @@ class Ground:
         self.door = MysqlDoor(arena)
         self.links = LinkDoor(arena)
         self.game: Path | None = None  # a game's folder that may be saved in
+        self.storm: asyncio.Task[None] | None = None  # of reloads, while other faults strike
         self.wrong: list[str] = []  # what the cluster did during a fault and must never do
+        self.counted: dict[str, int] = {}
 
     async def survey(self) -> None:
         """Look where the cluster's own game is, if it has one."""
@@ -42,8 +44,14 @@ class Ground:
         self.game = Path(path) if path else None
 
     async def close(self) -> None:
-        """All that stands before the cluster's parts goes."""
+        """All that stands before the cluster's parts goes, and what still goes on ends."""
         await self.links.close()
+        if self.storm is not None:
+            await self.storm
+
+    def count(self, what: str) -> None:
+        """One more of something that is told in the answer."""
+        self.counted[what] = self.counted.get(what, 0) + 1
 
     def pick(self, names: list[str]) -> str:
         """One of them. Raises `LookupError` when there is none."""
