@@ -30,6 +30,9 @@ SAMPLE_EVERY_S = 0.5
 RECOVERY_S = 60.0
 """How long operations may take to succeed again after a fault before it is a finding."""
 
+PATIENCE_S = 5.0
+"""So long a fault waits for the recovery from the one before it."""
+
 TRIES_MAX = 10
 """Faults that cannot be done now (a server is being started) before the turn is given up."""
 
@@ -74,6 +77,7 @@ class Chaos:
         self._findings: list[str] = []
         self._struck: dict[str, int] = {}
         self._counted: dict[str, int] = {}
+        self._recovering: set[asyncio.Task[None]] = set()
         self._not_done: dict[str, str] = {}
 
     async def run(self) -> dict[str, Any]:
@@ -125,12 +129,17 @@ class Chaos:
                         break
                 left = began + order.every_s - time.monotonic()
                 await asyncio.sleep(max(0.0, min(left, until - time.monotonic())))
+            await asyncio.gather(*self._recovering)
         finally:
+            for task in self._recovering:
+                task.cancel()
+            await asyncio.gather(*self._recovering, return_exceptions=True)
             await ground.close()
             self._findings += ground.wrong
             self._counted = ground.counted
 
     async def _one(self, name: str, ground: Ground, history: History, band: Band) -> bool:
+        """One fault, and some patience until all is well again; then the next one may strike."""
         began = time.monotonic_ns()
         band.disturbed = "redis" in name
         try:
@@ -142,6 +151,19 @@ class Chaos:
             asyncio.get_running_loop().call_later(AFTERWARDS_S, band.calm_down)
         ended = time.monotonic_ns()
         self._struck[name] = self._struck.get(name, 0) + 1
+        watch = asyncio.create_task(self._recovered(name, target, (began, ended), history, band))
+        self._recovering.add(watch)
+        watch.add_done_callback(self._recovering.discard)
+        await asyncio.wait([watch], timeout=PATIENCE_S)
+        if watch.done():
+            watch.result()
+        return True
+
+    async def _recovered(
+        self, name: str, target: str, span: tuple[int, int], history: History, band: Band
+    ) -> None:
+        """Wait until everyone was told of a success again, whatever strikes meanwhile."""
+        began, ended = span
         recovered = 0
         try:
             await band.until(lambda: band.recovered_since(ended), f"after {name}", RECOVERY_S)
@@ -153,7 +175,6 @@ class Chaos:
         )
         lasted, took = (ended - began) / 1e9, max(0, recovered - ended) / 1e6
         self._say(f"{name} {target}: {lasted:.1f} s, operations succeed {took:.0f} ms later")
-        return True
 
     async def _calm(self, history: History, band: Band) -> None:
         """All is repaired, everyone goes on for a little, comes back, asks again and is done."""

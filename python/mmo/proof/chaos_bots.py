@@ -35,6 +35,7 @@ ITEM = (0, 1, 1, 0)
 """What a probe moves about: kind, code, count, enhancement. Nothing is worth less."""
 
 PROBE_EVERY_MS = 100.0
+PROBES_MAX = 16
 SLOTS = 10
 PAYMENT_EVERY_S = 0.2
 ASK_AGAIN_MS = 3_000.0
@@ -80,7 +81,9 @@ class Band:
         self.meter, self.rogue_meter = Meter(), Meter()
         logins = arena.addresses("login")
         self.shoppers = muster(logins, count, seed, self.meter, POLICY)
-        self.probes = muster(logins, max(3, count // 6), seed + 1, self.meter, POLICY)
+        self.probes = muster(
+            logins, min(max(3, count // 6), PROBES_MAX), seed + 1, self.meter, POLICY
+        )
         self.rogues = muster(logins, 2, seed + 2, self.rogue_meter, POLICY)
         self.payees = muster(logins, 2, seed + 3, self.meter, POLICY)
         self.sleepers = muster(logins, 3, seed + 4, self.meter, POLICY)

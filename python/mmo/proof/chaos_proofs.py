@@ -19,7 +19,7 @@ SHORT_FAULTS = (
 SHORT_S, MINUTE_S, HOUR_S = 20.0, 120.0, 3_600.0
 HOUR_FAULTS = 600
 HOUR_OPERATIONS = 500_000
-HOUR_BOTS, HOUR_RAIDERS = 110, 8
+HOUR_BOTS, HOUR_RAIDERS = 220, 8
 HOUR_EVERY_S = 4.0
 """Some more than the faults that an hour must see, so that most of it is play between them."""
 

@@ -27,7 +27,7 @@ STOP_S = (0.5, 5.0)
 LOCK_S = (0.5, 4.0)
 LINE_S = (0.5, 3.0)
 DISK_S = (0.3, 1.5)
-REACHED_S = 8.0
+REACHED_S = 5.0
 """How long a named point may take to be reached before another fault's turn comes."""
 
 
