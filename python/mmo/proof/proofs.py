@@ -194,7 +194,6 @@ PROOFS = (
         "the honest players' p99 stays below twice that of quiet minutes",
         "mmo.proof.flood",
         "flood",
-        in_tests=False,
     ),
     Proof(
         "simulation",
