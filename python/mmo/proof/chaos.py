@@ -10,7 +10,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,6 @@ from mmo.proof.stores import Stores
 SAMPLE_EVERY_S = 0.5
 RECOVERY_S = 60.0
 """How long operations may take to succeed again after a fault before it is a finding."""
-
-PATIENCE_S = 5.0
-"""So long a fault waits for the recovery from the one before it."""
 
 TRIES_MAX = 10
 """Faults that cannot be done now (a server is being started) before the turn is given up."""
@@ -53,7 +50,8 @@ BOUND_S = 8.0
 
 class Order(msgspec.Struct, frozen=True):
     """What to do. `bots`: shoppers, with others beside them. `every_s`: faults begin at least so
-    far apart. `bound_s`: how long Redis may be behind."""
+    far apart. `together`: so many may strike, or not be recovered from, at once; with 1 each waits
+    for the recovery from the one before. `bound_s`: how long Redis may be behind."""
 
     seed: int
     seconds: float
@@ -61,6 +59,7 @@ class Order(msgspec.Struct, frozen=True):
     bots: int = 12
     raiders: int = 0
     every_s: float = 3.0
+    together: int = 1
     bound_s: float = BOUND_S
 
 
@@ -77,6 +76,9 @@ class Chaos:
         self._findings: list[str] = []
         self._struck: dict[str, int] = {}
         self._counted: dict[str, int] = {}
+        self._waiting: list[str] = []  # words of the menu before all come again
+        self._running: set[str] = set()
+        self._turns: set[asyncio.Task[None]] = set()
         self._recovering: set[asyncio.Task[None]] = set()
         self._not_done: dict[str, str] = {}
 
@@ -114,49 +116,64 @@ class Chaos:
         """One fault after the other until the time is over. Each word of the menu comes once
         before any comes twice."""
         order = self._order
-        rng = random.Random(order.seed)
-        ground = Ground(self._arena, rng, proxies)
+        ground = Ground(self._arena, random.Random(order.seed), proxies)
         await ground.survey()
-        waiting: list[str] = []
         until = time.monotonic() + order.seconds
         try:
             while (began := time.monotonic()) < until:
-                for _ in range(TRIES_MAX):
-                    if not waiting:
-                        waiting = list(order.faults)
-                        rng.shuffle(waiting)
-                    if await self._one(waiting.pop(), ground, history, band):
-                        break
+                _put(self._turns, self._turn(ground, history, band))
                 left = began + order.every_s - time.monotonic()
                 await asyncio.sleep(max(0.0, min(left, until - time.monotonic())))
+                await self._patience()
+            await asyncio.gather(*self._turns)
             await asyncio.gather(*self._recovering)
         finally:
-            for task in self._recovering:
+            left_over = [*self._turns, *self._recovering]
+            for task in left_over:
                 task.cancel()
-            await asyncio.gather(*self._recovering, return_exceptions=True)
+            await asyncio.gather(*left_over, return_exceptions=True)
             await ground.close()
             self._findings += ground.wrong
             self._counted = ground.counted
 
+    async def _patience(self) -> None:
+        """Wait while as many faults strike, or are not recovered from, as may at once."""
+        while True:
+            for task in (*self._turns, *self._recovering):
+                if task.done():
+                    task.result()
+            if max(len(self._turns), len(self._recovering)) < self._order.together:
+                return
+            await asyncio.wait(
+                [*self._turns, *self._recovering], return_when=asyncio.FIRST_COMPLETED
+            )
+
+    async def _turn(self, ground: Ground, history: History, band: Band) -> None:
+        """The next word of the menu that can be done now."""
+        for _ in range(TRIES_MAX):
+            if not self._waiting:
+                self._waiting = list(self._order.faults)
+                ground.rng.shuffle(self._waiting)
+            if await self._one(self._waiting.pop(), ground, history, band):
+                return
+
     async def _one(self, name: str, ground: Ground, history: History, band: Band) -> bool:
-        """One fault, and some patience until all is well again; then the next one may strike."""
+        if name in self._running:
+            return False
         began = time.monotonic_ns()
-        band.disturbed = "redis" in name
+        self._running.add(name)
+        band.disturb("redis" in name)
         try:
             target = await MENU[name](ground)
         except (LookupError, OSError, MmoError) as why:
             self._not_done[name] = str(why) or type(why).__name__
             return False
         finally:
-            asyncio.get_running_loop().call_later(AFTERWARDS_S, band.calm_down)
-        ended = time.monotonic_ns()
+            self._running.discard(name)
+            asyncio.get_running_loop().call_later(AFTERWARDS_S, band.calm_down, "redis" in name)
+        span = (began, time.monotonic_ns())
         self._struck[name] = self._struck.get(name, 0) + 1
-        watch = asyncio.create_task(self._recovered(name, target, (began, ended), history, band))
-        self._recovering.add(watch)
-        watch.add_done_callback(self._recovering.discard)
-        await asyncio.wait([watch], timeout=PATIENCE_S)
-        if watch.done():
-            watch.result()
+        _put(self._recovering, self._recovered(name, target, span, history, band))
         return True
 
     async def _recovered(
@@ -239,6 +256,16 @@ class Chaos:
             },
             "recovery": recovery,
         }
+
+
+def _put(tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
+    """Begin something that removes itself when it is done; a fault of it is raised by the one who
+    gathers."""
+    task = asyncio.create_task(work)
+    tasks.add(task)
+    task.add_done_callback(
+        lambda done: None if done.cancelled() or done.exception() else tasks.discard(done)
+    )
 
 
 async def check(arena: Arena, directory: Path, bound_s: float = BOUND_S) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class Band:
         self.payees = muster(logins, 2, seed + 3, self.meter, POLICY)
         self.sleepers = muster(logins, 3, seed + 4, self.meter, POLICY)
         self.raiders = muster(logins, raiders, seed + 5, self.meter, POLICY)
-        self.disturbed = False  # Redis is being broken right now
+        self.disturbed = 0  # faults of Redis right now
         salt = random.Random(time.time_ns()).getrandbits(32)
         names = [f"{me.name}" for me in self.payees]
         self.payments = Payments(arena, names, seed ^ salt, history)
@@ -106,9 +106,13 @@ class Band:
         """Results of raids that were told."""
         return sum(len(me.raids.scores) for me in self.raiders)
 
-    def calm_down(self) -> None:
-        """Redis was broken long enough ago."""
-        self.disturbed = False
+    def disturb(self, of_redis: bool) -> None:
+        """A fault begins."""
+        self.disturbed += of_redis
+
+    def calm_down(self, of_redis: bool) -> None:
+        """A fault was over long enough ago."""
+        self.disturbed -= of_redis
 
     async def begin(self) -> None:
         """Start all and return when each has been told of a success. Raises `TimeoutError`."""

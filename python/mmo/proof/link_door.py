@@ -43,12 +43,24 @@ class LinkDoor:
         self._links: dict[asyncio.Task[None], Pair] = {}
         self._cut: Callable[[Pair], bool] = lambda pair: False
         self._healed = asyncio.Event()
+        self._stands = False
         self._came = 0.0  # when the last link came through
         self._closing: asyncio.Task[None] | None = None
 
     async def cut(self, choose: Callable[[list[Pair]], list[Pair]], seconds: float) -> list[Pair]:
         """Lead all links through doors, and hold those of the pairs that `choose` picks for so
         long; which. Raises `LookupError` when links cannot be led here or none is picked."""
+        if self._stands:
+            raise LookupError("links are being cut already")
+        self._stands = True
+        try:
+            return await self._stand(choose, seconds)
+        finally:
+            self._stands = False
+
+    async def _stand(
+        self, choose: Callable[[list[Pair]], list[Pair]], seconds: float
+    ) -> list[Pair]:
         await self.close()
         self._healed.clear()
         nodes = [node for node in self._arena.file().nodes if node.link_port]
@@ -137,7 +149,7 @@ class LinkDoor:
     async def _pump(
         self, pair: Pair, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        with contextlib.suppress(OSError):  # one end went: so does the other
+        with contextlib.suppress(OSError, RuntimeError):  # one end went: so does the other
             while data := await reader.read(READ_BYTES):
                 await self._open(pair)
                 writer.write(data)

@@ -50,7 +50,8 @@ async def kill_at_point(ground: Ground) -> str:
     except OperatorError as refusal:
         raise LookupError(str(refusal)) from refusal
     identity = identify(pid)
-    for _ in range(int(REACHED_S / 0.05)):
+    until = time.monotonic() + REACHED_S
+    while time.monotonic() < until:
         if identify(pid) != identity:
             return f"{name} {point}"
         await asyncio.sleep(0.05)
