@@ -4,6 +4,8 @@ history."""
 import hashlib
 import hmac
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -12,13 +14,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from mmo.proof.checker import arrivals, cache, operations
 from mmo.proof.checker import books as money
-from mmo.proof.checker import cache, operations
 from mmo.proof.checker.findings import Findings
 from mmo.proof.checker.history import Claim, Fault, History, request_hash
 from mmo.proof.checker.truth import Event, PlayerBooks
 from mmo.proof.history import History as Written
 from mmo.wire import codec
+from mmo.wire.messages.presence import ItemView, Welcome
 from mmo.wire.messages.shop import Buy, BuyOk
 from mmo.wire.opcode import Code, Op
 
@@ -66,6 +69,7 @@ def judged(history: History, books: PlayerBooks) -> Findings:
     money.check_grants(books, found)
     money.check_rolls(books, {20260101: KEY}, found)
     money.check_tokens(claims, found)
+    arrivals.check_arrivals(books, mine, claims, found)
     return found
 
 
@@ -121,6 +125,56 @@ def test_each_fault_of_the_books_is_found_by_name(
     tmp_path: Path, changed: dict[str, Any], finding: str
 ) -> None:
     assert finding in judged(written(tmp_path, bought), player(**changed)).counts
+
+
+def welcomed(history: Written, gold: int, items: list[ItemView]) -> None:
+    """Ann is told what she owns as she arrives."""
+    told = Welcome(USER, NAME, 1, 1, 2, 1, 0, gold, 0, 0, 0, 0, items, [], [])
+    claim = history.claims(NAME, PORT, "token", "")
+    history.claimed(claim, int(Op.WELCOME), codec.encode(told))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_true"),
+    [((100, []), (80, []), True), ((80, []), (80, []), False), ((100, []), (100, []), False)],
+)
+def test_a_welcome_tells_what_was_acknowledged_before_and_nothing_that_comes_after(
+    tmp_path: Path, before: Any, after: Any, is_true: bool
+) -> None:
+    def write(history: Written) -> None:
+        welcomed(history, *before)
+        bought(history)
+        welcomed(history, *after)
+
+    counts = judged(written(tmp_path, write), player()).counts
+    assert counts == ({} if is_true else {"order/stale-arrival": 1})
+
+
+def test_a_welcome_tells_the_items_of_the_books(tmp_path: Path) -> None:
+    item = ItemView(44, 0, 0, 1, 2, 0)
+    births = [(2, 43, 1, 1), (2, 43, 1, -1), (2, 44, 1, 2)]  # one is no more
+    books = {"births": births, "items": {44: (0, 0, 1, 2, 0, 0, 0, 0)}}
+
+    def write(items: list[ItemView]) -> Callable[[Written], None]:
+        def both(history: Written) -> None:
+            bought(history)
+            welcomed(history, 80, items)
+
+        return both
+
+    assert not judged(written(tmp_path / "a", write([item])), player(**books)).counts
+    assert judged(written(tmp_path / "b", write([])), player(**books)).counts == {
+        "order/stale-arrival": 1
+    }
+
+
+def test_a_fault_that_a_server_owns_up_to_is_found(tmp_path: Path) -> None:
+    def write(history: Written) -> None:
+        history.asked((NAME, 1, 2), PORT, int(Op.BUY), OTHER)
+        history.answered((NAME, 1, 2), PORT, int(Op.REFUSED), b"", int(Code.INTERNAL))
+        bought(history)
+
+    assert judged(written(tmp_path, write), player()).counts == {"available/internal": 1}
 
 
 def test_a_second_answer_that_differs_is_found(tmp_path: Path) -> None:
@@ -179,7 +233,7 @@ def test_who_acknowledges_after_another_claimed_is_found(
     tmp_path: Path, port: int, what: str, opcode: Op, is_stale: bool
 ) -> None:
     def moved(history: Written) -> None:
-        history.claimed(history.claims(NAME, port, what, ""), int(opcode))
+        history.claimed(history.claims(NAME, port, what, ""), int(opcode), b"")
         bought(history)
 
     found = judged(written(tmp_path, moved), player()).counts
@@ -275,6 +329,20 @@ def test_a_line_cut_by_the_end_of_its_writer_is_passed_over(tmp_path: Path) -> N
     (file,) = tmp_path.glob("*.jsonl")
     file.write_bytes(file.read_bytes() + json.dumps({"kind": "intent"}).encode()[:-4])
     assert list(History(tmp_path).operations) == [(NAME, 1, 1)]
+
+
+def test_every_bug_can_still_be_planted() -> None:
+    """Each in a process of its own, forked when all is loaded."""
+    plant_all = """
+import os
+from mmo.testing.planted import BUGS, plant
+for name in BUGS:
+    if (pid := os.fork()) == 0:
+        plant(name)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0, name
+"""
+    subprocess.run([sys.executable, "-c", plant_all], check=True)
 
 
 def test_bugs_and_the_faults_they_are_looked_for_under_have_the_same_names() -> None:

@@ -29,6 +29,9 @@ SAMPLE_EVERY_S = 0.5
 RECOVERY_S = 60.0
 """How long operations may take to succeed again after a fault before it is a finding."""
 
+BEFORE_S = 1.0
+"""How long all goes well before the first fault: so much can be lost by it."""
+
 TRIES_MAX = 10
 """Faults that cannot be done now (a server is being started) before the turn is given up."""
 
@@ -100,6 +103,7 @@ class Chaos:
         ground = Ground(self._arena, rng, proxies)
         waiting: list[str] = []
         until = time.monotonic() + order.seconds
+        await asyncio.sleep(min(BEFORE_S, order.seconds))
         while (began := time.monotonic()) < until:
             for _ in range(TRIES_MAX):
                 if not waiting:
@@ -123,7 +127,10 @@ class Chaos:
         self._struck[name] = self._struck.get(name, 0) + 1
         recovered = 0
         try:
-            await band.until(lambda: band.recovered_since(ended), f"after {name}", RECOVERY_S)
+            await band.until(
+                lambda: band.recovered_since(ended, "cash" in f"{name} {target}"),
+                f"after {name}", RECOVERY_S,
+            )  # fmt: skip
             recovered = time.monotonic_ns()
         except TimeoutError as late:
             self._findings.append(f"after {name} {target}: {late}")

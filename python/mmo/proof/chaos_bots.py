@@ -58,6 +58,7 @@ class Payments(PaymentService):
     def __init__(self, arena: Arena, accounts: list[str], seed: int, history: History) -> None:
         super().__init__(arena, accounts, seed)
         self._history = history
+        self.booked_ns = 0  # when the last notice was booked
 
     def until_booked(self, notice: dict[str, object]) -> bool:
         """A notice is in the history before it is sent."""
@@ -69,6 +70,7 @@ class Payments(PaymentService):
         booked = super().until_booked(notice)
         if booked:
             self._history.line("booked", order=notice["order"])
+            self.booked_ns = time.monotonic_ns()
         return booked
 
 
@@ -126,9 +128,10 @@ class Band:
             await asyncio.sleep(LOOK_EVERY_S)
         return time.monotonic() - began
 
-    def recovered_since(self, moment_ns: int) -> bool:
-        """Every probe has been told of a success since."""
-        return all(self._history.last_ns.get(me.name, 0) > moment_ns for me in self.probes)
+    def recovered_since(self, moment_ns: int, paid: bool = False) -> bool:
+        """Every probe has been told of a success since. `paid`: a payment was booked, too."""
+        told = all(self._history.last_ns.get(me.name, 0) > moment_ns for me in self.probes)
+        return told and (not paid or self.payments.booked_ns > moment_ns)
 
     async def end(self, within_s: float) -> None:
         """Tell all to stop; they come back once more, ask again what they do not know, log out."""
@@ -174,12 +177,16 @@ class Band:
             return self._sleep
         if me in self.rogues:
             return lambda me, _: plot(me, lambda: self._playing)
-        return self._shop
+        settled = self.shoppers.index(me) % 2 > 0
+        return lambda me, _: self._shop(me, settled)
 
-    def _shop(self, me: Hero, _: float) -> Walk[None]:
+    def _shop(self, me: Hero, settled: bool) -> Walk[None]:
         yield from arrive(me)
-        if (yield from wait_for_gold(me, GOLD)):
-            yield from shop_until_over(me, lambda: self._playing)
+        if not (yield from wait_for_gold(me, GOLD)):
+            return
+        if settled:
+            yield from hold_on(me, lambda: settle(me))
+        yield from shop_until_over(me, lambda: self._playing)
 
     def _probe(self, me: Hero, settled: bool) -> Walk[None]:
         """Move one thing about, ten times a second: whoever owns the player must answer."""

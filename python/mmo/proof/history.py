@@ -95,9 +95,10 @@ class History(Watcher):
         )  # fmt: skip
         return self._claims
 
-    def claimed(self, claim: int, opcode: int) -> None:
-        """Its answer's opcode."""
-        self.line("claimed", claim=claim, opcode=opcode)
+    def claimed(self, claim: int, opcode: int, body: bytes) -> None:
+        """Its answer; of a welcome, all that it tells."""
+        told = body.hex() if opcode == Op.WELCOME else ""
+        self.line("claimed", claim=claim, opcode=opcode, body=told)
 
 
 def _type_of(token: str) -> str:

@@ -11,6 +11,9 @@ from mmo.proof.checker.history import Claim, Number, Operation
 from mmo.proof.checker.truth import PlayerBooks, dumped
 
 WELCOME = 300
+INTERNAL = 1
+"""The refusal with which a server says that the fault is its own."""
+
 LOGIN_OK = 203
 LOGOUT_OK = 308
 
@@ -24,6 +27,8 @@ def check_operations(books: PlayerBooks, mine: Owned, found: Findings) -> None:
     for (name, epoch, counter), operation in mine:
         what = f"{name} {epoch}/{counter} (opcode {operation.opcode})"
         event = logged.get((epoch, counter))
+        if any(code == INTERNAL for _, code in operation.refusals):
+            found.add("available", "internal", f"{what} met a fault of the server's own")
         if operation.differing:
             found.add("acknowledged", "answered-twice", f"{what} got different answers")
         if operation.answer is not None:
