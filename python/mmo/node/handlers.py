@@ -213,7 +213,7 @@ def _add_handler(
     mark: Handler = function.mmo_handler  # type: ignore[attr-defined]
     name = _name(function)
     _claim_opcode(seen, mark.opcode, name)
-    if _fits.get(function) != states.keys():
+    if _fits.get(function) != frozenset(states):
         _check_handler(function, name, mark, states)
         if isinstance(function, FunctionType):
             _fits[function] = frozenset(states)

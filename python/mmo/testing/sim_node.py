@@ -75,8 +75,15 @@ class SimNode:
         """Something of the process that ends with it; who started it looks at its result."""
         task = self.simulation.loop.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._answered)
         return task
+
+    def _answered(self, task: "asyncio.Task[Any]") -> None:
+        """An error of ours is an answer; everything else is a bug, whoever still waits."""
+        self._tasks.discard(task)
+        fault = None if task.cancelled() else task.exception()
+        if fault is not None and not isinstance(fault, MmoError):
+            raise fault
 
     @property
     def is_running(self) -> bool:

@@ -58,8 +58,10 @@ given."""
 
 TIMERS_LATE_MS = (0, 100, 250, 500)
 """A node looks at its timers when the first is due (0), or only this often, as one whose processor
-is busy. Coarse time runs faster and lets others come first; when only time has to pass, the
-coarsest is right."""
+is busy. Coarse time runs faster and lets others come first."""
+
+QUIET_LATE_MS = 1_000
+"""The same when all is over and only time has to pass."""
 
 BEGIN_LOOKS_MAX = 60
 CALM_S = 240.0
@@ -68,6 +70,7 @@ CALM_S = 240.0
 LAST_LOOK_MS = 2_500
 """How long each stays once more: a sweep finds every grant that waits for him."""
 
+RAID_LOOK_S = 0.5
 QUIET_S = 13.0
 """Longer than any grace time: afterwards nobody may be left anywhere."""
 
@@ -196,9 +199,10 @@ class Simulation:
         try:
             async with asyncio.timeout(CALM_S):
                 await asyncio.gather(*players)
+                await self._raids_over()
         except TimeoutError:
             self.report.findings.append("the players did not come to an end")
-        self.timers_late_ms = max(TIMERS_LATE_MS)
+        self.timers_late_ms = QUIET_LATE_MS
         await passes(QUIET_S)
         meters = (*self.meter.findings,)
         self.report.findings += [f"bot {text}" for text in meters]
@@ -206,6 +210,16 @@ class Simulation:
         if self.reloads is not None:
             self.report.findings += self.reloads.judge()
             self.report.faults["reload"] = self.reloads.taken
+
+    async def _raids_over(self) -> None:
+        """Who left before his raid was over comes once more for what it gave him."""
+        database = self.database
+        while database.raid_tables.busy:
+            await passes(RAID_LOOK_S)
+        users = {user for user, _, _ in database.grants.keys() - database.claimed.keys()}
+        names = {name for name, account in database.accounts.items() if account.user in users}
+        waiting = [(index, me) for index, me in enumerate(self.heroes) if me.name in names]
+        await asyncio.gather(*(self._shell(index, me).walk(_leave(me)) for index, me in waiting))
 
     async def _begun(self) -> None:
         """Until everyone has what he was given, as told: what comes unasked can be lost later."""
@@ -265,8 +279,11 @@ class Simulation:
             self.loop.time, POLICY,
         )  # fmt: skip
 
+    def _shell(self, index: int, me: Hero) -> SimShell:
+        return SimShell(self.network, self.witness, me.name, f"192.0.2.{index + 1}")
+
     async def _play(self, index: int, me: Hero) -> None:
-        shell = SimShell(self.network, self.witness, me.name, f"192.0.2.{index + 1}")
+        shell = self._shell(index, me)
         walk = self._walks[index % len(self._walks)]
 
         def journey(hero: Hero, _: float) -> Walk[None]:
