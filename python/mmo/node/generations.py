@@ -210,6 +210,7 @@ class Generations:
         engine, old = self._engine, self.current
         assert generation.env is not None and generation.table is not None
         goes_back = generation is self._before
+        engine.recorder.disarm()  # what waits in a route would hold what the pins put there
         is_kept = not goes_back and self.pins.keep(old)
         self.pins.unpin(generation)
         engine.decide_by(generation.role, generation.env, generation.table)
