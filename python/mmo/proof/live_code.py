@@ -31,7 +31,7 @@ from mmo.wire import codec
 
 ROLL_DICE = 10_000
 ANSWER_S = 60.0
-CROWD_S = 300.0
+CROWD_S = 900.0
 """Hundreds of players log in one password hash after the other."""
 RATES = "[rate.action]\nper_s = 1000.0\nburst = 2000\n"
 """Probers ask more often than a player may."""
