@@ -51,11 +51,12 @@ def judge_play(profile: Profile, seen: Mapping[str, Any]) -> list[Gate]:
             "generator lag p99 ms", seen["generator"]["lag_p99_ms"], gates.generator_lag_p99_ms_max
         ),
     ]
-    for kind in sorted({*kinds, *profile.must}):
+    for kind in sorted({*kinds, *profile.must} - gates.push_p99_ms.keys()):
         limit = gates.p99_ms.get(kind, gates.p99_ms_max)
         rows.append(at_most(f"{kind} p99 ms", _p99(kinds, kind), limit))
     for kind, limit in gates.push_p99_ms.items():
-        rows.append(at_most(f"{kind} age p99 ms", _p99(pushes, kind), limit))
+        if kind in pushes or kind in profile.must:
+            rows.append(at_most(f"{kind} age p99 ms", _p99(pushes, kind), limit))
     return rows
 
 

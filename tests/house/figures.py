@@ -236,7 +236,8 @@ def proof_parts() -> str:
     parts = []
     for one in kept("prove"):
         known = proofs().get(one["name"])
-        parts.append(f"### {one['name']}\n\n{known.promise if known else 'No longer a proof'}.\n\n")
+        promise = known.promise if known else "no longer a proof"
+        parts.append(f"### {one['name']}\n\n{promise[0].upper()}{promise[1:]}.\n\n")
         parts += [f"* {text}\n" for text in one["tried"][:TRIED_MAX]]
         if len(one["tried"]) > TRIED_MAX:
             parts.append(f"* and {len(one['tried']) - TRIED_MAX} lines more in the raw file\n")

@@ -265,14 +265,23 @@ class Desk:
         return watched(self._config)
 
     async def saves(self) -> AsyncIterator[None]:
-        """Once now, and after every save; several within a few milliseconds are one."""
+        """Once now, and after every save from now on; several within a few milliseconds are
+        one."""
         from watchfiles import awatch
 
-        yield
-        async for _ in awatch(
+        changes = awatch(
             *self.folders(), debounce=DEBOUNCE_MS, step=STEP_MS, watch_filter=_is_source
-        ):
+        )
+        noticed = asyncio.ensure_future(anext(changes))
+        try:
+            await asyncio.sleep(0)  # the watch begins: what is saved while a reload runs is noticed
             yield
+            while True:
+                await noticed
+                noticed = asyncio.ensure_future(anext(changes))
+                yield
+        finally:
+            noticed.cancel()
 
     @staticmethod
     def told_time(unix_ms: int) -> str:

@@ -22,7 +22,7 @@ from mmo.cluster.control import NotRunning, Reply, Request
 from mmo.config import Reload
 from mmo.errors import OperatorError, StoreError, StoreUnavailable
 from mmo.node.bundle import Bundle
-from mmo.store import CodeRow, CodeSwitch, LeaseRow, Store
+from mmo.store import CodeRow, CodeSwitch, LeaseRow, Meanwhile, Store
 from mmo.store.code_rows import NOTE_CHARACTERS_MAX
 
 Ask = Callable[[LeaseRow, Request, float], Awaitable[Reply]]
@@ -274,16 +274,25 @@ class Coordinator:
             who=self._who, note=note[:NOTE_CHARACTERS_MAX], deadline_ms=deadline_ms,
             holders=tuple((node.number, node.incarnation) for node in alive),
         )  # fmt: skip
-        try:
+        paused: list[float] = []
+
+        async def hold() -> None:
+            began_s = time.monotonic()
             await self._hold_all(question, nodes)
+            self.steps_ms["hold"] = _since(began_s)
+            paused.append(began_s)
+
+        try:
+            has_switched = await self._write(switch, hold, paused)
         except BaseException:
-            await self.abandon(number, digest, nodes)
+            # Once all hold, the row may change whatever happens to this process: no promise then.
+            if not paused:
+                await self.abandon(number, digest, nodes)
             raise
-        self.steps_ms["hold"] = _since(began)
-        # From here on the row may change whatever happens to this process: no promise is given.
-        if not await self._write(switch):
+        if not has_switched:
             await self.abandon(number, digest, nodes)
             return None
+        began = paused[0]
         self.steps_ms["row"] = _since(began) - self.steps_ms["hold"]
         late = await self._look(number, alive)
         return _since(began), late
@@ -301,12 +310,14 @@ class Coordinator:
             if isinstance(said, BaseException):
                 raise said
 
-    async def _write(self, switch: CodeSwitch) -> bool:
-        """The switch. An answer that was lost is looked for until it is certain."""
+    async def _write(self, switch: CodeSwitch, hold: Meanwhile, paused: list[float]) -> bool:
+        """The switch, with a pause of all nodes in its middle. An answer that was lost is looked
+        for until it is certain; before all paused there was nothing to commit."""
         try:
-            return await self._store.switch_code(switch)
-        except StoreUnavailable:
-            pass
+            return await self._store.switch_code(switch, hold)
+        except StoreUnavailable as fault:
+            if not paused:
+                raise _no_database(fault) from fault
         while True:
             await asyncio.sleep(RETRY_S)
             try:
@@ -345,9 +356,11 @@ class Coordinator:
         try:
             return await asking
         except StoreError as fault:
-            raise OperatorError(
-                "E0418", f"no reload without the database: {fault}", "mmo-cluster status"
-            ) from fault
+            raise _no_database(fault) from fault
+
+
+def _no_database(fault: StoreError) -> OperatorError:
+    return OperatorError("E0418", f"no reload without the database: {fault}", "mmo-cluster status")
 
 
 def _since(began: float) -> float:

@@ -173,12 +173,13 @@ def fight(
         except Displaced:
             yield from retry.again("the seat was refused")
         except Lost as lost:
-            note_loss(me, lost)
             if lost.reason not in BLAMELESS:
+                note_loss(me, lost)
                 me.meter.error(f"{me.name}: {lost}")
                 raise
             if found.raid in me.raids.scores:
-                return
+                return  # the server ends the connection once the result is told
+            note_loss(me, lost)
             yield from retry.again(str(lost))
         yield Drop(RAID)
         if found.raid in me.raids.aborted:

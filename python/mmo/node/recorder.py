@@ -107,11 +107,18 @@ class Recorder:
     def arm(self) -> None:
         """Let every rule be sampled at its next call."""
         now_s = time.monotonic()
+        pins = self._engine.generations.pins
         for route in self._engine.table.routes():
             is_armed = isinstance(route.call, _Armed)
             rests = self._costly.get(route.opcode, 0.0) > now_s
-            if not (is_armed or route.edge or rests or _has_secret(route)):
+            if not (is_armed or route.edge or rests or _has_secret(route) or pins.leads(route)):
                 _Armed(self, route)
+
+    def disarm(self) -> None:
+        """Wait for no call any more: the routes are as they were."""
+        for route in self._engine.table.routes():
+            if isinstance(route.call, _Armed):
+                route.call.put_down()
 
     def rest(self, route: Route) -> None:
         """A rule that is too much to copy is not sampled for a while."""
@@ -224,8 +231,7 @@ class _Armed:
 
     def __call__(self, message: Any, player: Any = None) -> Any:
         route, recorder = self._route, self._recorder
-        if route.call is self:
-            route.call, route.bound = self._call, self._bound
+        self.put_down()
         env = recorder.env
         chance, seed = env.rng, env.rng.getrandbits(63)
         packed = recorder.packed(route, message, player, seed)
@@ -238,6 +244,11 @@ class _Armed:
             if packed is not None:
                 recorder.keep(route, packed, outcome)
         return outcome
+
+    def put_down(self) -> None:
+        """Leave the route, unless something else has taken the place."""
+        if self._route.call is self:
+            self._route.call, self._route.bound = self._call, self._bound
 
 
 def _may_differ(modules: set[str] | None, *rules: str) -> bool:

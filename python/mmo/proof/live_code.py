@@ -31,11 +31,8 @@ from mmo.wire import codec
 
 ROLL_DICE = 10_000
 ANSWER_S = 60.0
-CROWD_S = 300.0
+CROWD_S = 900.0
 """Hundreds of players log in one password hash after the other."""
-SAVE_AGAIN_S = 3.0
-"""A save that nobody noticed, such as one before the watch began, is made again after this."""
-
 RATES = "[rate.action]\nper_s = 1000.0\nburst = 2000\n"
 """Probers ask more often than a player may."""
 
@@ -159,28 +156,33 @@ class Dev:
         await self._process.wait()
 
     async def save(self, path: str, text: str) -> dict[str, Any]:
-        """Save one file of the game as an editor does; what `dev` printed, with `saved_s`
-        (monotonic seconds) of the save. `error` stands in it where the save was refused."""
-        until_s = time.monotonic() + ANSWER_S
-        while True:
-            saved_s = time.monotonic()
-            target = self._game / path
-            beside = target.with_name(f".{target.name}.new")
-            beside.write_text(text, encoding="utf-8")
-            beside.replace(target)
-            try:
-                async with asyncio.timeout(SAVE_AGAIN_S if saved_s < until_s else 0.01):
-                    said = await self._line()
-                break
-            except TimeoutError:
-                if time.monotonic() > until_s:
-                    raise
-        return {**said, "saved_s": saved_s}
+        """Save one file of the game as an editor does; what `dev` printed of the change, with
+        `saved_s` (monotonic seconds) of the save. `error` stands in it where it was refused. Raises
+        `TimeoutError`."""
+        saved_s = time.monotonic()
+        self._write(path, text)
+        async with asyncio.timeout(ANSWER_S):
+            while True:
+                said = await self._line()
+                if "error" in said or said["changed"]:  # else: one save was noticed twice
+                    return {**said, "saved_s": saved_s}
 
-    async def remove(self, path: str) -> dict[str, Any]:
-        """Remove one file of the game."""
-        (self._game / path).unlink()
-        return await self._line()
+    async def undo(self, path: str, text: str | None) -> None:
+        """After a refused save, save the file as it was; None: it was not there. Raises
+        `TimeoutError`."""
+        if text is None:
+            (self._game / path).unlink()
+        else:
+            self._write(path, text)
+        async with asyncio.timeout(ANSWER_S):
+            while "error" in await self._line():
+                pass  # the refused save was noticed twice
+
+    def _write(self, path: str, text: str) -> None:
+        target = self._game / path
+        beside = target.with_name(f".{target.name}.new")
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(target)
 
     async def _line(self) -> dict[str, Any]:
         assert self._process is not None and self._process.stdout is not None

@@ -21,8 +21,9 @@ from mmo.proof.verdict import Trial
 from mmo.wire.messages.session import Refused
 from mmo.wire.opcode import Code
 
-FREED_S = 15.0
-"""How long after the last raid a server may keep the code of an ended one."""
+FREED_S = 45.0
+"""How long after the last raid a server may keep the code of one: who was matched and never came is
+waited for."""
 
 
 class RoomRaiders(Raiders):

@@ -24,6 +24,9 @@ from mmo.wire.messages.presence import ServerRow
 ENOUGH_KILLS = 3
 """A hunter that told fewer kills has proved nothing about what it owns."""
 
+ARRIVALS_PER_S = 20.0
+"""A crowd that comes in one second would wait for its password hashes, not for what is proved."""
+
 FAULT_POLICY = Policy(answer_ms=8_000, patience_ms=45_000, faults=True)
 
 
@@ -42,8 +45,9 @@ class Crew:
         """What a journey asks between two things it does."""
         return not self._told_to_stop
 
-    def _set_out(self, journeys: list[Journey], *, name: str = "", spread_s: float = 1) -> None:
+    def _set_out(self, journeys: list[Journey], *, name: str = "") -> None:
         """Start all, each its journey in turn."""
+        spread_s = max(1.0, len(self.heroes) / ARRIVALS_PER_S)
         self._task = asyncio.create_task(
             sail(self.heroes, journeys, 0, name=name, spread_s=spread_s)
         )

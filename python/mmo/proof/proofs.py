@@ -27,7 +27,7 @@ class Proof(msgspec.Struct, frozen=True):
     the configuration; such a proof needs a cluster of its own and takes no other. `needs_cluster`
     False: it starts none.
     `in_tests`: its short form is part of the tests. The instruments of chaos are not, nor what
-    other tests hold already: a rolling restart, broken saves, seeds of a simulation."""
+    other tests hold already: seeds of a simulation."""
 
     name: str
     promise: str
@@ -133,7 +133,6 @@ PROOFS = (
         "journey: no error, nobody logs in again, nothing is lost, the books balance",
         "mmo.proof.rolling",
         "rolling",
-        in_tests=False,
     ),
     Proof(
         "duplicate-storm",
@@ -250,7 +249,6 @@ PROOFS = (
         "mmo.proof.bad_bundles",
         "bad_bundles",
         prepare="prepare",
-        in_tests=False,
     ),
 )
 

@@ -101,7 +101,7 @@ class Crowd(Crew):
             Journey(name, one.about, walks.get(name, one.walk), lambda _: 20)
             for name, one in JOURNEYS.items()
         ]
-        self._set_out(journeys, name="all", spread_s=2)
+        self._set_out(journeys, name="all")
         await self.plays_on()
 
     def _walk(
