@@ -57,8 +57,7 @@ class Stage:
             return 0.0
 
         band: Any = SimpleNamespace(
-            until=until, disturb=lambda _: None, calm_down=lambda _: None,
-            recovered_since=lambda _: True,
+            until=until, disturbances=0, recovered_since=lambda _: True,
         )  # fmt: skip
         history: Any = SimpleNamespace(
             line=lambda kind, **fields: self.lines.append({"kind": kind, **fields})

@@ -3,6 +3,7 @@ name."""
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -36,7 +37,7 @@ TOLD = (
 
 
 def heard(directory: Path, *messages: object) -> History:
-    with Written(directory) as history:
+    with closing(Written(directory)) as history:
         for message in messages:
             history.heard(NAME, PORT, message)
     return History(directory)

@@ -169,8 +169,7 @@ def test_a_lost_answer_of_the_switch_is_looked_for(
         if happened:
             assert await switch(wanted)
         else:
-            clock = cluster.database.clock_ms()
-            cluster.database.clock_ms = lambda: clock + cluster.settings.hold_ms + 1
+            cluster.database.clock_ms = lambda: wanted.deadline_ms + 1
         monkeypatch.undo()
         raise StoreUnavailable("the line broke")
 

@@ -16,11 +16,14 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from mmo.errors import OperatorError
+
+if TYPE_CHECKING:
+    from mmo.node.bundle import Bundle
 
 EDGES = "mmo.edges"
 WALL_TIMES = 4  # a check may take this many times its processor time before it is ended
@@ -32,7 +35,7 @@ _unpack = msgspec.msgpack.Decoder().decode
 
 
 class Checked(msgspec.Struct, frozen=True):
-    """A bundle without faults."""
+    """A bundle without faults. `rules` that were looked at."""
 
     rules: int
     took_ms: float
@@ -118,17 +121,17 @@ def main() -> None:
         import_game(load_config(Path(file) if file else None).config)
     except OperatorError as fault:
         failure = fault
-    clean: set[str] = set()
+    past = Past()
     questions, answers = sys.stdin.buffer, sys.stdout.buffer
     while length := questions.read(LENGTH_BYTES):
         question = _unpack(questions.read(int.from_bytes(length, "little")))
-        answer = told(failure) if failure is not None else _answer(clean, *question)
-        clean.update(answer.pop("clean", ()))
+        answer = told(failure) if failure is not None else _answer(past, *question)
+        past.clean.update(answer.pop("clean", ()))
         raw = _pack(answer)
         answers.write(len(raw).to_bytes(LENGTH_BYTES, "little") + raw)
         answers.flush()
         if "rules" in answer:
-            _remember(question[0], question[1])
+            past.good = _remember(question[0], question[1])
 
 
 def _import_frozen() -> None:
@@ -142,7 +145,15 @@ def _import_frozen() -> None:
             importlib.import_module(found.name)
 
 
-def _remember(packed: bytes, digest: str) -> None:
+class Past:
+    """What forks inherit: hashes of texts without hazards, and the last sources that passed."""
+
+    def __init__(self) -> None:
+        self.clean: set[str] = set()
+        self.good: Bundle | None = None
+
+
+def _remember(packed: bytes, digest: str) -> "Bundle":
     """Compile and read what was found good; forks inherit it. Nothing of it runs here."""
     from mmo.node.bundle import Bundle
     from mmo.node.generation import compile_hot, content_of
@@ -152,16 +163,17 @@ def _remember(packed: bytes, digest: str) -> None:
         if path.endswith(".py"):
             compile_hot(bundle, path, text)
     content_of(bundle)
+    return bundle
 
 
 def _answer(
-    clean: set[str], packed: bytes, digest: str, check_ms: int, bytes_max: int
+    past: Past, packed: bytes, digest: str, check_ms: int, bytes_max: int
 ) -> dict[str, Any]:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reading)
-        _in_child(writing, clean, packed, digest, check_ms, bytes_max)
+        _in_child(writing, past, packed, digest, check_ms, bytes_max)
     os.close(writing)
     raw = _read_all(reading, time.monotonic() + WALL_TIMES * check_ms / 1_000 + WALL_S)
     if not raw:
@@ -189,7 +201,7 @@ def _read_all(descriptor: int, until_s: float) -> bytes:
 
 
 def _in_child(
-    writing: int, clean: set[str], packed: bytes, digest: str, check_ms: int, bytes_max: int
+    writing: int, past: Past, packed: bytes, digest: str, check_ms: int, bytes_max: int
 ) -> None:
     """The fork: limits, checks, answer, end. Never returns."""
     from mmo.config import ROLES
@@ -201,10 +213,10 @@ def _in_child(
     try:
         _limit(check_ms, bytes_max)
         bundle = Bundle.unpacked(packed, digest)
-        known: set[str] = set(clean)
+        known: set[str] = set(past.clean)
         checking.read_through(bundle, known)
-        answer: dict[str, Any] = {"rules": checking.run_through(bundle, ROLES, EDGES)}
-        answer["clean"] = list(known - clean)
+        rules = checking.run_through(bundle, ROLES, EDGES, past.good)
+        answer: dict[str, Any] = {"rules": rules, "clean": list(known - past.clean)}
     except OperatorError as fault:
         answer = told(fault)
     except BaseException as fault:

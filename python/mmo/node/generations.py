@@ -80,7 +80,7 @@ class Generations:
         generation = await build_beside(number, bundle, self._engine.role.name)
         try:
             self._furnish(generation)
-            differences, failures = await self._engine.recorder.compare(generation)
+            differences, failures = await self._engine.recorder.compare(generation, self.current)
             if failures:
                 raise OperatorError(
                     "E0430",

@@ -11,6 +11,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,6 @@ RECOVERY_S = 60.0
 
 TRIES_MAX = 10
 """Faults that cannot be done now (a server is being started) before the turn is given up."""
-
-AFTERWARDS_S = 1.0
-"""How long after a fault of Redis the sleepers still act."""
 
 END_S = 200.0
 SETTLED_S = 45.0
@@ -87,7 +85,7 @@ class Chaos:
         order, arena = self._order, self._arena
         proxies = Proxies([node.client_port for node in arena.file().nodes if node.client_port])
         await proxies.start()
-        with History(self._directory) as history:
+        with closing(History(self._directory)) as history:
             counts = (order.bots, order.raiders)
             band = Band(arena, history, order.seed, counts, proxies.via)
             sampling = None
@@ -162,7 +160,7 @@ class Chaos:
             return False
         began = time.monotonic_ns()
         self._running.add(name)
-        band.disturb("redis" in name)
+        band.disturbances += "redis" in name
         try:
             target = await MENU[name](ground)
         except (LookupError, OSError, MmoError) as why:
@@ -170,7 +168,6 @@ class Chaos:
             return False
         finally:
             self._running.discard(name)
-            asyncio.get_running_loop().call_later(AFTERWARDS_S, band.calm_down, "redis" in name)
         span = (began, time.monotonic_ns())
         self._struck[name] = self._struck.get(name, 0) + 1
         _put(self._recovering, self._recovered(name, target, span, history, band))
@@ -268,24 +265,36 @@ def _put(tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> Non
     )
 
 
-async def check(arena: Arena, directory: Path, bound_s: float = BOUND_S) -> dict[str, Any]:
-    """Let the checker judge a history, as a process that knows nothing of how the cluster was
-    built. Raises `OperatorError` E0790 when it could not judge."""
+CHECKER_ENVIRONMENT = {"PATH": os.environ.get("PATH", ""), "PYTHONDONTWRITEBYTECODE": "1"}
+"""All that the checker's process inherits."""
+
+
+def checker_words(arena: Arena, directory: Path, bound_s: float = BOUND_S) -> list[str]:
+    """The command line of the checker: addresses and files, nothing of how the cluster was
+    built."""
     file, secrets = arena.file(), arena.home.secrets
+    return [
+        *(sys.executable, "-m", "mmo.proof.checker"),
+        *("--history", str(directory)),
+        *("--mysql", file.mysql_socket),
+        *("--mysql-password-file", str(secrets / "mysql")),
+        *("--redis", ",".join(file.redis_nodes)),
+        *("--redis-password-file", str(secrets / "redis")),
+        *("--roll-secret-file", str(secrets / "roll")),
+        *("--bound-s", str(bound_s)),
+    ]
+
+
+async def check(arena: Arena, directory: Path, bound_s: float = BOUND_S) -> dict[str, Any]:
+    """Let the checker judge a history, as a process of its own. Raises `OperatorError` E0790 when
+    it could not judge."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "mmo.proof.checker",
-        "--history", str(directory),
-        "--mysql", file.mysql_socket,
-        "--mysql-password-file", str(secrets / "mysql"),
-        "--redis", ",".join(file.redis_nodes),
-        "--redis-password-file", str(secrets / "redis"),
-        "--roll-secret-file", str(secrets / "roll"),
-        "--bound-s", str(bound_s),
-        env={"PATH": os.environ.get("PATH", ""), "PYTHONDONTWRITEBYTECODE": "1"},
+        *checker_words(arena, directory, bound_s),
+        env=CHECKER_ENVIRONMENT,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+    )
     try:
         async with asyncio.timeout(CHECK_S):
             out, err = await process.communicate()

@@ -19,6 +19,7 @@ from mmo.client.rogue import plot
 from mmo.client.session import Displaced, Stranded, Unwelcome, arrive, come_back, log_out, register
 from mmo.client.shopper import Market, operate, shop_until_over
 from mmo.client.steps import CENTER, Lost, Pause, Receive, Send, Walk
+from mmo.errors import MmoError
 from mmo.proof.arena import LOOK_EVERY_S, Arena
 from mmo.proof.economy_books import Books
 from mmo.proof.economy_payments import PaymentService
@@ -40,6 +41,17 @@ SLOTS = 10
 PAYMENT_EVERY_S = 0.2
 ASK_AGAIN_MS = 3_000.0
 BEGIN_S = 240.0
+
+SLEEPERS = 6
+AWAKE_SHARE = 0.6
+"""Of the times that Redis is broken, those at which a sleeper acts, once."""
+
+AWAKE_MS = 700.0
+"""How long after that fault began he acts, at most."""
+
+
+class Broken(MmoError):
+    """A bot came to an end before it was told to: what is waited for may never come."""
 
 
 class Payments(PaymentService):
@@ -86,14 +98,14 @@ class Band:
         )
         self.rogues = muster(logins, 2, seed + 2, self.rogue_meter, POLICY)
         self.payees = muster(logins, 2, seed + 3, self.meter, POLICY)
-        self.sleepers = muster(logins, 3, seed + 4, self.meter, POLICY)
+        self.sleepers = muster(logins, SLEEPERS, seed + 4, self.meter, POLICY)
         self.raiders = muster(logins, raiders, seed + 5, self.meter, POLICY)
-        self.disturbed = 0  # faults of Redis right now
+        self.disturbances = 0  # times that Redis was broken
         salt = random.Random(time.time_ns()).getrandbits(32)
         names = [f"{me.name}" for me in self.payees]
         self.payments = Payments(arena, names, seed ^ salt, history)
         self._playing = True
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         self._paying: asyncio.Task[None] | None = None
 
     @property
@@ -106,19 +118,11 @@ class Band:
         """Results of raids that were told."""
         return sum(len(me.raids.scores) for me in self.raiders)
 
-    def disturb(self, of_redis: bool) -> None:
-        """A fault begins."""
-        self.disturbed += of_redis
-
-    def calm_down(self, of_redis: bool) -> None:
-        """A fault was over long enough ago."""
-        self.disturbed -= of_redis
-
     async def begin(self) -> None:
         """Start all and return when each has been told of a success. Raises `TimeoutError`."""
         everyone = [*self.heroes, *self.payees]
         for index, me in enumerate(everyone):
-            self._tasks.append(asyncio.create_task(self._one(index, me)))
+            self._tasks[me.name] = asyncio.create_task(self._one(index, me))
         await self.until(
             lambda: all(self._history.told.get(me.name) or me.raids.scores for me in self.heroes),
             "a first success of each", BEGIN_S,
@@ -126,12 +130,14 @@ class Band:
         self._paying = asyncio.create_task(self.payments.run(PAYMENT_EVERY_S))
 
     async def until(self, holds: Callable[[], bool], what: str, within_s: float) -> float:
-        """Wait until `holds()`; seconds it took. Raises `TimeoutError`."""
+        """Wait until `holds()`; seconds it took. Raises `TimeoutError`, and `Broken` as soon as a
+        bot ends that should play on."""
         began = time.monotonic()
         while not holds():
-            for task in self._tasks:
-                if task.done() and task.exception() is not None:
-                    task.result()
+            for me in self.heroes:
+                if self._tasks[me.name].done():
+                    self._tasks[me.name].result()
+                    raise Broken(f"{me.name} ended early: {self.meter.findings[:3]}")
             if time.monotonic() - began > within_s:
                 raise TimeoutError(f"not within {within_s:g} s: {what}; {self.meter.findings[:3]}")
             await asyncio.sleep(LOOK_EVERY_S)
@@ -148,14 +154,14 @@ class Band:
         if self._paying is not None:
             await self._paying
         async with asyncio.timeout(within_s):
-            await asyncio.gather(*self._tasks)
+            await asyncio.gather(*self._tasks.values())
 
     async def abandon(self) -> None:
         """Cut them off where they are."""
         self.payments.goes_on = False
-        for task in self._tasks:
+        for task in self._tasks.values():
             task.cancel()
-        waiting = [*self._tasks, *([self._paying] if self._paying else [])]
+        waiting = [*self._tasks.values(), *([self._paying] if self._paying else [])]
         await asyncio.gather(*waiting, return_exceptions=True)
 
     async def _one(self, index: int, me: Hero) -> None:
@@ -222,18 +228,21 @@ class Band:
             return
 
     def _sleep(self, me: Hero, _: float) -> Walk[None]:
-        """Do something only while Redis is away, and then nothing more that would mend what was
-        missed there."""
+        """Do one thing now and then when Redis breaks, and nothing after it that would mend what
+        was missed there."""
         yield from arrive(me)
         if not (yield from wait_for_gold(me, GOLD)):
             return
-        market, first = Market(), True
+        market, seen = Market(), -1
         while self._playing:
             item = next(iter(me.record.items.values()), None)
             if item is None:
                 yield from self._look(me)
-            elif first or self.disturbed:
-                first = False
+            elif seen != self.disturbances:
+                first, seen = seen < 0, self.disturbances
+                if not first and me.rng.random() > AWAKE_SHARE:
+                    continue
+                yield Pause(me.rng.random() * AWAKE_MS)
                 message = ItemMove(me.next_operation(), item.uid, (item.slot + 1) % SLOTS)
                 yield from operate(me, market, message, (Code.SLOT_INVALID, Code.ITEM_UNKNOWN))
             yield Pause(PROBE_EVERY_MS)

@@ -236,8 +236,9 @@ PROOFS = (
     Proof(
         "reload",
         "200 reloads under 500 players, 20 of them while a node is killed, stands still, has a "
-        "full disk or the store is cut: never two generations decide at once, nobody is "
-        "disconnected, nothing acknowledged is lost",
+        "full disk or the store is cut: never two generations decide at once, a raid ends by the "
+        "one it began with, nobody is disconnected but from a killed process, nothing "
+        "acknowledged is lost",
         "mmo.proof.reloads",
         "reload",
         prepare="prepare",

@@ -38,7 +38,7 @@ def check_operations(books: PlayerBooks, mine: Owned, found: Findings) -> None:
                 )  # fmt: skip
             if operation.answered - {event.hash}:
                 text = f"{what}: another request of the same number was answered"
-                found.add("acknowledged", "request-not-compared", text)
+                found.add("acknowledged", "another-request", text)
         elif event is not None and operation.was_refused:
             code = operation.refusals[-1][1]
             found.add("unknown", "refused-yet-done", f"{what} was refused ({code}), is in the log")
