@@ -11,7 +11,7 @@ from typing import Any
 
 from mmo.client.connection import Shell
 from mmo.client.hero import Hero
-from mmo.client.meter import Meter
+from mmo.client.meter import Cut, Meter
 from mmo.client.raid_log import RAID_GRANT
 from mmo.client.steps import Pause, Step
 from mmo.wire.messages.hunt import GrantReward
@@ -134,7 +134,7 @@ class UserMeter(Meter):
         super().error(text)
         self._book.error(text)
 
-    def loss(self, text: str) -> None:
+    def loss(self, text: str, cut: Cut) -> None:
         """A connection that ended under the user."""
         self.lost += 1
         self._book.count(text)

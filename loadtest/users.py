@@ -159,7 +159,7 @@ class Player(User):
 
     def gone(self) -> None:
         """Without a word."""
-        self.shell.close_all()
+        self.shell.cut_all()
         self.here = False
         self.me.loosen()
         self.me.settle_at(None, 0)
@@ -179,7 +179,7 @@ class Player(User):
                     self.meter.error(f"{type(self).__name__} leaving: {fault}")
             except GreenletExit:
                 BOOK.count("cut off while leaving")
-        self.shell.close_all()
+        self.shell.cut_all()
 
     def leave(self) -> Walk[None]:
         """Back once more, compare, log out."""

@@ -50,7 +50,17 @@ def arena() -> Iterator[Arena]:
         asyncio.run(made.__aexit__())
 
 
-@pytest.mark.parametrize("name", [name for name, proof in proofs().items() if proof.in_tests])
+SHORT = [name for name, proof in proofs().items() if proof.in_tests]
+"""Every second one may run in another process, on a cluster of its own."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.xdist_group(f"proofs {place % 2}"))
+        for place, name in enumerate(SHORT)
+    ],
+)
 def test_the_proof_holds_in_its_short_form(arena: Arena, name: str) -> None:
     said: list[str] = []
     verdict = asyncio.run(
