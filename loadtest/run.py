@@ -214,6 +214,7 @@ class Run:
                 "commit_p99_ms_max": _tops(watch.percentile_ms(0.99, "mmo_commit_seconds")),
                 "loop_lag_p99_ms_max": _tops(watch.percentile_ms(0.99, "mmo_loop_lag_seconds")),
                 "relay_lag_p99_ms_max": _tops(watch.gauge("mmo_store_relay_lag_p99_ms")),
+                "processors_max": _tops(watch.processors()),
             },
         }
 
@@ -235,7 +236,9 @@ def nodes_overlay(channels: int) -> str:
 
 def _tops(series: dict[str, list[tuple[float, float]]]) -> dict[str, float]:
     """The highest point of each line."""
-    return {node: round(max(value for _, value in rows), 2) for node, rows in series.items()}
+    return {
+        node: round(max(value for _, value in rows), 3) for node, rows in series.items() if rows
+    }
 
 
 def main(words: list[str] | None = None) -> int:
