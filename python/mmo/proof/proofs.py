@@ -27,7 +27,7 @@ class Proof(msgspec.Struct, frozen=True):
     the configuration; such a proof needs a cluster of its own and takes no other. `needs_cluster`
     False: it starts none.
     `in_tests`: its short form is part of the tests. The instruments of chaos are not, nor what
-    other tests hold already: a rolling restart, broken saves, seeds of a simulation."""
+    other tests hold already: a rolling restart, broken saves."""
 
     name: str
     promise: str
@@ -195,11 +195,10 @@ PROOFS = (
     Proof(
         "simulation",
         "a hundred thousand seeds of a whole cluster in virtual time, with crashes at any effect, "
-        "pauses, lost answers and links: all clean",
+        "pauses, lost answers and links, and reloads: all clean",
         "mmo.proof.simulation",
         "simulation",
         needs_cluster=False,
-        in_tests=False,
     ),
     Proof(
         "raids-under-kills",
