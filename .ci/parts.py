@@ -57,7 +57,8 @@ def parts() -> Iterator[Part]:
     yield Part("lint", "clippy", [*clippy, "--", "-D", "warnings"])
     bridge = ["cargo", "clippy", "--quiet", "--package", "mmo-core", "--features", "python"]
     yield Part("lint", "clippy bridge", [*bridge, "--", "-D", "warnings"])
-    # No server and no port of their own: these run beside each other.
+    # In two processes, a file or a group of tests in one of them. Most of a test that drives a real
+    # cluster is waiting: for a repair, a grace time, the end of a raid.
     halves = ["-n", "2", "--dist", "loadgroup"]
     pure = [*pytest("house", "systems", "unit", "sim"), *halves]
     yield Part("python", "pytest pure", pure, "pytest")
@@ -71,7 +72,7 @@ def parts() -> Iterator[Part]:
         (("RUSTFLAGS", "--cfg loom"), ("LOOM_MAX_PREEMPTIONS", "3")),
     )
     yield Part("python", "pytest stores", pytest("contract", "services"), "pytest")
-    yield Part("python", "pytest cluster", pytest("cluster"), "pytest")
+    yield Part("python", "pytest cluster", [*pytest("cluster"), *halves], "pytest")
 
 
 def pytest(*rooms: str) -> list[str]:

@@ -34,11 +34,12 @@ StoreSettingsOf = Callable[..., StoreSettings]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in two processes, a file stays whole, and so do the house tests, which share
-    the parsed tree."""
+    """Where tests run in two processes, a file stays whole unless it says otherwise, and so do the
+    house tests, which share the parsed tree."""
     for item in items:
-        is_house = item.path.is_relative_to(HOUSE)
-        item.add_marker(pytest.mark.xdist_group("house" if is_house else str(item.path)))
+        if item.get_closest_marker("xdist_group") is None:
+            is_house = item.path.is_relative_to(HOUSE)
+            item.add_marker(pytest.mark.xdist_group("house" if is_house else str(item.path)))
 
 
 @pytest.fixture(scope="session")

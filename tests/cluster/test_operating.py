@@ -192,10 +192,14 @@ async def test_a_server_added_live_is_entered_and_goes_again_and_the_home_knows(
     assert names == {name for name, _, _ in NODES}
 
 
-async def test_status_is_told_in_a_quarter_of_a_second(arena: Arena) -> None:
-    took_s = []
+async def test_status_asks_all_nodes_within_a_quarter_of_a_second(arena: Arena) -> None:
+    """More than a command takes that asks nobody, the best of some tries each."""
+    asking, alone = [], []
     for _ in range(5):
         began = time.monotonic()
         await arena.status()
-        took_s.append(time.monotonic() - began)
-    assert min(took_s) < STATUS_S
+        between = time.monotonic()
+        await arena.command("explain", "E0101")
+        asking.append(between - began)
+        alone.append(time.monotonic() - between)
+    assert min(asking) - min(alone) < STATUS_S

@@ -1,5 +1,7 @@
 """The one row that switches code, asked of the store in dicts and of the real one alike."""
 
+import asyncio
+
 import msgspec
 import pytest
 from tests.contract.stores import CHANNEL, Cluster, commit_of, gold
@@ -65,6 +67,49 @@ async def test_a_switch_is_refused_while_somebody_unknown_is_alive(store: Store)
     assert await store.switch_code(await switch_of(store, holders=((CHANNEL, 0),)))
     await store.leave(CHANNEL, incarnation)
     assert await store.switch_code(await switch_of(store, holders=()))
+
+
+async def test_what_happens_before_the_commit_of_a_switch_may_undo_it(store: Store) -> None:
+    before = await store.code()
+
+    async def raises() -> None:
+        raise ValueError("a node did not pause")
+
+    with pytest.raises(ValueError, match="did not pause"):
+        await store.switch_code(await switch_of(store), raises)
+    assert (await store.code(settled=True)).generation == before.generation
+
+    async def somebody_comes() -> None:
+        await store.lease(lease_of(CHANNEL), LEASE_MS)
+
+    assert not await store.switch_code(await switch_of(store, holders=()), somebody_comes)
+    row = await store.code(settled=True)
+    assert (row.generation, row.next) == (before.generation, before.next), "nothing is recorded"
+    called = []
+
+    async def notes() -> None:
+        called.append((await store.code()).generation)
+
+    wanted = await switch_of(store, holders=((CHANNEL, 0),))
+    assert await store.switch_code(wanted, notes)
+    assert called == [before.generation], "not to be seen before the commit"
+
+
+async def test_a_settled_read_waits_for_the_switch_under_way(
+    cluster: Cluster, store: Store
+) -> None:
+    if cluster.kind == "fake":
+        return  # one task at a time: nothing is ever half done
+    reading: list[asyncio.Task[CodeRow]] = []
+
+    async def others_read() -> None:
+        reading.append(asyncio.create_task(store.code(settled=True)))
+        await store.code()  # as long as another question takes
+        assert not reading[0].done()
+
+    wanted = await switch_of(store)
+    assert await store.switch_code(wanted, others_read)
+    assert (await reading[0]).generation == wanted.generation
 
 
 async def test_sources_are_kept_by_their_hash(store: Store) -> None:

@@ -106,7 +106,7 @@ class Game:
         self.database = database or FakeDatabase()
         self.store = FakeStore(self.database)
         self.database.code.bundle = self.first.digest
-        self.database.bundles[self.first.digest] = self.first.packed()
+        self.database.bundles[self.first.digest] = self.first.packed
         generation = build(1, self.first, "channel")
         self.world = world(None, store=self.store, generation=generation, **settings)
         if database is None:
@@ -115,7 +115,7 @@ class Game:
 
     def prepares(self, bundle: Bundle, number: int = 2) -> dict[str, Any]:
         """The node builds a candidate."""
-        self.database.bundles[bundle.digest] = bundle.packed()
+        self.database.bundles[bundle.digest] = bundle.packed
         question = {"number": number, "bundle": bundle.digest}
         answer: dict[str, Any] = self.world.run(self.generations.prepare(question))
         return answer

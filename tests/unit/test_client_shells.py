@@ -95,7 +95,7 @@ async def test_the_synchronous_shell_walks_the_tour(realm: TcpRealm) -> None:
     me = realm.player_of()
     shell = connection.Shell("127.0.0.78")
     await asyncio.to_thread(shell.walk, walk_guarded(me, JOURNEYS["tour"], 1))
-    shell.close_all()
+    shell.cut_all()
     assert me.meter.findings == []
     assert me.meter.actions >= JOURNEYS["tour"].floor(1)
 

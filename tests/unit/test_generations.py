@@ -1,5 +1,6 @@
 """One node and its generations: prepare, hold, switch, give up, free, fence."""
 
+import asyncio
 import gc
 import weakref
 from collections.abc import Callable
@@ -117,6 +118,33 @@ def test_who_was_not_asked_and_finds_the_row_moved_fences_himself(game: Game) ->
     game.world.move(2_000)
     assert ann.connection.closed_reason
     assert game.world.run(game.world.node.run()) == EXIT_FENCED
+
+
+def test_a_node_that_is_told_to_look_reads_after_a_read_that_began_before(game: Game) -> None:
+    two, code = bundle_of("two"), game.store.code
+    game.prepares(two)
+    game.holds(two)
+
+    async def told_while_it_reads() -> dict[str, Any]:
+        gate = asyncio.Event()
+
+        async def slow(settled: bool = False) -> Any:
+            row = await code(settled)
+            await gate.wait()
+            return row
+
+        game.store.code = slow  # type: ignore[method-assign]
+        reading = asyncio.ensure_future(game.generations._read_held())
+        await asyncio.sleep(0)
+        looking = asyncio.ensure_future(game.generations.look({}))
+        await asyncio.sleep(0)
+        game.row_moves(two)
+        game.store.code = code  # type: ignore[method-assign]
+        gate.set()
+        await reading
+        return await looking
+
+    assert game.world.run(told_while_it_reads())["generation"] == 2
 
 
 def test_a_node_that_slept_reads_the_row_before_it_decides(game: Game) -> None:

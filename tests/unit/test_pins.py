@@ -170,3 +170,36 @@ def test_a_held_node_ticks_no_room(game: Game) -> None:
     before = len(halls_of(game).rooms[1])
     game.world.move(500)
     assert len(halls_of(game).rooms[1]) == before > 0
+
+
+def test_a_rule_that_waits_to_be_sampled_is_pinned_like_any_other(game: Game) -> None:
+    ann, bob = game.world.player("ann"), game.world.player("bob")
+    recorder = game.world.engine.recorder
+    ann.asks(m.Reserve(1))
+    recorder.arm()
+    goes_on(game, "two", 2)
+    bob.asks(m.Reserve(2))
+    recorder.arm()
+    goes_on(game, "three", 3)
+    recorder.arm()
+    assert ann.asks(m.Echo("")) == m.Echoed("one", 1)
+    assert bob.asks(m.Echo("")) == m.Echoed("two", 2)
+    ann.asks(m.MoveTo(1))
+    bob.asks(m.MoveTo(2))
+    game.world.move(1_000)
+    recorder.arm()
+    count = len(recorder.records)
+    assert ann.asks(m.Echo("")) == bob.asks(m.Echo("")) == m.Echoed("three", 3)
+    assert len(recorder.records) == count + 1, "sampled once, as when no room was pinned"
+
+
+def test_a_generation_whose_last_room_ended_just_before_a_switch_is_freed_too(game: Game) -> None:
+    ann = game.world.player("ann")
+    ann.asks(m.Reserve(1))
+    old = weakref.ref(game.generations.current)
+    goes_on(game, "two", 2)
+    ann.asks(m.MoveTo(1))
+    goes_on(game, "three", 3)
+    game.world.move(1_000)
+    gc.collect()
+    assert not game.generations.older and old() is None

@@ -9,7 +9,9 @@ from tests.unit.reload_game import RULES, Game, bundle_of
 
 from mmo.contract import Outcome, Refuse
 from mmo.errors import OperatorError
-from mmo.node.recorder import first_difference
+from mmo.node.bundle import Bundle
+from mmo.node.modules import reached
+from mmo.node.recorder import Recorder, TooLong, first_difference, packed_within
 from mmo.testing.world import World
 from mmo.wire.messages.session import Refused
 
@@ -56,6 +58,40 @@ def test_new_code_that_raises_where_the_old_answered_is_refused(game: Game) -> N
     assert raised.value.code == "E0430" and game.generations.candidate is None
 
 
+def test_only_rules_that_a_change_can_reach_are_asked(
+    game: Game, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = game.world.player("ann")
+    sampled(game, ann, m.Echo("a"))
+    asked: list[str] = []
+    monkeypatch.setattr(Recorder, "_ask", lambda self, new, route, *rest: asked.append(route.name))
+
+    def asks(path: str, text: str) -> list[str]:
+        asked.clear()
+        first = bundle_of("one")
+        game.prepares(Bundle(first.files | {path: text}, first.packages))
+        return asked
+
+    assert asks("systems/apart.py", "SIDES = 6\n") == [], "nothing imports it"
+    assert "systems.rules.echo" in asks("systems/words.py", 'WORD = "two"\n'), "rules imports it"
+    assert "systems.rules.echo" in asks("systems/rules.py", RULES + "\n")
+    levels = bundle_of("one").files["content/levels.toml"]
+    assert "systems.rules.echo" in asks("content/levels.toml", levels + "\n"), "any rule reads it"
+
+
+def test_a_change_reaches_who_imports_it_through_others() -> None:
+    texts = {
+        "systems/a.py": "A = 1\n",
+        "systems/b.py": "from hot.systems.a import A\n",
+        "systems/c.py": "from hot.systems import b\n",
+        "systems/d.py": "from mmo.state.bag import Bag\n",
+    }
+    bundle = Bundle(texts, {"hot.systems": "systems"})
+    assert reached(bundle, ["systems/a.py"]) == {"systems.a", "systems.b", "systems.c"}
+    assert reached(bundle, ["systems/c.py", "roles.toml"]) == {"systems.c"}
+    assert reached(bundle, ["systems/gone.py"]) == {"systems.gone"}
+
+
 def test_a_message_that_failed_before_may_fail_again(game: Game) -> None:
     ann = game.world.player("ann")
     sampled(game, ann, m.Fail("a bug"))
@@ -81,6 +117,22 @@ def test_samples_are_bounded(game: Game) -> None:
     assert len(recorder.records) == before, "too long to be kept"
     sampled(game, ann, m.Echo("x"))
     assert len(recorder.records) == before, "and not tried again"
+
+
+class Counted:
+    """Something in a large state that counts how often one of its kind was packed."""
+
+    packed = 0
+
+    def __reduce__(self) -> Any:
+        Counted.packed += 1
+        return Counted, ()
+
+
+def test_what_is_far_too_long_is_packed_to_the_bound_and_no_further() -> None:
+    with pytest.raises(TooLong):
+        packed_within([Counted() for _ in range(200_000)], 65_536)
+    assert 0 < Counted.packed < 50_000
 
 
 def test_states_are_copied_as_they_were(game: Game) -> None:

@@ -165,18 +165,33 @@ def test_a_lost_answer_of_the_switch_is_looked_for(
 ) -> None:
     switch = cluster.store.switch_code
 
-    async def loses(wanted: Any) -> bool:
+    async def loses(wanted: Any, meanwhile: Any) -> bool:
         if happened:
-            assert await switch(wanted)
+            assert await switch(wanted, meanwhile)
         else:
-            clock = cluster.database.clock_ms()
-            cluster.database.clock_ms = lambda: clock + cluster.settings.hold_ms + 1
+            await meanwhile()
+            cluster.database.clock_ms = lambda: wanted.deadline_ms + 1
         monkeypatch.undo()
         raise StoreUnavailable("the line broke")
 
     monkeypatch.setattr(cluster.store, "switch_code", loses)
     done = cluster.reloads("two")
     assert (done.generation, cluster.generations) == (2, [2, 2, 2])
+
+
+def test_a_database_that_is_lost_before_all_pause_refuses_the_reload(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def loses(wanted: Any, meanwhile: Any) -> bool:
+        raise StoreUnavailable("the line broke")
+
+    monkeypatch.setattr(cluster.store, "switch_code", loses)
+    with pytest.raises(OperatorError) as raised:
+        cluster.reloads("two")
+    assert raised.value.code == "E0418"
+    assert cluster.generations == [1, 1, 1] and not any(cluster.held)
+    monkeypatch.undo()
+    assert cluster.reloads("two").generation == 2
 
 
 def test_two_reloads_at_once_end_in_one_code_everywhere(cluster: Cluster) -> None:

@@ -61,7 +61,7 @@ def call(
     try:
         reply = shell.walk(_ask_at_its_place(me, message, channel))
     finally:
-        shell.close_all()
+        shell.cut_all()
     named = {"message": type(reply).__name__, **named_fields(reply)}
     if json:
         terminal.print_json(named)

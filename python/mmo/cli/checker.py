@@ -2,10 +2,13 @@
 
 Owns that process on both sides: `Checker` asks it, `python -m mmo.cli.checker` is it. It stays, so
 that a check does not wait for an interpreter, and forks for each bundle; the fork has limits of
-processor time and memory. Called by `reload`, `dev`, `start` and `check`.
+processor time and memory. A while after a check the next fork is made and walks through what passed
+last, so that the next save does not wait for the copying of pages. Called by `reload`, `dev`,
+`start` and `check`.
 """
 
 import asyncio
+import contextlib
 import importlib
 import os
 import pkgutil
@@ -16,23 +19,27 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from mmo.errors import OperatorError
 
+if TYPE_CHECKING:
+    from mmo.node.bundle import Bundle
+
 EDGES = "mmo.edges"
 WALL_TIMES = 4  # a check may take this many times its processor time before it is ended
 WALL_S = 5.0  # and this much more
 LENGTH_BYTES = 4
+WARM_AFTER_S = 0.5  # of silence: right after a check the nodes need the processor
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder().decode
 
 
 class Checked(msgspec.Struct, frozen=True):
-    """A bundle without faults."""
+    """A bundle without faults. `rules` that were looked at."""
 
     rules: int
     took_ms: float
@@ -118,17 +125,47 @@ def main() -> None:
         import_game(load_config(Path(file) if file else None).config)
     except OperatorError as fault:
         failure = fault
-    clean: set[str] = set()
-    questions, answers = sys.stdin.buffer, sys.stdout.buffer
-    while length := questions.read(LENGTH_BYTES):
-        question = _unpack(questions.read(int.from_bytes(length, "little")))
-        answer = told(failure) if failure is not None else _answer(clean, *question)
-        clean.update(answer.pop("clean", ()))
-        raw = _pack(answer)
-        answers.write(len(raw).to_bytes(LENGTH_BYTES, "little") + raw)
-        answers.flush()
-        if "rules" in answer:
-            _remember(question[0], question[1])
+    past = Past()
+    waiting: Fork | None = None
+    with os.fdopen(0, "rb", buffering=0) as questions:
+        while True:
+            if waiting is None and past.good is not None and _is_silent(questions):
+                waiting = Fork(past)
+            raw = _framed(questions.fileno())
+            if not raw:
+                break
+            waiting, fork = None, waiting or Fork(past)
+            answer = told(failure) if failure is not None else _answer(past, fork, raw)
+            past.clean.update(answer.pop("clean", ()))
+            _write(1, _pack(answer))
+            if "rules" in answer:
+                past.good = _remember(*_unpack(raw)[:2])
+    if waiting is not None:
+        waiting.end()
+
+
+def _is_silent(questions: Any) -> bool:
+    return not select.select([questions], [], [], WARM_AFTER_S)[0]
+
+
+def _framed(descriptor: int) -> bytes:
+    """One message with its length before it; empty at the end."""
+    length = _exactly(descriptor, LENGTH_BYTES)
+    return _exactly(descriptor, int.from_bytes(length, "little")) if length else b""
+
+
+def _exactly(descriptor: int, count: int) -> bytes:
+    parts: list[bytes] = []
+    while count and (part := os.read(descriptor, count)):
+        parts.append(part)
+        count -= len(part)
+    return b"" if count else b"".join(parts)
+
+
+def _write(descriptor: int, raw: bytes) -> None:
+    left = memoryview(len(raw).to_bytes(LENGTH_BYTES, "little") + raw)
+    while left:
+        left = left[os.write(descriptor, left) :]
 
 
 def _import_frozen() -> None:
@@ -142,7 +179,16 @@ def _import_frozen() -> None:
             importlib.import_module(found.name)
 
 
-def _remember(packed: bytes, digest: str) -> None:
+class Past:
+    """What forks inherit: hashes of texts without hazards, and the last sources that passed."""
+
+    def __init__(self) -> None:
+        self.clean: set[str] = set()
+        self.good: Bundle | None = None
+        self.check_ms = 0
+
+
+def _remember(packed: bytes, digest: str) -> "Bundle":
     """Compile and read what was found good; forks inherit it. Nothing of it runs here."""
     from mmo.node.bundle import Bundle
     from mmo.node.generation import compile_hot, content_of
@@ -152,21 +198,44 @@ def _remember(packed: bytes, digest: str) -> None:
         if path.endswith(".py"):
             compile_hot(bundle, path, text)
     content_of(bundle)
+    return bundle
 
 
-def _answer(
-    clean: set[str], packed: bytes, digest: str, check_ms: int, bytes_max: int
-) -> dict[str, Any]:
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
-        _in_child(writing, clean, packed, digest, check_ms, bytes_max)
-    os.close(writing)
-    raw = _read_all(reading, time.monotonic() + WALL_TIMES * check_ms / 1_000 + WALL_S)
-    if not raw:
-        os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
+class Fork:
+    """A child that waits for one question. With a past it knows what passed last by heart."""
+
+    def __init__(self, past: Past) -> None:
+        asked, self._asking = os.pipe()
+        self._answered, answering = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(self._asking)
+            os.close(self._answered)
+            _in_child(asked, answering, past)
+        os.close(asked)
+        os.close(answering)
+
+    def ask(self, raw: bytes, until_s: float) -> tuple[bytes, int]:
+        """Its answer, empty for none, and how it ended."""
+        with contextlib.suppress(BrokenPipeError):
+            _write(self._asking, raw)
+        os.close(self._asking)
+        answer = _read_all(self._answered, until_s)
+        if not answer:
+            os.kill(self.pid, signal.SIGKILL)
+        return answer, os.waitpid(self.pid, 0)[1]
+
+    def end(self) -> None:
+        """Nobody asks it any more."""
+        os.close(self._asking)
+        os.close(self._answered)
+        os.waitpid(self.pid, 0)
+
+
+def _answer(past: Past, fork: Fork, question: bytes) -> dict[str, Any]:
+    _, _, check_ms, _ = _unpack(question)
+    past.check_ms = check_ms
+    raw, status = fork.ask(question, time.monotonic() + WALL_TIMES * check_ms / 1_000 + WALL_S)
     if raw:
         answer: dict[str, Any] = _unpack(raw)
         return answer
@@ -188,23 +257,30 @@ def _read_all(descriptor: int, until_s: float) -> bytes:
     return b""
 
 
-def _in_child(
-    writing: int, clean: set[str], packed: bytes, digest: str, check_ms: int, bytes_max: int
-) -> None:
+def _in_child(asked: int, answering: int, past: Past) -> None:
     """The fork: limits, checks, answer, end. Never returns."""
     from mmo.config import ROLES
     from mmo.node import checking
     from mmo.node.bundle import Bundle
     from mmo.node.code_faults import import_fault
 
-    bundle = Bundle({}, {})
+    check_ms, bundle = past.check_ms, Bundle({}, {})
     try:
-        _limit(check_ms, bytes_max)
+        if past.good is not None:
+            _limit_time(check_ms)  # it passed before
+            checking.run_through(past.good, ROLES, EDGES)
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        raw = _framed(asked)
+        if not raw:
+            os._exit(0)
+        packed, digest, check_ms, bytes_max = _unpack(raw)
+        _limit_time(check_ms)
+        _limit_memory(check_ms, bytes_max)
         bundle = Bundle.unpacked(packed, digest)
-        known: set[str] = set(clean)
+        known: set[str] = set(past.clean)
         checking.read_through(bundle, known)
-        answer: dict[str, Any] = {"rules": checking.run_through(bundle, ROLES, EDGES)}
-        answer["clean"] = list(known - clean)
+        rules = checking.run_through(bundle, ROLES, EDGES, past.good)
+        answer: dict[str, Any] = {"rules": rules, "clean": list(known - past.clean)}
     except OperatorError as fault:
         answer = told(fault)
     except BaseException as fault:
@@ -213,20 +289,25 @@ def _in_child(
         code = "E0413" if late else "E0412"
         answer = told(import_fault(bundle, "the new code", fault, code, why))
     signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-    os.write(writing, _pack(answer))
+    os.write(answering, _pack(answer))
     os._exit(0)
 
 
-def _limit(check_ms: int, bytes_max: int) -> None:
+def _limit_time(check_ms: int) -> None:
     def over(number: int, frame: FrameType | None) -> None:
         raise _OverTime
 
     signal.signal(signal.SIGVTALRM, over)
     signal.setitimer(signal.ITIMER_VIRTUAL, check_ms / 1_000)
+
+
+def _limit_memory(check_ms: int, bytes_max: int) -> None:
+    """And the processor time of code in C, which the timer does not interrupt."""
     with open("/proc/self/statm", encoding="ascii") as file:
         used = int(file.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + bytes_max, used + bytes_max))
-    whole_s = check_ms // 1_000 + 3
+    spent = resource.getrusage(resource.RUSAGE_SELF)
+    whole_s = check_ms // 1_000 + 3 + int(spent.ru_utime + spent.ru_stime)
     resource.setrlimit(resource.RLIMIT_CPU, (whole_s, whole_s))
 
 

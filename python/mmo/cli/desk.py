@@ -18,16 +18,15 @@ from mmo.cli.canary import Canary
 from mmo.cli.checker import Checker
 from mmo.cli.publishing import who
 from mmo.cli.sources import frozen_since, import_game, read_sources, watched
-from mmo.cli.switching import Coordinator
+from mmo.cli.switching import Coordinator, Known
 from mmo.cluster.control import Reply, Request, ask_async
 from mmo.cluster.home import ClusterFile, Home
 from mmo.config import Config
 from mmo.errors import OperatorError, StoreError
-from mmo.node.bundle import Bundle
 from mmo.store import CodeRecord, CodeSwitch, LeaseRow, Store, open_store
 
 DEBOUNCE_MS = 50
-STEP_MS = 10
+STEP_MS = 5
 GENERATIONS_KEPT = 500
 """Generations whose sources stay in the store, for `--back` and `generation --out`."""
 UNUSED_MS = 3_600_000
@@ -47,6 +46,9 @@ class Done(msgspec.Struct, frozen=True):
     frozen: list[str] = []  # saved files that only a restart takes
     went_back: str = ""  # why a canary was not kept
     canary: dict[str, Any] = {}
+    steps_ms: dict[str, float] = {}
+    """How long parts of it took: `read` of the files and of what decides, `check`, `prepare` (of it
+    `build` on the slowest node), then the pause: `hold`, `row`, and the rest until all have it."""
 
     def as_json(self) -> dict[str, Any]:
         """The documented form first."""
@@ -91,40 +93,40 @@ class Desk:
 
     async def reload(self, note: str = "", only_check: bool = False) -> Done:
         """Take what lies on the disk now. Raises `OperatorError`; then nothing was changed."""
-        return await self.take(read_sources(self._config).bundle, note, only_check)
-
-    async def take(self, bundle: Bundle, note: str = "", only_check: bool = False) -> Done:
-        """Check a bundle and let it decide."""
         coordinator = self._coordinating()
         loop = asyncio.get_running_loop()
         began = loop.time()
+        bundle = read_sources(self._config).bundle
         row = await coordinator.row()
         changed = bundle.changed_from(await coordinator.bundle(row.bundle))
+        coordinator.steps_ms = {"read": _since(began)}
         if not changed:
             frozen = await self._frozen()
             return Done(
                 row.generation, [], 0.0, [], _since(began), only_checked=only_check, frozen=frozen
             )
-        checking = asyncio.create_task(self._checker.check(bundle.packed(), bundle.digest))
+        checking = asyncio.create_task(self._checker.check(bundle.packed, bundle.digest))
         try:
             await coordinator.keep(bundle)
+            living = await coordinator.living()
         finally:
             await checking
+        coordinator.steps_ms["check"] = _since(began) - coordinator.steps_ms["read"]
         if only_check:
-            nodes = await coordinator.living()
-            ready = await coordinator.prepare(row.next, bundle.digest, nodes)
+            ready = await coordinator.prepare(row.next, bundle.digest, living)
             await coordinator.abandon(row.next, bundle.digest, ready)
             names = [node.name for node in ready]
             return Done(
                 row.generation, names, 0.0, changed, _since(began),
                 differences=coordinator.differences, only_checked=True, frozen=await self._frozen(),
             )  # fmt: skip
-        switched = await coordinator.switch(bundle, note)
+        switched = await coordinator.switch(bundle, note, known=Known(row, living))
         took_ms = _since(began)
         await self._forget_old(switched.generation)
         return Done(
             switched.generation, switched.nodes, switched.switch_ms, switched.changed,
             took_ms, switched.late, coordinator.differences, frozen=await self._frozen(),
+            steps_ms={name: round(took, 1) for name, took in coordinator.steps_ms.items()},
         )  # fmt: skip
 
     async def _frozen(self) -> list[str]:
@@ -142,7 +144,7 @@ class Desk:
         changed = bundle.changed_from(await coordinator.bundle(row.bundle))
         if not changed:
             return Done(row.generation, [], 0.0, [], _since(began))
-        await self._checker.check(bundle.packed(), bundle.digest)
+        await self._checker.check(bundle.packed, bundle.digest)
         tried = await Canary(coordinator, self._config.reload).run(bundle, name, for_s, note)
         told = msgspec.to_builtins(tried)
         told.pop("switched")
@@ -187,7 +189,7 @@ class Desk:
         row = await self._store.code()
         if row.bundle == bundle.digest:
             return row.generation
-        await self._checker.check(bundle.packed(), bundle.digest)
+        await self._checker.check(bundle.packed, bundle.digest)
         await self.end_rolling()
         row = await self._coordinating().row()
         await self._coordinating().keep(bundle)
@@ -256,21 +258,30 @@ class Desk:
         for it; faults are told when it is taken."""
         bundle = read_sources(self._config).bundle
         with contextlib.suppress(OperatorError):
-            await self._checker.check(bundle.packed(), bundle.digest)
+            await self._checker.check(bundle.packed, bundle.digest)
 
     def folders(self) -> list[Path]:
         """Where a save is noticed."""
         return watched(self._config)
 
     async def saves(self) -> AsyncIterator[None]:
-        """Once now, and after every save; several within a few milliseconds are one."""
+        """Once now, and after every save from now on; several within a few milliseconds are
+        one."""
         from watchfiles import awatch
 
-        yield
-        async for _ in awatch(
+        changes = awatch(
             *self.folders(), debounce=DEBOUNCE_MS, step=STEP_MS, watch_filter=_is_source
-        ):
+        )
+        noticed = asyncio.ensure_future(anext(changes))
+        try:
+            await asyncio.sleep(0)  # the watch begins: what is saved while a reload runs is noticed
             yield
+            while True:
+                await noticed
+                noticed = asyncio.ensure_future(anext(changes))
+                yield
+        finally:
+            noticed.cancel()
 
     @staticmethod
     def told_time(unix_ms: int) -> str:

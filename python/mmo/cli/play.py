@@ -60,7 +60,7 @@ def play(
         print(f"  {fault}", file=sys.stderr)
         return FAILED
     finally:
-        shell.close_all()
+        shell.cut_all()
 
 
 def _print(lines: list[str], json: bool) -> None:

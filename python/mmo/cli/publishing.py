@@ -70,7 +70,7 @@ async def name_at_start(store: "Store", bundle: "Bundle", numbers: Sequence[int]
     """Let the row say that `bundle` decides, unless servers other than `numbers` are alive."""
     row = await store.code()
     if row.bundle != bundle.digest:
-        await store.add_bundle(bundle.digest, bundle.packed())
+        await store.add_bundle(bundle.digest, bundle.packed)
     others = [
         lease for lease in await store.leases() if lease.alive and lease.number not in numbers
     ]
@@ -104,7 +104,7 @@ async def name_first(store: "Store", config: Config) -> tuple["Bundle", int]:
     row = await store.code(settled=True)
     if not row.bundle:
         bundle = read_sources(config).bundle
-        await store.add_bundle(bundle.digest, bundle.packed())
+        await store.add_bundle(bundle.digest, bundle.packed)
         switch = CodeSwitch(
             kind="first", generation=row.generation, bundle=bundle.digest, before=row.generation,
             who=who(),

@@ -104,7 +104,7 @@ def _check_code(config: "Config", config_file: str) -> str:
 
     async def run() -> Checked:
         try:
-            return await checker.check(bundle.packed(), bundle.digest)
+            return await checker.check(bundle.packed, bundle.digest)
         finally:
             await checker.close()
 

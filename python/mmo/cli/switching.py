@@ -22,7 +22,7 @@ from mmo.cluster.control import NotRunning, Reply, Request
 from mmo.config import Reload
 from mmo.errors import OperatorError, StoreError, StoreUnavailable
 from mmo.node.bundle import Bundle
-from mmo.store import CodeRow, CodeSwitch, LeaseRow, Store
+from mmo.store import CodeRow, CodeSwitch, LeaseRow, Meanwhile, Store
 from mmo.store.code_rows import NOTE_CHARACTERS_MAX
 
 Ask = Callable[[LeaseRow, Request, float], Awaitable[Reply]]
@@ -30,6 +30,8 @@ Ask = Callable[[LeaseRow, Request, float], Awaitable[Reply]]
 
 ROUNDS_MAX = 3
 RETRY_S = 0.05
+KEPT_S = 60.0
+"""Unused sources are forgotten only after much longer."""
 Progress = Callable[[str], None]
 
 
@@ -44,6 +46,13 @@ class Switched(msgspec.Struct, frozen=True):
     late: list[str]  # nodes that did not tell that they switched; they find out by themselves
 
 
+class Known(msgspec.Struct, frozen=True):
+    """What decides, and who may decide, as it was a moment ago."""
+
+    row: CodeRow
+    living: list[LeaseRow]
+
+
 class Coordinator:
     """One reload after the other; two at once are safe, and one of them is refused."""
 
@@ -54,19 +63,29 @@ class Coordinator:
         self._who = who
         self._by = secrets.token_hex(8)  # nodes tell by it whose candidate they have
         self._bundles: dict[str, Bundle] = {}
+        self._kept: dict[str, float] = {}  # sources that the store took, and when
+        self._clock = (0, 0.0)  # of the database, and our own when it was read
         self.differences: list[str] = []  # of the last prepare: what recorded messages would change
+        self.steps_ms: dict[str, float] = {}  # how long each step of the last reload took
 
-    async def switch(self, bundle: Bundle, note: str = "", again: bool = False) -> Switched:
+    async def switch(
+        self, bundle: Bundle, note: str = "", again: bool = False, known: "Known | None" = None
+    ) -> Switched:
         """Let `bundle` decide on all nodes, or on none. Where it decides already nothing happens,
-        unless `again`. Raises `OperatorError`."""
+        unless `again`. `known`: what was read a moment ago and is not read again; the switch itself
+        finds out when it is not so any more. Raises `OperatorError`."""
         began = time.monotonic()
         for left in reversed(range(ROUNDS_MAX)):
-            row = await self.row()
+            row = known.row if known is not None else await self.row()
             changed = bundle.changed_from(await self.bundle(row.bundle))
             if row.bundle == bundle.digest and not again:
                 return Switched(row.generation, [], 0.0, [], _since(began), [])
             await self.keep(bundle)
-            nodes = await self.prepare(row.next, bundle.digest, await self.living())
+            living = known.living if known is not None else await self.living()
+            known = None
+            prepare_s = time.monotonic()
+            nodes = await self.prepare(row.next, bundle.digest, living)
+            self.steps_ms["prepare"] = _since(prepare_s)
             took = await self._switch_all(row, row.next, bundle.digest, note, nodes, nodes)
             if took is not None:
                 names = [node.name for node in nodes]
@@ -80,7 +99,9 @@ class Coordinator:
     async def row(self) -> CodeRow:
         """What decides now. Raises `OperatorError` E0418 without the database, E0420 while another
         change of code is under way."""
+        read_s = time.monotonic()
         row: CodeRow = await self._stored(self._store.code())
+        self._clock = (row.now_ms, read_s)
         if row.rolling_from:
             raise OperatorError(
                 "E0420", "a rolling restart is under way", "reload when it has ended"
@@ -169,8 +190,11 @@ class Coordinator:
         return self._bundles.get(digest)
 
     async def keep(self, bundle: Bundle) -> None:
-        """Store the sources. Raises `OperatorError` E0424 when they are too long."""
-        packed = bundle.packed()
+        """Store the sources, if that was not done just now. Raises `OperatorError` E0424 when they
+        are too long."""
+        if time.monotonic() - self._kept.get(bundle.digest, -KEPT_S) < KEPT_S:
+            return
+        packed = bundle.packed
         if len(packed) > self._settings.bundle_bytes_max:
             raise OperatorError(
                 "E0424",
@@ -179,6 +203,7 @@ class Coordinator:
             )
         await self._stored(self._store.add_bundle(bundle.digest, packed))
         self._bundles[bundle.digest] = bundle
+        self._kept = {bundle.digest: time.monotonic()}
 
     async def living(self) -> list[LeaseRow]:
         """Every node that may decide something."""
@@ -189,6 +214,7 @@ class Coordinator:
         `OperatorError`: then no node keeps it."""
         question = self._about("prepare", number, digest)
         self.differences = []
+        self.steps_ms["build"] = 0.0
         tasks = [asyncio.create_task(self._prepare(node, question)) for node in nodes]
         try:
             answers: list[LeaseRow | None] = await asyncio.gather(*tasks)
@@ -210,6 +236,7 @@ class Coordinator:
             try:
                 said = await self._ask(node, question, self._settings.answer_ms / 1_000)
                 self.differences += said.get("differences", [])
+                self.steps_ms["build"] = max(self.steps_ms["build"], said.get("took_ms", 0.0))
                 return node
             except NotRunning:
                 if time.monotonic() > until_s:
@@ -237,23 +264,36 @@ class Coordinator:
         """Pause `nodes`, write while nobody but `alive` is, let all switch. None: something came in
         between, nothing changed."""
         began = time.monotonic()
-        now_ms = (await self._stored(self._store.code())).now_ms
-        deadline_ms = now_ms + self._settings.hold_ms
+        # The database's clock as it must have gone on since it was read. Any deadline is safe, for
+        # the database alone says when it has passed.
+        read_ms, read_s = self._clock
+        deadline_ms = read_ms + int((began - read_s) * 1_000) + self._settings.hold_ms
         question = {**self._about("hold", number, digest), "deadline_ms": deadline_ms}
         switch = CodeSwitch(
             kind="reload", generation=number, bundle=digest, before=row.generation,
             who=self._who, note=note[:NOTE_CHARACTERS_MAX], deadline_ms=deadline_ms,
             holders=tuple((node.number, node.incarnation) for node in alive),
         )  # fmt: skip
-        try:
+        paused: list[float] = []
+
+        async def hold() -> None:
+            began_s = time.monotonic()
             await self._hold_all(question, nodes)
+            self.steps_ms["hold"] = _since(began_s)
+            paused.append(began_s)
+
+        try:
+            has_switched = await self._write(switch, hold, paused)
         except BaseException:
-            await self.abandon(number, digest, nodes)
+            # Once all hold, the row may change whatever happens to this process: no promise then.
+            if not paused:
+                await self.abandon(number, digest, nodes)
             raise
-        # From here on the row may change whatever happens to this process: no promise is given.
-        if not await self._write(switch):
+        if not has_switched:
             await self.abandon(number, digest, nodes)
             return None
+        began = paused[0]
+        self.steps_ms["row"] = _since(began) - self.steps_ms["hold"]
         late = await self._look(number, alive)
         return _since(began), late
 
@@ -270,12 +310,14 @@ class Coordinator:
             if isinstance(said, BaseException):
                 raise said
 
-    async def _write(self, switch: CodeSwitch) -> bool:
-        """The switch. An answer that was lost is looked for until it is certain."""
+    async def _write(self, switch: CodeSwitch, hold: Meanwhile, paused: list[float]) -> bool:
+        """The switch, with a pause of all nodes in its middle. An answer that was lost is looked
+        for until it is certain; before all paused there was nothing to commit."""
         try:
-            return await self._store.switch_code(switch)
-        except StoreUnavailable:
-            pass
+            return await self._store.switch_code(switch, hold)
+        except StoreUnavailable as fault:
+            if not paused:
+                raise _no_database(fault) from fault
         while True:
             await asyncio.sleep(RETRY_S)
             try:
@@ -314,9 +356,11 @@ class Coordinator:
         try:
             return await asking
         except StoreError as fault:
-            raise OperatorError(
-                "E0418", f"no reload without the database: {fault}", "mmo-cluster status"
-            ) from fault
+            raise _no_database(fault) from fault
+
+
+def _no_database(fault: StoreError) -> OperatorError:
+    return OperatorError("E0418", f"no reload without the database: {fault}", "mmo-cluster status")
 
 
 def _since(began: float) -> float:

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from mmo.client.datagrams import Datagrams
 from mmo.client.protocol import Answer, ClientProtocol, Event, Push, Token, hello
-from mmo.client.steps import Dial, Lost, Pause, Prove, Receive, Send, Step, Walk
+from mmo.client.shell import AsyncShell
+from mmo.client.steps import Dial, Lost, Walk
 from mmo.errors import WireError
 from mmo.wire.messages.raid import DatagramKey
 
@@ -174,7 +175,7 @@ class Connection:
                 continue
         raise TimeoutError(f"{self.name} still lives")
 
-    def cut(self) -> None:
+    def cut(self, reason: int = 0) -> None:
         """End the connection without a word."""
         self._writer.transport.abort()
         self._deafen()
@@ -205,61 +206,21 @@ class _Arrivals(asyncio.DatagramProtocol):
         self._connection.arrived(data)
 
 
-class Shell:
+class Shell(AsyncShell[Connection]):
     """Carries out the steps of one walk. `source`: local address its connections come from."""
 
     def __init__(self, source: str = "") -> None:
+        super().__init__()
         self.source = source
-        self.lanes: dict[str, Connection] = {}
 
-    async def walk(self, walk: Walk[T]) -> T:
-        """Walk to the end and return what the walk returns. What it raises passes through."""
-        result: Any = None
-        fault: Lost | None = None
-        while True:
-            try:
-                step = walk.throw(fault) if fault is not None else walk.send(result)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
-            result, fault = None, None
-            try:
-                result = await self._do(step)
-            except Lost as lost:
-                self._drop(lost.lane)
-                fault = lost
+    async def dial(self, step: Dial) -> Connection:
+        """Open a connection. Raises `Lost`."""
+        source = self.source if step.host.startswith("127.") else ""
+        return await Connection.open(step.host, step.port, source=source, name=step.lane)
 
-    async def _do(self, step: Step) -> Any:
-        if isinstance(step, Receive):
-            return await self._lane(step.lane).receive(step.wait_ms / 1000)
-        if isinstance(step, Send):
-            return self._lane(step.lane).send(step.message)
-        if isinstance(step, Pause):
-            return await asyncio.sleep(step.wait_ms / 1000)
-        if isinstance(step, Prove):
-            return await self._lane(step.lane).prove(step.key)
-        self._drop(step.lane)
-        if isinstance(step, Dial):
-            source = self.source if step.host.startswith("127.") else ""
-            self.lanes[step.lane] = await Connection.open(
-                step.host, step.port, source=source, name=step.lane
-            )
-        return None
-
-    def _lane(self, name: str) -> Connection:
-        lane = self.lanes.get(name)
-        if lane is None:
-            raise Lost(name, 0, "not connected")
-        return lane
-
-    def _drop(self, name: str) -> None:
-        lane = self.lanes.pop(name, None)
-        if lane is not None:
-            lane.cut()
-
-    def cut_all(self) -> None:
-        """End every connection without a word."""
-        for name in list(self.lanes):
-            self._drop(name)
+    async def pause(self, wait_s: float) -> None:
+        """Let time pass."""
+        await asyncio.sleep(wait_s)
 
 
 async def walk_alone(walk: Walk[T], source: str = "") -> T:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from mmo.client.datagrams import DATAGRAM_BYTES_MAX, Datagrams
 from mmo.client.protocol import Answer, ClientProtocol, Event, Push, Token, hello
+from mmo.client.shell import Lanes
 from mmo.client.steps import Dial, Lost, Pause, Prove, Receive, Send, Step, Walk
 from mmo.wire.messages.raid import DatagramKey
 
@@ -114,6 +115,10 @@ class Connection:
         self.ask(hello())
         return self.ask(Token(token))
 
+    def cut(self, reason: int = 0) -> None:
+        """End the connection without a word."""
+        self.close()
+
     def close(self) -> None:
         """End the connection."""
         self._socket.close()
@@ -122,12 +127,12 @@ class Connection:
             self._stream = None
 
 
-class Shell:
+class Shell(Lanes[Connection]):
     """Carries out the steps of one walk on blocking sockets."""
 
     def __init__(self, source: str = "") -> None:
+        super().__init__()
         self.source = source
-        self.lanes: dict[str, Connection] = {}
 
     def walk(self, walk: Walk[T]) -> T:
         """Walk to the end and return what the walk returns. What it raises passes through."""
@@ -142,36 +147,20 @@ class Shell:
             try:
                 result = self._do(step)
             except Lost as lost:
-                self._drop(lost.lane)
+                self.drop(lost.lane)
                 fault = lost
 
     def _do(self, step: Step) -> Any:
         if isinstance(step, Receive):
-            return self._lane(step.lane).receive(step.wait_ms / 1000)
+            return self.lane(step.lane).receive(step.wait_ms / 1000)
         if isinstance(step, Send):
-            return self._lane(step.lane).send(step.message)
+            return self.lane(step.lane).send(step.message)
         if isinstance(step, Pause):
             return time.sleep(step.wait_ms / 1000)
         if isinstance(step, Prove):
-            return self._lane(step.lane).prove(step.key)
-        self._drop(step.lane)
+            return self.lane(step.lane).prove(step.key)
+        self.drop(step.lane)
         if isinstance(step, Dial):
             source = self.source if step.host.startswith("127.") else ""
             self.lanes[step.lane] = Connection(step.host, step.port, source=source, name=step.lane)
         return None
-
-    def _lane(self, name: str) -> Connection:
-        lane = self.lanes.get(name)
-        if lane is None:
-            raise Lost(name, 0, "not connected")
-        return lane
-
-    def _drop(self, name: str) -> None:
-        lane = self.lanes.pop(name, None)
-        if lane is not None:
-            lane.close()
-
-    def close_all(self) -> None:
-        """End every connection."""
-        for name in list(self.lanes):
-            self._drop(name)

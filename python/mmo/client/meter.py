@@ -26,6 +26,15 @@ class Summary(msgspec.Struct, frozen=True):
     p999_ms: float
 
 
+class Cut(msgspec.Struct, frozen=True):
+    """One connection that ended under a bot: by the bot's clock, which, and the server's port (0:
+    not known)."""
+
+    at_s: float
+    lane: str
+    port: int
+
+
 class Meter:
     """`actions` got a final answer (refusals that the script expects included); `errors` did not,
     or got one that the script does not expect; `retries` were told to come again and did; `lost`
@@ -39,6 +48,7 @@ class Meter:
         self.lost = 0
         self.findings: list[str] = []
         self.losses: dict[str, int] = {}
+        self.cuts: list[Cut] = []
         self.logins_forced = 0  # a password was shown again because no session was left
         self.pauses_ms = array("d")
         self.by_kind: dict[str, array[float]] = {}
@@ -58,10 +68,11 @@ class Meter:
         if len(self.findings) < FINDINGS_MAX:
             self.findings.append(text)
 
-    def loss(self, text: str) -> None:
+    def loss(self, text: str, cut: Cut) -> None:
         """A connection ended under a bot, which comes back; `text` says how."""
         self.lost += 1
         self.losses[text] = self.losses.get(text, 0) + 1
+        self.cuts.append(cut)
 
     def came_back(self, took_ms: float) -> None:
         """A bot plays again, `took_ms` after it noticed that its connection ended."""

@@ -21,6 +21,7 @@ from mmo.client.session import (
     code_name,
     come_back,
     log_out,
+    note_loss,
     overhear,
     register,
     show,
@@ -63,12 +64,15 @@ def raider(me: Hero, seconds: float) -> Walk[None]:
     yield from raid_until_over(me, lambda: me.clock() < until)
 
 
-def raid_until_over(me: Hero, goes_on: Callable[[], bool]) -> Walk[None]:
-    """Raid while told to; then every reward must have come and the ranking must agree."""
+def raid_until_over(
+    me: Hero, goes_on: Callable[[], bool], between: Callable[[Hero], Walk[None]] | None = None
+) -> Walk[None]:
+    """Raid while told to; then every reward must have come and the ranking must agree. `between`:
+    what else he does after each of his blows."""
     while goes_on():
         found = yield from at_center(me, lambda: find_raid(me, goes_on))
         if found is not None:
-            yield from fight(me, found)
+            yield from fight(me, found, between)
     yield from at_center(me, lambda: take_rewards(me))
     yield from at_center(me, lambda: compare_ranking(me))
     for fault in me.raids.wrong:
@@ -150,7 +154,9 @@ def rejoin(me: Hero) -> Walk[RaidMatched | None]:
     return reply if isinstance(reply, RaidMatched) else None
 
 
-def fight(me: Hero, found: RaidMatched) -> Walk[None]:
+def fight(
+    me: Hero, found: RaidMatched, between: Callable[[Hero], Walk[None]] | None = None
+) -> Walk[None]:
     """To the raid server, into the battle, and back into it after a lost connection, until the
     result is told or the raid is known to be over without it."""
     retry = Retry(me, "fighting a raid")
@@ -161,18 +167,19 @@ def fight(me: Hero, found: RaidMatched) -> Walk[None]:
             entered = yield from show(me, RAID, (seat.host, seat.port), seat.token)
             assert isinstance(entered, RaidEntered), f"the raid server answered {entered}"
             me.raids.enter(entered)
-            yield from battle(me, entered.raid)
+            yield from battle(me, entered.raid, between)
             yield Drop(RAID)
             return
         except Displaced:
             yield from retry.again("the seat was refused")
         except Lost as lost:
-            me.meter.loss(str(lost))
             if lost.reason not in BLAMELESS:
+                note_loss(me, lost)
                 me.meter.error(f"{me.name}: {lost}")
                 raise
             if found.raid in me.raids.scores:
-                return
+                return  # the server ends the connection once the result is told
+            note_loss(me, lost)
             yield from retry.again(str(lost))
         yield Drop(RAID)
         if found.raid in me.raids.aborted:
@@ -181,7 +188,7 @@ def fight(me: Hero, found: RaidMatched) -> Walk[None]:
         seat = me.raids.matched or (yield from at_center(me, lambda: rejoin(me)))
 
 
-def battle(me: Hero, raid: int) -> Walk[None]:
+def battle(me: Hero, raid: int, between: Callable[[Hero], Walk[None]] | None = None) -> Walk[None]:
     """Ready, then blow after blow until the result is told."""
     log = me.raids
     streams = me.rng.random() < DATAGRAM_SHARE
@@ -201,8 +208,13 @@ def battle(me: Hero, raid: int) -> Walk[None]:
             yield Prove(RAID, key)
         if log.runs and me.clock() >= next_at:
             number += 1
+            meant = next_at or me.clock()
+            if me.policy.catch_up_ms:
+                me.due = meant
             wait_ms = yield from act(me, raid, number)
-            next_at = me.clock() + wait_ms / 1000
+            next_at = me.meant_after(meant, wait_ms)
+            if between is not None:
+                yield from between(me)
         wait_ms = LISTEN_MS if not log.runs else max(1.0, (next_at - me.clock()) * 1000)
         event = yield Receive(RAID, min(wait_ms, LISTEN_MS))
         if event is not None:

@@ -8,6 +8,7 @@ number, patience with full servers, the waiting line, resumption after a lost co
 from typing import Any
 
 from mmo.client.hero import Address, Hero
+from mmo.client.meter import Cut
 from mmo.client.protocol import Answer, Ping, Push, Stray, Token, hello
 from mmo.client.steps import CENTER, GAME, LOGIN, Dial, Drop, Lost, Pause, Receive, Send, Walk
 from mmo.errors import MmoError
@@ -98,7 +99,7 @@ def ask(me: Hero, lane: str, message: Any, *, expects: tuple[int, ...] = ()) -> 
     what = type(message).__name__
     _go_if_told(me, lane)
     retry = Retry(me, what)
-    began = me.clock()
+    began = me.take_due()
     while True:
         reply = yield from _once(me, lane, message)
         if isinstance(reply, Refused) and reply.code in COME_AGAIN and reply.code not in expects:
@@ -149,6 +150,11 @@ def overhear(me: Hero, event: Any) -> None:
         me.hear(event.message)
     elif isinstance(event, Stray):
         me.meter.error(f"{me.name}: request {event.seq} was answered twice or never made")
+
+
+def note_loss(me: Hero, lost: Lost) -> None:
+    """Count a connection that ended under him."""
+    me.meter.loss(str(lost), Cut(me.clock(), lost.lane, lost.port))
 
 
 def silence(me: Hero, lane: str, what: str) -> Walk[None]:
@@ -328,7 +334,7 @@ def log_out(me: Hero) -> Walk[None]:
             yield from ask(me, CENTER, Logout(), expects=(int(Code.SESSION_OVER),))
             break
         except Lost as lost:
-            me.meter.loss(str(lost))
+            note_loss(me, lost)
             if lost.reason not in BLAMELESS:
                 raise
             if not (yield from _held_still(me, retry)):
@@ -372,7 +378,7 @@ def come_back(me: Hero, lost: Lost, *, to_lobby: bool = False) -> Walk[None]:
     client is an error and is raised."""
     began = me.clock()
     me.loosen()
-    me.meter.loss(str(lost))
+    note_loss(me, lost)
     if lost.reason == CloseReason.SESSION_TAKEN and me.policy.faults:
         # By himself: a login whose connection died was done after all, and after the next one.
         yield Drop(GAME)

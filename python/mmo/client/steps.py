@@ -77,3 +77,4 @@ class Lost(MmoError):
         super().__init__(f"connection to {lane} lost: {cause or name}")
         self.lane = lane
         self.reason = reason
+        self.port = 0  # of the server, where the shell knew it

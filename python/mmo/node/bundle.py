@@ -13,6 +13,7 @@ import msgspec
 from mmo.errors import OperatorError
 
 UNPACKED_BYTES_MAX = 64 << 20
+PACK_LEVEL = 3  # of zlib: half the time of 6, an eighth more bytes
 SYSTEMS, ROLES, TABLES = "systems", "roles", "content"
 EXTRA_ROLES = "roles.toml"
 """What a game adds to roles: `[systems]` with a list of modules by role."""
@@ -38,9 +39,10 @@ class Bundle:
         """64 hexadecimal characters over all of it."""
         return hashlib.sha256(self._encoded()).hexdigest()
 
+    @cached_property
     def packed(self) -> bytes:
         """As it is stored."""
-        return zlib.compress(self._encoded(), 6)
+        return zlib.compress(self._encoded(), PACK_LEVEL)
 
     @classmethod
     def unpacked(cls, packed: bytes, digest: str) -> "Bundle":

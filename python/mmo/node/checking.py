@@ -14,10 +14,10 @@ from mmo.contract import Env, NodeView, Sender
 from mmo.node.bundle import ROLES, SYSTEMS, Bundle
 from mmo.node.code_faults import hazard_fault
 from mmo.node.core_table import core_fields
-from mmo.node.generation import Builder, compile_hot
+from mmo.node.generation import Builder, compile_hot, with_extra
 from mmo.node.handlers import build_table
 from mmo.node.hazards import hazards_of
-from mmo.node.modules import Modules
+from mmo.node.modules import Modules, altered
 
 HOT_FOLDERS = (f"{SYSTEMS}/", f"{ROLES}/")
 
@@ -40,12 +40,18 @@ def read_through(bundle: Bundle, clean: set[str]) -> None:
         clean.add(digest)
 
 
-def run_through(bundle: Bundle, roles: Sequence[str], edges_package: str) -> int:
-    """Import everything and build the table of every role, as their nodes would. Returns how many
-    rules there are. Raises `OperatorError` and its kinds."""
+def run_through(
+    bundle: Bundle, roles: Sequence[str], edges_package: str, good: Bundle | None = None
+) -> int:
+    """Import everything and build the table of every role, as their nodes would. `good`: sources
+    that passed before; roles that do not use what was altered since pass again. Returns how many
+    rules were looked at. Raises `OperatorError` and its kinds."""
     modules, rules = Modules(0, bundle), 0
+    changed = altered(bundle, good) if good is not None else None
     try:
         for number, name in enumerate(roles, start=1):
+            if changed is not None and not _uses(modules, bundle, name, changed):
+                continue
             builder = Builder(0, bundle, name, modules)
             for _ in builder.steps():
                 pass
@@ -58,6 +64,15 @@ def run_through(bundle: Bundle, roles: Sequence[str], edges_package: str) -> int
     finally:
         modules.end()
     return rules
+
+
+def _uses(modules: Modules, bundle: Bundle, role_name: str, changed: set[str]) -> bool:
+    """Whether a role has any of the changed modules."""
+    role_module = f"{ROLES}.{role_name}"
+    if role_module in changed:
+        return True
+    role = with_extra(modules.load(role_module).ROLE, bundle)
+    return any(f"{SYSTEMS}.{name}" in changed for name in role.systems)
 
 
 def _env(content: Any, view: NodeView) -> Env:

@@ -6,6 +6,7 @@ what runs. Built at the start of a node, at a reload and by the check.
 
 import asyncio
 import hashlib
+import time
 import tomllib
 from collections.abc import Iterator
 from typing import Any
@@ -23,6 +24,8 @@ from mmo.node.modules import Modules, compiled
 from mmo.node.watchdog import RuleOverran
 
 CONTENTS_MAX = 4
+PIECE_MS = 2.0
+"""Work beside the game goes on for so long before the game has its turn of the loop."""
 
 _contents: dict[str, Content] = {}
 
@@ -63,11 +66,24 @@ def build(number: int, bundle: Bundle, role_name: str) -> Generation:
 
 
 async def build_beside(number: int, bundle: Bundle, role_name: str) -> Generation:
-    """The same in small steps, so that the game goes on between them."""
-    builder = Builder(number, bundle, role_name)
+    """The same in small pieces, so that the game goes on between them."""
+    builder, pieces = Builder(number, bundle, role_name), Pieces()
     for _ in builder.steps():
-        await asyncio.sleep(0)
+        await pieces.give_way()
     return builder.made()
+
+
+class Pieces:
+    """Work beside the game, cut by time: a turn of a busy loop costs more than many a step."""
+
+    def __init__(self) -> None:
+        self._began_s = time.perf_counter()
+
+    async def give_way(self) -> None:
+        """Let the game have its turn when a piece has taken its time."""
+        if (time.perf_counter() - self._began_s) * 1_000 >= PIECE_MS:
+            await asyncio.sleep(0)
+            self._began_s = time.perf_counter()
 
 
 class Builder:

@@ -6,6 +6,7 @@ moment can happen any more by the clock of the database. Whoever finds himself b
 himself. Asked by the admin socket and by the lease's renewal.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
@@ -48,6 +49,7 @@ class Generations:
         self._by = ""  # who let the candidate prepare
         self._deadline_ms = 0  # of the hold, by the database's clock
         self._asked = False  # the row is being read
+        self._awaiting: list[asyncio.Future[None]] = []  # the end of that
         self._before: Generation | None = None  # what a canary goes back to
         self._is_behind = False  # found out to be: nothing is decided here any more
         # While its lease lives nobody switches without this node; one that was stopped for as long
@@ -80,7 +82,7 @@ class Generations:
         generation = await build_beside(number, bundle, self._engine.role.name)
         try:
             self._furnish(generation)
-            differences, failures = await self._engine.recorder.compare(generation)
+            differences, failures = await self._engine.recorder.compare(generation, self.current)
             if failures:
                 raise OperatorError(
                     "E0430",
@@ -141,7 +143,12 @@ class Generations:
         self.seen(row, mark)
 
     async def look(self, question: dict[str, Any]) -> dict[str, Any]:
-        """Read the row now and do what it says; what was switched is committed by now."""
+        """Read the row now and do what it says; what was switched is committed by now. A read that
+        is under way may have begun before."""
+        while self._asked:
+            answered = asyncio.get_running_loop().create_future()
+            self._awaiting.append(answered)
+            await answered
         await self._read(settled=False)
         return self.view()
 
@@ -210,6 +217,7 @@ class Generations:
         engine, old = self._engine, self.current
         assert generation.env is not None and generation.table is not None
         goes_back = generation is self._before
+        engine.recorder.disarm()  # what waits in a route would hold what the pins put there
         is_kept = not goes_back and self.pins.keep(old)
         self.pins.unpin(generation)
         engine.decide_by(generation.role, generation.env, generation.table)
@@ -312,6 +320,10 @@ class Generations:
             return False
         finally:
             self._asked = False
+            for answered in self._awaiting:
+                if not answered.done():  # who waited may be gone
+                    answered.set_result(None)
+            self._awaiting.clear()
         self.seen(row, mark, settled)
         return True
 

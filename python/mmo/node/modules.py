@@ -14,17 +14,17 @@ import importlib.util
 import itertools
 import linecache
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import CodeType, ModuleType
 from typing import Any
 
-from mmo.node.bundle import Bundle
+from mmo.node.bundle import EXTRA_ROLES, TABLES, Bundle
 
 PREFIX = "mmo_generation_"
 MARK = "@"  # between the path and the hash in the file name of hot code: `systems/hunt.py@3f2a9c01`
 CODES_MAX = 512
 
-_codes: dict[str, CodeType] = {}
+_codes: dict[str, tuple[CodeType, frozenset[str]]] = {}
 _serials = itertools.count(1)
 
 
@@ -45,25 +45,62 @@ def shown(name: str) -> str:
 
 def compiled(path: str, text: str, packages: Mapping[str, str]) -> CodeType:
     """The code of a hot module. Raises `SyntaxError` with the place in `text`."""
+    return _compiled(path, text, packages)[0]
+
+
+def _compiled(path: str, text: str, packages: Mapping[str, str]) -> tuple[CodeType, frozenset[str]]:
+    """The code, and the names of hot modules that it may import."""
     name = file_name(path, text)
     key = f"{name} {sorted(packages.items())}"
-    code = _codes.get(key)
-    if code is None:
+    found = _codes.get(key)
+    if found is None:
         tree = ast.parse(text, filename=name)
-        _Relative(packages).visit(tree)
+        relative = _Relative(packages)
+        relative.visit(tree)
         code = compile(tree, name, "exec", dont_inherit=True)
         if len(_codes) >= CODES_MAX:
             _codes.clear()
-        _codes[key] = code
-    return code
+        found = _codes[key] = code, frozenset(relative.names)
+    return found
+
+
+def reached(bundle: Bundle, changed: Iterable[str]) -> set[str]:
+    """Modules of the bundle, such as `systems.hunt`, whose rules a change of these paths can alter:
+    the changed ones and all that import one of them, also through others. Raises `SyntaxError`."""
+    importers: dict[str, set[str]] = {}
+    for path, text in bundle.files.items():
+        if path.endswith(".py"):
+            for name in _compiled(path, text, bundle.packages)[1]:
+                importers.setdefault(name, set()).add(_module(path))
+    found: set[str] = set()
+    waiting = [_module(path) for path in changed if path.endswith(".py")]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += importers.get(name, ())
+    return found
+
+
+def altered(newer: Bundle, older: Bundle) -> set[str] | None:
+    """Modules of `newer` that may do otherwise than in `older`: a module whose text, tables and
+    imports are as they were does what it did. None: any of them may."""
+    changed = newer.changed_from(older)
+    tables = any(path.startswith(f"{TABLES}/") or path == EXTRA_ROLES for path in changed)
+    return None if tables or newer.packages != older.packages else reached(newer, changed)
+
+
+def _module(path: str) -> str:
+    return path.removesuffix(".py").replace("/", ".")
 
 
 class _Relative(ast.NodeTransformer):
     """`from mmo.systems.items import x` -> `from ..systems.items import x`, for packages that are
-    folders of the bundle; everything else stays."""
+    folders of the bundle; everything else stays. `names`: what may be imported so."""
 
     def __init__(self, packages: Mapping[str, str]) -> None:
         self._packages = packages
+        self.names: set[str] = set()
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom:
         module = node.module or ""
@@ -71,6 +108,7 @@ class _Relative(ast.NodeTransformer):
             if node.level == 0 and (module == package or module.startswith(f"{package}.")):
                 node.module = folder + module.removeprefix(package)
                 node.level = 2
+                self.names |= {node.module, *(f"{node.module}.{one.name}" for one in node.names)}
                 break
         return node
 
@@ -88,7 +126,7 @@ class Modules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
                 folder, _, file = path.rpartition("/")
                 self._folders.add(f"{self.package}.{folder}")
                 if file != "__init__.py":
-                    name = f"{self.package}.{path.removesuffix('.py').replace('/', '.')}"
+                    name = f"{self.package}.{_module(path)}"
                     self._texts[name] = (path, text)
         sys.meta_path.insert(0, self)
 

@@ -32,11 +32,10 @@ class Pins:
         """The rooms of now belong to `old`, which is about to be replaced; True when there is any,
         also of an earlier switch."""
         self._unwrap()
+        self._release_ended()
         for rooms in self._engine.rooms:
-            pinned = self._rooms.setdefault(rooms.of, {})
             for key in rooms.values():
-                pinned.setdefault(key, old)
-        self._forget_ended()
+                self._rooms.setdefault(rooms.of, {}).setdefault(key, old)
         return any(old in pinned.values() for pinned in self._rooms.values())
 
     def unpin(self, generation: Generation) -> None:
@@ -59,6 +58,10 @@ class Pins:
         if self._rooms and not self._pruning:
             self._pruning = True
             self._engine.timers.after(PRUNE_MS, self._prune)
+
+    def leads(self, route: Route) -> bool:
+        """Whether messages of a route may go to an older room."""
+        return any(route is one[0] for one in self._wrapped)
 
     def generation_of(self, state: str, key: Any) -> Generation | None:
         """The older generation of a room; None: it belongs to the one that runs."""
@@ -88,14 +91,17 @@ class Pins:
     def _prune(self) -> None:
         """Let go of generations whose last room ended."""
         self._pruning = False
-        before = {id(one): one for pinned in self._rooms.values() for one in pinned.values()}
-        self._forget_ended()
-        left = {id(one) for pinned in self._rooms.values() for one in pinned.values()}
+        self._release_ended()
         if not self._rooms:
             self._unwrap()
         else:
             self._pruning = True
             self._engine.timers.after(PRUNE_MS, self._prune)
+
+    def _release_ended(self) -> None:
+        before = {id(one): one for pinned in self._rooms.values() for one in pinned.values()}
+        self._forget_ended()
+        left = {id(one) for pinned in self._rooms.values() for one in pinned.values()}
         for generation in before.values():
             if id(generation) not in left:
                 self._engine.generations.release(generation)

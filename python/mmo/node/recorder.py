@@ -6,7 +6,7 @@ the route only while it waits for its next call. Secrets are never sampled. The 
 rules, which are pure, on copies; nothing of the running game is touched. Called by `generations`.
 """
 
-import asyncio
+import io
 import pickle
 import random
 import re
@@ -18,8 +18,9 @@ import msgspec
 
 from mmo.contract import Env, Outcome, Sender
 from mmo.node.code_faults import where_raised
-from mmo.node.generation import Generation
+from mmo.node.generation import Generation, Pieces
 from mmo.node.handlers import Route
+from mmo.node.modules import altered
 from mmo.node.watchdog import RuleOverran
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 SAMPLE_MS = 1_000  # every rule is sampled once in so long, if it is called
 RECORDS_MAX = 1_000
 RECORD_BYTES_MAX = 65_536
-PACK_NS_MAX = 3_000_000  # what takes longer to copy is not sampled again
+PACK_NS_MAX = 3_000_000  # what takes longer to copy, or is too long, is left alone
+COSTLY_S = 60.0  # for so long
 REPLAY_MS_MAX = 300  # of a replay, in pieces; what is left then is not compared
 DIFFERENCES_MAX = 20
 SECRET = ("password", "token", "hash", "secret", "jti")
@@ -43,6 +45,36 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     rule: str
     arguments: bytes
     outcome: bytes
+
+
+class TooLong(Exception):
+    """What was to be packed is longer than a record may be."""
+
+
+class _Bounded(io.BytesIO):
+    """Takes a record's bytes. The pickler hands them over frame by frame (64 KiB), so packing the
+    state of a node with a hundred thousand players ends at the bound, not a second later."""
+
+    def __init__(self, bytes_max: int) -> None:
+        super().__init__()
+        self._bytes_max = bytes_max
+
+    def write(self, some: Any) -> int:
+        if self.tell() + len(some) > self._bytes_max:
+            raise TooLong
+        return super().write(some)
+
+
+def packed_within(given: Any, bytes_max: int) -> bytes:
+    """`given` as bytes.
+
+    Raises:
+        TooLong: they would be more than `bytes_max`.
+        Exception: it cannot be copied.
+    """
+    target = _Bounded(bytes_max)
+    pickle.Pickler(target, protocol=5).dump(given)
+    return target.getvalue()
 
 
 class Difference(msgspec.Struct):
@@ -61,7 +93,7 @@ class Recorder:
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
         self.records: deque[Record] = deque(maxlen=RECORDS_MAX)
-        self._costly: set[int] = set()  # opcodes whose states are too much to copy
+        self._costly: dict[int, float] = {}  # opcodes that were too much to copy: until when
 
     @property
     def env(self) -> Env:
@@ -74,22 +106,35 @@ class Recorder:
 
     def arm(self) -> None:
         """Let every rule be sampled at its next call."""
+        now_s = time.monotonic()
+        pins = self._engine.generations.pins
         for route in self._engine.table.routes():
             is_armed = isinstance(route.call, _Armed)
-            if not (is_armed or route.edge or route.opcode in self._costly or _has_secret(route)):
+            rests = self._costly.get(route.opcode, 0.0) > now_s
+            if not (is_armed or route.edge or rests or _has_secret(route) or pins.leads(route)):
                 _Armed(self, route)
+
+    def disarm(self) -> None:
+        """Wait for no call any more: the routes are as they were."""
+        for route in self._engine.table.routes():
+            if isinstance(route.call, _Armed):
+                route.call.put_down()
+
+    def rest(self, route: Route) -> None:
+        """A rule that is too much to copy is not sampled for a while."""
+        self._costly[route.opcode] = time.monotonic() + COSTLY_S
 
     def keep(self, route: Route, packed: bytes, outcome: Any) -> None:
         """Remember one call."""
         try:
-            told = pickle.dumps(outcome, protocol=5)
+            told = packed_within(outcome, RECORD_BYTES_MAX - len(packed))
+        except TooLong:
+            self.rest(route)
+            return
         except Exception:  # an outcome that cannot be copied cannot be compared
             self._engine.metrics.count("records_unpackable_total")
             return
-        if len(packed) + len(told) > RECORD_BYTES_MAX:
-            self._costly.add(route.opcode)
-        else:
-            self.records.append(Record(route.by, route.opcode, route.name, packed, told))
+        self.records.append(Record(route.by, route.opcode, route.name, packed, told))
 
     def packed(self, route: Route, message: Any, player: Any, seed: int) -> bytes | None:
         """The arguments of a call before it happens, and the seed of its chance."""
@@ -99,30 +144,39 @@ class Recorder:
         given = (message, parts, states, env.sender, env.now_ms, seed, env.node)
         began_ns = time.perf_counter_ns()
         try:
-            packed = pickle.dumps(given, protocol=5)
+            packed = packed_within(given, RECORD_BYTES_MAX)
+        except TooLong:
+            self.rest(route)
+            return None
         except Exception:  # a state that cannot be copied cannot be replayed
             engine.metrics.count("records_unpackable_total")
-            self._costly.add(route.opcode)
+            self.rest(route)
             return None
         if time.perf_counter_ns() - began_ns > PACK_NS_MAX:
-            self._costly.add(route.opcode)
+            self.rest(route)
         return packed
 
-    async def compare(self, candidate: Generation) -> tuple[list[str], list[str]]:
-        """Ask the candidate the recorded messages: (differences, failures) as texts."""
+    async def compare(
+        self, candidate: Generation, running: Generation
+    ) -> tuple[list[str], list[str]]:
+        """Ask the candidate the recorded messages that it may answer otherwise than `running`:
+        (differences, failures) as texts."""
         found: dict[tuple[str, str], Difference] = {}
         failures: list[str] = []
         asked: dict[str, int] = {}
+        newer, older = candidate.bundle, running.bundle
+        modules = altered(newer, older) if newer is not None and older is not None else None
         until_s = time.monotonic() + REPLAY_MS_MAX / 1_000
+        pieces = Pieces()
         for record in list(self.records):
             if time.monotonic() > until_s:
                 break
             route = candidate.table.of(record.by).get(record.opcode) if candidate.table else None
-            if route is None:
+            if route is None or not _may_differ(modules, record.rule, route.name):
                 continue
             asked[record.rule] = asked.get(record.rule, 0) + 1
             self._ask(candidate, route, record, found, failures)
-            await asyncio.sleep(0)
+            await pieces.give_way()
         told = [
             f"{one.rule}: {one.count} of {asked[one.rule]} recorded messages, "
             f"{one.place}: {one.before} -> {one.after}"
@@ -177,8 +231,7 @@ class _Armed:
 
     def __call__(self, message: Any, player: Any = None) -> Any:
         route, recorder = self._route, self._recorder
-        if route.call is self:
-            route.call, route.bound = self._call, self._bound
+        self.put_down()
         env = recorder.env
         chance, seed = env.rng, env.rng.getrandbits(63)
         packed = recorder.packed(route, message, player, seed)
@@ -191,6 +244,16 @@ class _Armed:
             if packed is not None:
                 recorder.keep(route, packed, outcome)
         return outcome
+
+    def put_down(self) -> None:
+        """Leave the route, unless something else has taken the place."""
+        if self._route.call is self:
+            self._route.call, self._route.bound = self._call, self._bound
+
+
+def _may_differ(modules: set[str] | None, *rules: str) -> bool:
+    """Whether one of these rules, such as `systems.hunt.hit`, stands in an altered module."""
+    return modules is None or any(rule.rpartition(".")[0] in modules for rule in rules)
 
 
 def _has_secret(route: Route) -> bool:

@@ -109,7 +109,4 @@ class Saves:
 
     async def _mend(self, path: str) -> None:
         """The table as it was before the bad save."""
-        if path in GOOD_TABLES:
-            await self._dev.save(path, GOOD_TABLES[path])
-        else:
-            await self._dev.remove(path)
+        await self._dev.undo(path, GOOD_TABLES.get(path))

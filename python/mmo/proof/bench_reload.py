@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import uvloop
 
 from mmo.proof import live_code
@@ -50,14 +51,15 @@ async def measure(window_s: float, report: Report) -> BenchResult:
                 await probers.begin()
                 await asyncio.sleep(2.0)
                 async with Dev(arena, game) as dev:
-                    live_ms, pauses_ms, switches_s = await _saves(dev, probers, window_s, report)
+                    saves = await _saves(dev, probers, window_s, report)
                 fleet = await probers.end()
                 told = await hunters.end()
             finally:
                 await probers.abandon()
                 await hunters.abandon()
             audit = await arena.command("audit", deadline_s=120, accept=(0, 1))
-    near, far = _latencies(probers.seen, switches_s)
+    live_ms, pauses_ms = saves.live_ms, saves.pauses_ms
+    near, far = _latencies(probers.seen, saves.switches_s)
     p99_near, p99_far = _percentile(near, 990), _percentile(far, 990)
     live_p99 = _percentile(live_ms, 990)
     backwards = probers.backwards()
@@ -81,6 +83,10 @@ async def measure(window_s: float, report: Report) -> BenchResult:
         more={
             "saves": len(live_ms),
             "live_ms": [round(one, 1) for one in live_ms],
+            "steps_ms_p50": {
+                name: round(_percentile(took_ms, 500), 1)
+                for name, took_ms in saves.steps_ms.items()
+            },
             "pause_ms_p50": round(_percentile(pauses_ms, 500), 1),
             "pause_ms_p99": round(_percentile(pauses_ms, 990), 1),
             "answer_ms_p99_normal": round(p99_far, 1),
@@ -95,13 +101,18 @@ async def measure(window_s: float, report: Report) -> BenchResult:
     )
 
 
-async def _saves(
-    dev: Dev, probers: Probers, window_s: float, report: Report
-) -> tuple[list[float], list[float], list[float]]:
-    """Milliseconds to live and of the pause for each save, and when each switched."""
+class Saves(msgspec.Struct):
+    """Milliseconds to live and of the pause for each save, of its steps, and when each switched."""
+
     live_ms: list[float] = []
     pauses_ms: list[float] = []
     switches_s: list[float] = []
+    steps_ms: dict[str, list[float]] = {}
+
+
+async def _saves(dev: Dev, probers: Probers, window_s: float, report: Report) -> Saves:
+    """Save after save until the time is over."""
+    saves = Saves()
     until_s, word = time.monotonic() + window_s, 0
     while time.monotonic() < until_s or word < SAVES_MIN:
         word += 1
@@ -112,11 +123,13 @@ async def _saves(
             if word > 3 * SAVES_MIN:
                 break
             continue
-        live_ms.append((seen.heard_s - said["saved_s"]) * 1_000)
-        pauses_ms.append(float(said["switch_ms"]))
-        switches_s.append(seen.heard_s)
+        saves.live_ms.append((seen.heard_s - said["saved_s"]) * 1_000)
+        saves.pauses_ms.append(float(said["switch_ms"]))
+        saves.switches_s.append(seen.heard_s)
+        for name, took_ms in said["steps_ms"].items():
+            saves.steps_ms.setdefault(name, []).append(took_ms)
         await asyncio.sleep(APART_S)
-    return live_ms, pauses_ms, switches_s
+    return saves
 
 
 def _latencies(

@@ -7,23 +7,21 @@ twice, Redis is never behind for long, the books balance, the bots' own records 
 import asyncio
 import random
 import time
-from collections.abc import Callable
 
 from mmo.client.aio import Shell, walk_alone
-from mmo.client.fleet import muster, source_of
+from mmo.client.fleet import Fleet, muster, source_of
 from mmo.client.hero import Hero
 from mmo.client.journeys import Journey, walk_guarded
-from mmo.client.meter import Meter
 from mmo.client.session import arrive, ask, log_out, register
 from mmo.client.shopper import shop_until_over
 from mmo.client.steps import CENTER, Pause, Walk
 from mmo.cluster import control
 from mmo.errors import MmoError
-from mmo.proof.arena import LOOK_EVERY_S, Arena
+from mmo.proof.arena import Arena
 from mmo.proof.economy_books import Books
 from mmo.proof.economy_payments import PaymentService
 from mmo.proof.economy_witness import Witness, WitnessedShell
-from mmo.proof.load import FAULT_POLICY, books_balance, nobody_is_left
+from mmo.proof.load import Crew, books_balance, nobody_is_left
 from mmo.proof.odds_receipts import LOOK_EVERY_MS, wait_for_gold
 from mmo.proof.stores import Stores
 from mmo.proof.verdict import Trial
@@ -46,22 +44,19 @@ ACKNOWLEDGED_MIN = 5
 """A shopper that was told fewer answers has proved nothing."""
 
 
-class Shoppers:
-    """Bots that shop until told to stop, each on a witnessed shell."""
+class Shoppers(Crew):
+    """Bots that shop, each on a witnessed shell."""
 
     def __init__(self, arena: Arena, count: int, seed: int) -> None:
-        self.meter = Meter()
+        super().__init__(arena, count, seed)
         self.witness = Witness()
-        self.heroes = muster(arena.addresses("login"), count, seed, self.meter, FAULT_POLICY)
         self._books = Books(arena)
-        self._shopping = True
-        self._task: asyncio.Future[list[None]] | None = None
 
     def _walk(self, me: Hero, _: float) -> Walk[None]:
         yield from arrive(me)
         # Heard at the lobby, before anything else may tell another balance.
         if (yield from wait_for_gold(me, FIRST_GOLD)):
-            yield from shop_until_over(me, lambda: self._shopping)
+            yield from shop_until_over(me, self.goes_on)
 
     async def _one(self, index: int, me: Hero) -> None:
         shell = WitnessedShell(source_of(index), self.witness, me.name)
@@ -74,36 +69,18 @@ class Shoppers:
         finally:
             shell.cut_all()
 
+    async def _all(self) -> Fleet:
+        await asyncio.gather(*(self._one(index, me) for index, me in enumerate(self.heroes)))
+        summary = self.meter.summary("shoppers", len(self.heroes))
+        return Fleet(summary, self.meter, self.heroes, [])
+
     async def begin(self) -> None:
         """Start all and return when each of them was told an answer."""
-        walks = (self._one(index, me) for index, me in enumerate(self.heroes))
-        self._task = asyncio.ensure_future(asyncio.gather(*walks))
+        self._task = asyncio.create_task(self._all())
         await self.until(
             lambda: len({name for name, _, _ in self.witness.told}) == len(self.heroes),
             "an answer for each",
         )
-
-    async def until(self, holds: Callable[[], bool], what: str, within_s: float = 60) -> None:
-        """Wait until `holds()`. Raises `TimeoutError`."""
-        assert self._task is not None
-        until = time.monotonic() + within_s
-        while not holds():
-            if self._task.done() or time.monotonic() > until:
-                raise TimeoutError(f"not {what}: {self.meter.findings[:5]}")
-            await asyncio.sleep(LOOK_EVERY_S)
-
-    async def end(self) -> None:
-        """Tell all to stop, to come back once more and compare."""
-        self._shopping = False
-        assert self._task is not None
-        async with asyncio.timeout(END_S):
-            await self._task
-
-    async def abandon(self) -> None:
-        """Cut them off where they are."""
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
 
 async def economy_under_kills(arena: Arena, trial: Trial, short: bool) -> None:
@@ -123,7 +100,7 @@ async def economy_under_kills(arena: Arena, trial: Trial, short: bool) -> None:
         await shoppers.until(
             lambda: len(shoppers.witness.told) >= enough, "shopping on after the last fault"
         )
-        await shoppers.end()
+        await shoppers.end(END_S)
     finally:
         payments.goes_on = False
         await shoppers.abandon()

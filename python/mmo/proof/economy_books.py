@@ -19,12 +19,22 @@ CORRECTION = 3
 """`SourceKind.CORRECTION`: a grant that an operator leaves."""
 
 
+def connected(arena: Arena) -> Any:
+    """A connection to the database of an arena, as its servers have."""
+    return mysql.connector.connect(
+        unix_socket=arena.file().mysql_socket,
+        user="mmo",
+        password=(arena.home.secrets / "mysql").read_text().strip(),
+        database="mmo",
+        use_pure=True,
+    )
+
+
 class Books:
     """The database of an arena."""
 
     def __init__(self, arena: Arena) -> None:
-        self._socket = arena.file().mysql_socket
-        self._password = (arena.home.secrets / "mysql").read_text().strip()
+        self._arena = arena
         self._roll_secret = (arena.home.secrets / "roll").read_bytes().strip()
 
     def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -33,13 +43,7 @@ class Books:
 
     def _run(self, work: Sequence[tuple[str, tuple[Any, ...]]]) -> list[tuple[Any, ...]]:
         """Statements in one transaction; the rows of the last one, if it has any."""
-        connection: Any = mysql.connector.connect(
-            unix_socket=self._socket,
-            user="mmo",
-            password=self._password,
-            database="mmo",
-            use_pure=True,
-        )
+        connection = connected(self._arena)
         try:
             cursor = connection.cursor()
             rows: list[tuple[Any, ...]] = []

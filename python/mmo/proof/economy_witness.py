@@ -8,9 +8,9 @@ themselves, below the bots' own bookkeeping. Judges nothing but whether answers 
 from collections.abc import Callable
 from typing import Any
 
-from mmo.client.aio import Shell
+from mmo.client.aio import Connection, Shell
 from mmo.client.protocol import HEADER, ClientProtocol, Event, Push, Token
-from mmo.client.steps import Dial, Step
+from mmo.client.steps import Dial
 from mmo.wire.messages.account import Login
 from mmo.wire.messages.presence import Lobby, Logout
 from mmo.wire.opcode import Op
@@ -44,7 +44,7 @@ class Watcher:
         """A request that may change who owns the player is about to leave; names it."""
         return 0
 
-    def claimed(self, claim: int, opcode: int) -> None:
+    def claimed(self, claim: int, opcode: int, body: bytes) -> None:
         """Its answer came."""
 
 
@@ -128,7 +128,7 @@ class WitnessedProtocol(ClientProtocol):
                 body = bodies[event.seq, opcode]
                 self._witness.answered(asked[0], self._port, opcode, body, code, asked[1])
             elif claim is not None:
-                self._witness.claimed(claim, opcode)
+                self._witness.claimed(claim, opcode, bodies.get((event.seq, opcode), b""))
         return events
 
     def ended(self) -> None:
@@ -154,16 +154,15 @@ class WitnessedShell(Shell):
         self._name = name
         self._via = via
 
-    async def _do(self, step: Step) -> Any:
-        if not isinstance(step, Dial):
-            return await super()._do(step)
-        result = await super()._do(Dial(step.lane, step.host, self._via(step.port)))
-        protocol = WitnessedProtocol(self._witness, self._name, step.port)
-        self.lanes[step.lane].protocol = protocol
-        return result
+    async def dial(self, step: Dial) -> Connection:
+        """Open a connection that is witnessed. Raises `Lost`."""
+        connection = await super().dial(Dial(step.lane, step.host, self._via(step.port)))
+        connection.protocol = WitnessedProtocol(self._witness, self._name, step.port)
+        return connection
 
-    def _drop(self, name: str) -> None:
+    def drop(self, name: str) -> None:
+        """End one without a word."""
         lane = self.lanes.get(name)
-        super()._drop(name)
+        super().drop(name)
         if lane is not None and isinstance(lane.protocol, WitnessedProtocol):
             lane.protocol.ended()

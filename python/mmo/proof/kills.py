@@ -5,6 +5,7 @@ Owns the order of the blows. What must hold afterwards is `load.close_with`.
 
 import asyncio
 import time
+from functools import partial
 
 from mmo.errors import OperatorError
 from mmo.proof.arena import Arena
@@ -95,7 +96,7 @@ async def _die_between_steps(
         pid = int((await arena.node(name))["pid"])
         try:
             await arena.arm(name, point)
-            await hunters.until(lambda pid=pid: not is_alive(pid), f"{name} reaching {point}")
+            await hunters.until(partial(_has_ended, pid), f"{name} reaching {point}")
             took = await arena.repaired_s(name, pid)
             going = await hunters.progress(len(hunters.heroes))
         except TimeoutError as late:
@@ -106,6 +107,10 @@ async def _die_between_steps(
             f"{name} died {point}: ready again after {took or 0:.1f} s, "
             f"{len(hunters.heroes)} more kills {going:.1f} s later"
         )
+
+
+def _has_ended(pid: int) -> bool:
+    return not is_alive(pid)
 
 
 def is_alive(pid: int) -> bool:

@@ -8,35 +8,55 @@ reloads.
 import asyncio
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from mmo.client.fleet import Fleet, muster, sail
+import mmo
 from mmo.client.hero import Hero
 from mmo.client.hunting import settle
 from mmo.client.journeys import Journey
-from mmo.client.meter import Meter
 from mmo.client.session import arrive, ask, log_out, register
 from mmo.client.steps import CENTER, GAME, Pause, Walk
 from mmo.errors import OperatorError
 from mmo.proof.arena import Arena
-from mmo.proof.load import FAULT_POLICY
+from mmo.proof.load import Crew
 from mmo.wire import codec
 
 ROLL_DICE = 10_000
 ANSWER_S = 60.0
-CROWD_S = 300.0
+CROWD_S = 900.0
 """Hundreds of players log in one password hash after the other."""
-SAVE_AGAIN_S = 3.0
-"""A save that nobody noticed, such as one before the watch began, is made again after this."""
-
 RATES = "[rate.action]\nper_s = 1000.0\nburst = 2000\n"
 """Probers ask more often than a player may."""
+
+ROOM_RULES = '''"""Which generation answers in the room of a raid, its word, and the raid."""
+
+from game.messages.dice import ROLL_DICE, DiceRolled, RollDice
+from game.systems.dice import WORD
+
+from mmo.contract import Env, Outcome, Refuse, handles
+from mmo.state.raid_room import RaidRooms
+from mmo.wire.opcode import Code
+
+
+@handles(ROLL_DICE, needs=("raids",))
+def roll_in_room(message: RollDice, *, raids: RaidRooms, env: Env) -> Outcome | Refuse:
+    """Generation, word and raid."""
+    found = raids.room_of(env.sender.user)
+    if found is None:
+        return Refuse(Code.NOT_IN_RAID)
+    return Outcome(replies=(DiceRolled((env.node.generation, WORD, found[0].raid)),))
+'''
+
+SEATS = {"channels": 30, "channel_users_max": 10, "server_users_max": 300}
+"""Each of two channel servers holds so many; as many in a channel as in the box."""
 
 RULES = '''"""Which generation answers, and the word of the last save."""
 
@@ -59,8 +79,26 @@ def prepare(directory: Path) -> str:
     folder = directory / "mine"
     line = [sys.executable, "-m", "mmo.cli", "new", "game", str(folder)]
     subprocess.run(line, check=True, capture_output=True, timeout=60)
-    (folder / "game" / "systems" / "dice.py").write_text(RULES.format(word=0), encoding="utf-8")
-    return f'[game]\npath = "{folder / "game"}"\n{RATES}'
+    game = folder / "game"
+    texts = {
+        "systems/dice.py": RULES.format(word=0),
+        "systems/room_dice.py": ROOM_RULES,
+        "content/channels.toml": _with_seats(),
+    }
+    for path, text in texts.items():
+        (game / path).write_text(text, encoding="utf-8")
+    with (game / "roles.toml").open("a", encoding="utf-8") as file:
+        file.write('raid = ["room_dice"]\n')
+    return f'[game]\npath = "{game}"\n{RATES}'
+
+
+def _with_seats() -> str:
+    """The box's channels with seats for hundreds."""
+    box = Path(str(mmo.__file__)).parent / "content" / "data" / "channels.toml"
+    text = box.read_text(encoding="utf-8")
+    for name, count in SEATS.items():
+        text = re.sub(rf"^{name} = \d+", f"{name} = {count}", text, flags=re.MULTILINE)
+    return text
 
 
 async def game_of(arena: Arena) -> Path:
@@ -110,28 +148,33 @@ class Dev:
         await self._process.wait()
 
     async def save(self, path: str, text: str) -> dict[str, Any]:
-        """Save one file of the game as an editor does; what `dev` printed, with `saved_s`
-        (monotonic seconds) of the save. `error` stands in it where the save was refused."""
-        until_s = time.monotonic() + ANSWER_S
-        while True:
-            saved_s = time.monotonic()
-            target = self._game / path
-            beside = target.with_name(f".{target.name}.new")
-            beside.write_text(text, encoding="utf-8")
-            beside.replace(target)
-            try:
-                async with asyncio.timeout(SAVE_AGAIN_S if saved_s < until_s else 0.01):
-                    said = await self._line()
-                break
-            except TimeoutError:
-                if time.monotonic() > until_s:
-                    raise
-        return {**said, "saved_s": saved_s}
+        """Save one file of the game as an editor does; what `dev` printed of the change, with
+        `saved_s` (monotonic seconds) of the save. `error` stands in it where it was refused. Raises
+        `TimeoutError`."""
+        saved_s = time.monotonic()
+        self._write(path, text)
+        async with asyncio.timeout(ANSWER_S):
+            while True:
+                said = await self._line()
+                if "error" in said or said["changed"]:  # else: one save was noticed twice
+                    return {**said, "saved_s": saved_s}
 
-    async def remove(self, path: str) -> dict[str, Any]:
-        """Remove one file of the game."""
-        (self._game / path).unlink()
-        return await self._line()
+    async def undo(self, path: str, text: str | None) -> None:
+        """After a refused save, save the file as it was; None: it was not there. Raises
+        `TimeoutError`."""
+        if text is None:
+            (self._game / path).unlink()
+        else:
+            self._write(path, text)
+        async with asyncio.timeout(ANSWER_S):
+            while "error" in await self._line():
+                pass  # the refused save was noticed twice
+
+    def _write(self, path: str, text: str) -> None:
+        target = self._game / path
+        beside = target.with_name(f".{target.name}.new")
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(target)
 
     async def _line(self) -> dict[str, Any]:
         assert self._process is not None and self._process.stdout is not None
@@ -149,19 +192,36 @@ class Seen(msgspec.Struct, frozen=True):
     heard_s: float
     generation: int
     word: int
+    raid: int = 0  # in whose room it was asked
 
 
-class Probers:
+def backwards(seen: Sequence[Seen]) -> list[str]:
+    """Answers by an older generation to a question that was sent after a newer one had answered
+    anybody: two generations accepted input at once."""
+    first_heard: dict[int, float] = {}
+    for one in seen:
+        known = first_heard.get(one.generation, one.heard_s)
+        first_heard[one.generation] = min(known, one.heard_s)
+    earliest, newer_s = {}, float("inf")
+    for generation in sorted(first_heard, reverse=True):
+        earliest[generation] = newer_s
+        newer_s = min(newer_s, first_heard[generation])
+    return [
+        f"generation {one.generation} answered what was sent "
+        f"{(one.sent_s - earliest[one.generation]) * 1_000:.1f} ms after a newer one answered"
+        for one in seen
+        if one.sent_s > earliest[one.generation]
+    ]
+
+
+class Probers(Crew):
     """Players who ask without a pause which code answers: half at the centers, half at channels."""
 
     def __init__(self, arena: Arena, game: Path, count: int, seed: int, pause_ms: float) -> None:
+        super().__init__(arena, count, seed)
         self._question = speak_dice(game)
         self._pause_ms = pause_ms
-        self._asking = True
-        self.meter = Meter()
-        self.heroes = muster(arena.addresses("login"), count, seed, self.meter, FAULT_POLICY)
         self.seen: list[Seen] = []
-        self._task: asyncio.Task[Fleet] | None = None
         self._here = 0
 
     async def begin(self) -> None:
@@ -170,12 +230,8 @@ class Probers:
             Journey("at a center", "ask", lambda me, _: self._walk(me, CENTER), lambda _: 1),
             Journey("at a channel", "ask", lambda me, _: self._walk(me, GAME), lambda _: 1),
         ]
-        self._task = asyncio.create_task(sail(self.heroes, journeys, 0, spread_s=1))
-        until_s = time.monotonic() + ANSWER_S
-        while self._here < len(self.heroes):
-            if self._task.done() or time.monotonic() > until_s:
-                raise TimeoutError(f"the probers did not begin: {self.meter.findings[:5]}")
-            await asyncio.sleep(0.05)
+        self._set_out(journeys)
+        await self.until(lambda: self._here == len(self.heroes), "an answer each", ANSWER_S)
 
     async def word(self, word: int, within_s: float = 10) -> Seen | None:
         """The first answer that says `word`, waited for."""
@@ -189,35 +245,9 @@ class Probers:
             await asyncio.sleep(0.002)
         return None
 
-    async def end(self) -> Fleet:
-        """All log out."""
-        self._asking = False
-        assert self._task is not None
-        return await self._task
-
-    async def abandon(self) -> None:
-        """Cut them off where they are."""
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
     def backwards(self) -> list[str]:
-        """Answers by an older generation to a question that was sent after a newer one had
-        answered anybody: two generations accepted input at once."""
-        first_heard: dict[int, float] = {}
-        for one in self.seen:
-            known = first_heard.get(one.generation, one.heard_s)
-            first_heard[one.generation] = min(known, one.heard_s)
-        earliest, newer_s = {}, float("inf")
-        for generation in sorted(first_heard, reverse=True):
-            earliest[generation] = newer_s
-            newer_s = min(newer_s, first_heard[generation])
-        return [
-            f"generation {one.generation} answered what was sent "
-            f"{(one.sent_s - earliest[one.generation]) * 1_000:.1f} ms after a newer one answered"
-            for one in self.seen
-            if one.sent_s > earliest[one.generation]
-        ]
+        """See `backwards`."""
+        return backwards(self.seen)
 
     def _walk(self, me: Hero, lane: str) -> Walk[None]:
         yield from register(me)
@@ -225,7 +255,7 @@ class Probers:
         if lane == GAME:
             yield from settle(me)
         first = True
-        while self._asking:
+        while self.goes_on():
             sent_s = time.monotonic()
             rolled = yield from ask(me, lane, self._question(1))
             generation, word = rolled.eyes

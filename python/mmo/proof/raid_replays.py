@@ -17,7 +17,7 @@ from mmo.errors import OperatorError
 from mmo.proof.arena import Arena
 from mmo.proof.economy_books import Books
 from mmo.proof.raid_books import FINISHED
-from mmo.proof.raids import Raiders
+from mmo.proof.raids import END_S, Raiders
 from mmo.proof.verdict import Trial
 
 RAIDS, RAIDS_SHORT = 10_000, 400
@@ -35,7 +35,7 @@ async def replays(arena: Arena, trial: Trial, short: bool) -> None:
         raiders = Raiders(arena, RAIDERS, seed=81)
         try:
             await raiders.begin()
-            fleet = await raiders.end()
+            fleet = await raiders.end(END_S)
         finally:
             await raiders.abandon()
         for text in fleet.meter.findings:

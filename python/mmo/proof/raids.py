@@ -12,17 +12,16 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from mmo.client.aio import walk_alone
-from mmo.client.fleet import Fleet, muster, sail, source_of
+from mmo.client.fleet import source_of
 from mmo.client.hero import Hero
 from mmo.client.journeys import Journey
-from mmo.client.meter import Meter
 from mmo.client.raid_log import RaidLog
 from mmo.client.raider import raid_until_over, take_rewards
 from mmo.client.session import arrive, log_out, register
 from mmo.client.steps import Walk
-from mmo.proof.arena import LOOK_EVERY_S, Arena
+from mmo.proof.arena import Arena
 from mmo.proof.economy import kill_one
-from mmo.proof.load import FAULT_POLICY, books_balance, nobody_is_left
+from mmo.proof.load import Crew, books_balance, nobody_is_left
 from mmo.proof.raid_books import RaidBooks
 from mmo.proof.verdict import Trial
 
@@ -42,52 +41,36 @@ END_S = 150.0
 T = TypeVar("T")
 
 
-class Raiders:
-    """Bots that raid until told to stop."""
+class Raiders(Crew):
+    """Bots that raid; `between`: what else one does after each blow."""
 
-    def __init__(self, arena: Arena, count: int, seed: int) -> None:
-        self.meter = Meter()
-        self.heroes = muster(arena.addresses("login"), count, seed, self.meter, FAULT_POLICY)
-        self._raiding = True
-        self._task: asyncio.Task[Fleet] | None = None
+    def __init__(
+        self,
+        arena: Arena,
+        count: int,
+        seed: int,
+        between: Callable[[Hero], Walk[None]] | None = None,
+    ) -> None:
+        super().__init__(arena, count, seed)
+        self._between = between
 
     def _walk(self, me: Hero, _: float) -> Walk[None]:
         yield from register(me)
         yield from arrive(me)
-        yield from raid_until_over(me, lambda: self._raiding)
+        yield from raid_until_over(me, self.goes_on, self._between)
 
     @property
     def results(self) -> int:
         """Results that were told."""
         return sum(len(me.raids.scores) for me in self.heroes)
 
-    async def begin(self) -> None:
-        """Start all and return when each of them was told a result."""
+    async def begin(self, within_s: float = 90) -> None:
+        """Start all and return when each of them was told a result. Raises `TimeoutError`."""
         journey = Journey("raiders", "raid until told to stop", self._walk, lambda _: 10)
-        self._task = asyncio.create_task(sail(self.heroes, [journey], 0, spread_s=1))
-        await self.until(lambda: all(me.raids.scores for me in self.heroes), "a result for each")
-
-    async def until(self, holds: Callable[[], bool], what: str, within_s: float = 90) -> None:
-        """Wait until `holds()`. Raises `TimeoutError`."""
-        assert self._task is not None
-        until = time.monotonic() + within_s
-        while not holds():
-            if self._task.done() or time.monotonic() > until:
-                raise TimeoutError(f"not {what}: {self.meter.findings[:5]}")
-            await asyncio.sleep(LOOK_EVERY_S)
-
-    async def end(self) -> Fleet:
-        """Tell all to stop, to take what they were promised, and to compare."""
-        self._raiding = False
-        assert self._task is not None
-        async with asyncio.timeout(END_S):
-            return await self._task
-
-    async def abandon(self) -> None:
-        """Cut them off where they are."""
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        self._set_out([journey])
+        await self.until(
+            lambda: all(me.raids.scores for me in self.heroes), "a result for each", within_s
+        )
 
 
 async def raids_under_kills(arena: Arena, trial: Trial, short: bool) -> None:
@@ -100,7 +83,7 @@ async def raids_under_kills(arena: Arena, trial: Trial, short: bool) -> None:
         trial.expect(await arena.ready_s() is not None, "the cluster was not repaired")
         enough = raiders.results + len(raiders.heroes)
         await raiders.until(lambda: raiders.results >= enough, "raiding on after the last blow")
-        fleet = await raiders.end()
+        fleet = await raiders.end(END_S)
     finally:
         await raiders.abandon()
     for text in fleet.meter.findings:

@@ -5,26 +5,22 @@ Owns the players, who walk every journey until told to stop, and the rolling res
 bots' own records, by what the restarts said, and by the books.
 """
 
-import asyncio
-import time
 from collections.abc import Callable
 
-from mmo.client.fleet import Fleet, muster, sail
 from mmo.client.hero import Hero
 from mmo.client.hunting import settle
 from mmo.client.journeys import JOURNEYS, Journey, hunt_until_over, wander_until_over
-from mmo.client.meter import Meter
 from mmo.client.raider import raid_until_over
 from mmo.client.session import arrive, register
 from mmo.client.shopper import shop_until_over
 from mmo.client.steps import Walk
-from mmo.proof.arena import LOOK_EVERY_S, Arena
-from mmo.proof.load import books_balance, nobody_is_left
+from mmo.proof.arena import Arena
+from mmo.proof.load import Crew, books_balance, nobody_is_left
 from mmo.proof.verdict import Trial
 
-RESTART_S = 300.0
+RESTART_S = 600.0
 CHANNEL_SERVERS = 8  # of thirty seats: all players fit into those that are not being replaced
-BEGUN_S = 60.0
+BEGUN_S = 300.0
 ACTIONS_BETWEEN = 20  # a player, before the first restart and after each
 
 
@@ -39,7 +35,7 @@ async def rolling(arena: Arena, trial: Trial, short: bool) -> None:
         await crowd.begin()
         for turn in range(restarts):
             await _restart_all(arena, trial, turn + 1)
-            await crowd.goes_on()
+            await crowd.plays_on()
         fleet = await crowd.end()
     finally:
         await crowd.abandon()
@@ -87,14 +83,11 @@ async def _restart_all(arena: Arena, trial: Trial, turn: int) -> None:
     )
 
 
-class Crowd:
-    """Bots that walk all journeys in equal shares until told to stop; tours walk once."""
+class Crowd(Crew):
+    """Bots that walk all journeys in equal shares; tours walk once."""
 
     def __init__(self, arena: Arena, count: int, seed: int) -> None:
-        self._goes_on = True
-        self.meter = Meter()
-        self.heroes = muster(arena.addresses("login"), count, seed, self.meter)
-        self._task: asyncio.Task[Fleet] | None = None
+        super().__init__(arena, count, seed, policy=None)
 
     async def begin(self) -> None:
         """Start all; return when they have played for a while."""
@@ -108,8 +101,8 @@ class Crowd:
             Journey(name, one.about, walks.get(name, one.walk), lambda _: 20)
             for name, one in JOURNEYS.items()
         ]
-        self._task = asyncio.create_task(sail(self.heroes, journeys, 0, name="all", spread_s=2))
-        await self.goes_on()
+        self._set_out(journeys, name="all")
+        await self.plays_on()
 
     def _walk(
         self, walk: Callable[[Hero, Callable[[], bool]], Walk[None]]
@@ -117,31 +110,14 @@ class Crowd:
         def whole(me: Hero, _: float) -> Walk[None]:
             yield from register(me)
             yield from arrive(me)
-            yield from walk(me, lambda: self._goes_on)
+            yield from walk(me, self.goes_on)
 
         return whole
 
-    async def goes_on(self) -> None:
+    async def plays_on(self) -> None:
         """Return when so many more actions were answered. Raises `TimeoutError`."""
-        assert self._task is not None
         target = self.meter.actions + ACTIONS_BETWEEN * len(self.heroes)
-        until = time.monotonic() + BEGUN_S
-        while self.meter.actions < target and not self._task.done():
-            if time.monotonic() > until:
-                raise TimeoutError(f"the bots do not go on: {self.meter.findings[:3]}")
-            await asyncio.sleep(LOOK_EVERY_S)
-
-    async def end(self) -> Fleet:
-        """Tell all to stop, to come back once more and compare."""
-        self._goes_on = False
-        assert self._task is not None
-        return await self._task
-
-    async def abandon(self) -> None:
-        """Cut them off where they are."""
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self.until(lambda: self.meter.actions >= target, "playing on", BEGUN_S)
 
 
 def _hunt(me: Hero, goes_on: Callable[[], bool]) -> Walk[None]:

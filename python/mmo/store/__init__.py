@@ -18,7 +18,7 @@ from mmo.state.place import Claim, PaymentBooked
 from mmo.state.player import Head, OperationRecord, Player
 from mmo.state.raid import OrphanRaid, RaidCheckpoint, RaidEntry, RaidRecord
 from mmo.state.roll import DayKey
-from mmo.store.code_rows import CodeRecord, CodeRow, CodeSwitch
+from mmo.store.code_rows import CodeRecord, CodeRow, CodeSwitch, Meanwhile
 from mmo.store.settings import StoreSettings
 
 
@@ -209,9 +209,11 @@ class Store(Protocol):
         `unused_ms` ago; how many. What decides now always stays."""
         ...
 
-    async def switch_code(self, switch: CodeSwitch) -> bool:
+    async def switch_code(self, switch: CodeSwitch, meanwhile: Meanwhile | None = None) -> bool:
         """Change the row and remember it, all or nothing; False when what it relies on does not
-        hold any more."""
+        hold any more. `meanwhile` runs when the row is changed and locked, before it is looked who
+        is alive: who reads the row settled waits for it. What it raises passes through, and undoes
+        the change."""
         ...
 
     async def end_canary(self, generation: int, why: str) -> bool:
@@ -260,6 +262,7 @@ __all__ = [
     "CodeRow",
     "CodeSwitch",
     "LeaseRow",
+    "Meanwhile",
     "PlayerCommit",
     "Seat",
     "Store",

@@ -8,7 +8,7 @@ so either the switch sees the node, or the node sees the switch. Called by `dura
 
 from collections.abc import Sequence
 
-from mmo.store.code_rows import CodeRecord, CodeRow, CodeSwitch
+from mmo.store.code_rows import CodeRecord, CodeRow, CodeSwitch, Meanwhile
 from mmo.store.connection import Connection, Statement
 from mmo.store.statements import NOW_MS
 
@@ -98,10 +98,13 @@ async def bundle(connection: Connection, digest: str) -> bytes | None:
     return None if found is None else bytes(found[0])
 
 
-async def switch(connection: Connection, wanted: CodeSwitch) -> bool:
-    """Change the row; False when something of it does not hold any more."""
+async def switch(
+    connection: Connection, wanted: CodeSwitch, meanwhile: Meanwhile | None = None
+) -> bool:
+    """Change the row; False when something of it does not hold any more. All that can be written
+    before `meanwhile` is: what comes after it, players wait for."""
     await connection.begin()
-    if await _change(connection, wanted) != 1 or not await _is_complete(connection, wanted):
+    if await _change(connection, wanted) != 1:
         await connection.rollback()
         return False
     await connection.execute(
@@ -109,6 +112,15 @@ async def switch(connection: Connection, wanted: CodeSwitch) -> bool:
         *(wanted.generation, wanted.bundle, wanted.before, wanted.kind),
         *(wanted.who, wanted.note),
     )
+    if meanwhile is not None:
+        try:
+            await meanwhile()
+        except BaseException:
+            await connection.rollback()
+            raise
+    if not await _is_complete(connection, wanted):
+        await connection.rollback()
+        return False
     await connection.commit()
     return True
 

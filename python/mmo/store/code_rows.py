@@ -3,9 +3,13 @@
 Owns the fields only. Used by `store`, `node` and the commands that change code.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Literal
 
 import msgspec
+
+Meanwhile = Callable[[], Awaitable[None]]
+"""What happens between a switch and its commit."""
 
 SwitchKind = Literal["first", "start", "reload", "rolling", "canary"]
 """`first` names the sources of generation 1; `start` takes what lies on the disk while nothing

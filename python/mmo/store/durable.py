@@ -24,6 +24,7 @@ from mmo.store import (
     CodeRow,
     CodeSwitch,
     LeaseRow,
+    Meanwhile,
     PlayerCommit,
     Sweep,
     Verdict,
@@ -280,11 +281,11 @@ class DurableStore:
                 self.pool, lambda connection: code.forget_bundles(connection, oldest, unused_ms)
             )
 
-    async def switch_code(self, switch: CodeSwitch) -> bool:
+    async def switch_code(self, switch: CodeSwitch, meanwhile: Meanwhile | None = None) -> bool:
         """See `Store.switch_code`."""
         async with self._deadline():
             return await presence.retried(
-                self.pool, lambda connection: code.switch(connection, switch)
+                self.pool, lambda connection: code.switch(connection, switch, meanwhile)
             )
 
     async def end_canary(self, generation: int, why: str) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from mmo.store import CodeRecord, CodeRow, CodeSwitch
+from mmo.store import CodeRecord, CodeRow, CodeSwitch, Meanwhile
 from mmo.testing.fake_tables import FakeDatabase
 
 
@@ -55,10 +55,14 @@ class FakeCodeStore:
         self._begin()
         return self.database.bundles.get(digest)
 
-    async def switch_code(self, switch: CodeSwitch) -> bool:
+    async def switch_code(self, switch: CodeSwitch, meanwhile: Meanwhile | None = None) -> bool:
         """See `Store.switch_code`."""
         self._begin()
-        if not self._may_switch(switch):
+        if not self._may_change(switch):
+            return False
+        if meanwhile is not None:
+            await meanwhile()
+        if not (self._may_change(switch) and self._is_complete(switch)):
             return False
         row = self.database.code
         if switch.kind == "first":
@@ -76,7 +80,7 @@ class FakeCodeStore:
         self._lose_answer()
         return True
 
-    def _may_switch(self, switch: CodeSwitch) -> bool:
+    def _may_change(self, switch: CodeSwitch) -> bool:
         row, now_ms = self.database.code, self.database.clock_ms()
         if row.generation != switch.before:
             return False
@@ -86,9 +90,10 @@ class FakeCodeStore:
             return False
         if switch.kind == "canary" and row.canary:
             return False
-        if switch.deadline_ms and now_ms > switch.deadline_ms:
-            return False
-        known = set(switch.holders or ())
+        return not switch.deadline_ms or now_ms <= switch.deadline_ms
+
+    def _is_complete(self, switch: CodeSwitch) -> bool:
+        now_ms, known = self.database.clock_ms(), set(switch.holders or ())
         return switch.holders is None or all(
             (held.row.number, held.row.incarnation) in known or (held.row.number, 0) in known
             for held in self.database.leases.values()

@@ -7,15 +7,16 @@ twice, as those of a client that doubts; some connections are cut. Called by `si
 import asyncio
 import random
 from collections import deque
-from typing import Any, TypeVar
+from typing import Any
 
 from mmo.client.protocol import HEADER, ClientProtocol, Event, frame
-from mmo.client.steps import Dial, Drop, Lost, Pause, Prove, Receive, Send, Step, Walk
+from mmo.client.shell import AsyncShell
+from mmo.client.steps import Dial, Lost
 from mmo.testing.sim_net import Network
 from mmo.testing.virtual_loop import passes
+from mmo.wire.messages.raid import DatagramKey
 from mmo.wire.opcode import Op
 
-T = TypeVar("T")
 Number = tuple[str, int, int]
 
 DIAL_S = 0.001
@@ -84,7 +85,7 @@ class SimLine:
         self.events.extend(events)
         self._wake()
 
-    def cut(self, reason: int) -> None:
+    def cut(self, reason: int = 0) -> None:
         """The connection is over."""
         if not self.ended:
             self.ended = True
@@ -95,6 +96,9 @@ class SimLine:
     def _wake(self) -> None:
         if self.waiter is not None and not self.waiter.done():
             self.waiter.set_result(None)
+
+    async def prove(self, key: DatagramKey) -> None:
+        """The stream comes over the connection, as to whom no datagram reaches."""
 
     async def receive(self, wait_s: float) -> Event | None:
         """The next event, None after `wait_s`. Raises `Lost`."""
@@ -115,61 +119,23 @@ class SimLine:
 _PUSHED = frozenset({int(Op.PASS_PROGRESS), int(Op.KILL_REWARD), int(Op.GRANT_REWARD)})
 
 
-class SimShell:
+class SimShell(AsyncShell[SimLine]):
     """Carries out the steps of one walk."""
 
     def __init__(self, network: Network, witness: SimWitness, name: str, address: str) -> None:
+        super().__init__()
         self.network = network
         self.witness = witness
         self.name = name
         self.address = address
-        self._lines: dict[str, SimLine] = {}
 
-    async def walk(self, walk: Walk[T]) -> T:
-        """Walk to the end and return what the walk returns. What it raises passes through."""
-        result: Any = None
-        fault: Lost | None = None
-        while True:
-            try:
-                step = walk.throw(fault) if fault is not None else walk.send(result)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
-            result, fault = None, None
-            try:
-                result = await self._do(step)
-            except Lost as lost:
-                self._drop(lost.lane)
-                fault = lost
-
-    async def _do(self, step: Step) -> Any:
-        if isinstance(step, Receive):
-            return await self._line(step.lane).receive(step.wait_ms / 1000)
-        if isinstance(step, Send):
-            return self._line(step.lane).send(step.message)
-        if isinstance(step, Pause):
-            return await passes(step.wait_ms / 1000)
-        if isinstance(step, Prove):
-            return None  # the stream comes over the connection, as to whom no datagram reaches
-        assert isinstance(step, Dial | Drop)
-        self._drop(step.lane)
-        if isinstance(step, Dial):
-            await passes(DIAL_S)
-            line = SimLine(self, step.lane, step.port)
-            self._lines[step.lane] = self.witness.lines[self.name, step.lane] = line
-        return None
-
-    def _line(self, name: str) -> SimLine:
-        line = self._lines.get(name)
-        if line is None:
-            raise Lost(name, 0, "not connected")
+    async def dial(self, step: Dial) -> SimLine:
+        """Open a connection. Raises `Lost`."""
+        await passes(DIAL_S)
+        line = SimLine(self, step.lane, step.port)
+        self.witness.lines[self.name, step.lane] = line
         return line
 
-    def _drop(self, name: str) -> None:
-        line = self._lines.pop(name, None)
-        if line is not None:
-            line.cut(0)
-
-    def cut_all(self) -> None:
-        """End every connection without a word."""
-        for name in list(self._lines):
-            self._drop(name)
+    async def pause(self, wait_s: float) -> None:
+        """Let time pass."""
+        await passes(wait_s)
