@@ -1,7 +1,8 @@
 # What the README names. Nothing is rebuilt that is up to date; stamps are in .venv/stamps.
 #   make start   install what is missing, build the core, start the cluster, return when it is ready
 #   make test    the same for the tests, and run all of them
-#   make stop lint fmt bench proof load
+#   make load    a load test with gates and a report: PROFILE=plateau, ramp, spike, soak, deploy
+#   make stop lint fmt bench proof
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -10,6 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 PYTHON ?= $(shell .ci/python)
+PROFILE ?= plateau
 
 CORE_SOURCES := Cargo.toml $(wildcard Cargo.lock) rust/Cargo.toml \
 	$(shell find rust/src -name '*.rs' 2>/dev/null)
@@ -58,9 +60,9 @@ proof: build servers
 	@for name in $$($(BIN)/mmo-cluster prove --list --json | $(BIN)/python .ci/names.py); do \
 		$(BIN)/mmo-cluster prove $$name || exit 1; done
 
+# A cluster of its own, or the running one of MMO_HOME; the report goes to target/load.
 load: $(STAMPS)/tests servers
-	@$(BIN)/mmo-cluster start
-	$(BIN)/locust -f loadtest/locustfile.py --headless --users 50 --spawn-rate 10 --run-time 60s
+	@$(BIN)/python -m loadtest.run --profile $(PROFILE) $(if $(MMO_HOME),--home $(MMO_HOME))
 
 $(STAMPS)/venv:
 	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer found: sudo apt-get install python3"; exit 1; }

@@ -5,7 +5,6 @@ Owns that cluster. A finding of a proof is a failure here, word for word.
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import time
@@ -15,6 +14,8 @@ from typing import Any
 
 import mysql.connector
 import pytest
+from loadtest.profiles import profile_named
+from loadtest.run import Run
 from tests.cluster.seen import until
 
 from mmo.client.aio import Shell
@@ -30,7 +31,6 @@ from mmo.proof.proofs import OVERLAY, QUICK_LIMITS, proofs, prove
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 
-LOCUSTFILE = Path(__file__).parents[2] / "loadtest" / "locustfile.py"
 SUMMARY = ["journey", "players", "actions", "errors", "refusals", "p50_ms", "p99_ms", "p999_ms"]
 CHAOS = [
     *("seed", "faults", "operations", "acknowledged", "lost", "duplicated", "stale"),
@@ -153,22 +153,19 @@ def test_play_obeys_typed_words(arena: Arena) -> None:
         assert said in done.stdout, done.stdout
 
 
-def test_the_locust_scenario_ends_without_a_failure(arena: Arena) -> None:
-    """locust itself ends with 1 when any request failed."""
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless"),
-            *("--users", "3", "--spawn-rate", "3", "--run-time", "8s", "--only-summary"),
-        ],
-        env={**os.environ, "MMO_HOME": str(arena.home.directory)},
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    for name in ("Login", "Hit", "ChannelEnter"):
-        assert name in done.stdout + done.stderr
+def test_a_load_test_holds_its_gates_and_tells_them_on_one_page(
+    arena: Arena, tmp_path: Path
+) -> None:
+    """The shortest profile, every class of users; the generator is locust in a process of its
+    own."""
+    outcome = asyncio.run(Run(profile_named("smoke"), arena.home.directory).go(tmp_path))
+    rows = "\n".join(" ".join(gate.row()) for gate in outcome.gates)
+    assert outcome.held, "\n".join([rows, *outcome.findings])
+    told = json.loads((tmp_path / "load-smoke.json").read_text(encoding="utf-8"))
+    assert told["held"] and told["figures"]["errors"] == 0
+    assert told["figures"]["pushes"]["RaidStream"]["count"] > 50
+    page = (tmp_path / "load-smoke.html").read_text(encoding="utf-8")
+    assert "ghost sessions" in page and page.count("<polyline") > 20
 
 
 def damaged(arena: Arena, statement: str, user: int) -> None:

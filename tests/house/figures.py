@@ -1,21 +1,47 @@
-"""The table of figures in the README, made from the kept results of the benches.
+"""The tables of figures in README and docs, made from the kept results of benches, proofs and load
+tests.
 
-Owns the form of the table. Measures nothing: `mmo-cluster bench NAME --json` does, and what it
-printed is kept as `docs/results/bench-NAME.json`. `python -m tests.house.figures` writes the table
-anew; a house test compares.
+Owns the form of the tables and the list of what was measured when and where. Measures nothing:
+`mmo-cluster bench NAME --json`, `mmo-cluster prove NAME --out DIR` and `make load` do, and what
+they wrote is kept in `docs/results`. `python -m tests.house.figures` writes all tables anew; a
+house test compares.
 """
 
+import hashlib
 import json
+import os
+import platform
+import time
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tests.house.tree import ROOT
 
+from mmo.proof.bench import benches
+from mmo.proof.proofs import proofs
+
 README = ROOT / "README.md"
+PERFORMANCE = ROOT / "docs" / "PERFORMANCE.md"
+RELIABILITY = ROOT / "docs" / "RELIABILITY.md"
 RESULTS = ROOT / "docs" / "results"
-BEGIN, END = "<!-- figures begin -->\n", "<!-- figures end -->\n"
+MADE = RESULTS / "made.toml"
+TRIED_MAX = 8
+"""Lines of a proof that are repeated in its table; all are in its raw file."""
 HEAD = (
     "| bench | ours | limit, measured beside it | ratio | aims |\n| --- | --- | --- | --- | --- |\n"
 )
+BENCH_HEAD = (
+    "| command | figure | p50, p99 ms | limit, measured beside it | ratio | made | raw |\n"
+    "| --- | --- | --- | --- | --- | --- | --- |\n"
+)
+LOAD_HEAD = (
+    "| command | users | answers | a second | errors | p50, p99 ms | ghosts | money drift "
+    "| gates | made | raw |\n" + "| --- " * 11 + "|\n"
+)
+ACTION_HEAD = "| action | count | p50 ms | p95 ms | p99 ms |\n| --- | --- | --- | --- | --- |\n"
+PROOF_HEAD = "| command | holds | checks | took | made | raw |\n" + "| --- " * 6 + "|\n"
 
 
 def figure(value: float) -> str:
@@ -24,7 +50,7 @@ def figure(value: float) -> str:
 
 
 def row(result: dict[str, Any]) -> str:
-    """One line of the table."""
+    """One line of the README's table."""
     aims = "; ".join(
         f"{aim['name']}: {figure(aim['found'])} ({'met' if aim['met'] else 'missed'},"
         f" aim {figure(aim['aim'])})"
@@ -38,23 +64,231 @@ def row(result: dict[str, Any]) -> str:
     )
 
 
-def kept() -> list[dict[str, Any]]:
-    """The kept results by name."""
-    files = sorted(RESULTS.glob("bench-*.json"))
+def kept(kind: str = "bench") -> list[dict[str, Any]]:
+    """The kept results of a kind (`bench`, `prove`, `load`) by name."""
+    files = sorted(RESULTS.glob(f"{kind}-*.json"))
     return [json.loads(file.read_text(encoding="utf-8")) for file in files]
 
 
 def table() -> str:
-    """The whole table; nothing where nothing was measured yet."""
+    """The whole table of the README; nothing where nothing was measured yet."""
     rows = [row(result) for result in kept()]
     return HEAD + "".join(rows) if rows else ""
 
 
-def with_table(text: str) -> str:
-    """The README with the table in its place."""
-    head, rest = text.split(BEGIN, 1)
-    return head + BEGIN + table() + END + rest.split(END, 1)[1]
+# -- what was made when and where -----------------------------------------------------------------
+
+
+def made() -> dict[str, Any]:
+    """`made.toml`: for each file of `docs/results` its hash, day and machine."""
+    return tomllib.loads(MADE.read_text(encoding="utf-8")) if MADE.exists() else {}
+
+
+def digest(file: Path) -> str:
+    """What tells one result of a name from the next one."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+
+
+def unlisted() -> list[str]:
+    """Results that came or changed after the list was written."""
+    files = made().get("files", {})
+    return [
+        file.name
+        for file in sorted(RESULTS.glob("*.json"))
+        if files.get(file.name, {}).get("of") != digest(file)
+    ]
+
+
+def list_made() -> None:
+    """Write the list: what is new was made on this machine, on the day of its file."""
+    told, new = made(), unlisted()
+    machines: list[str] = list(told.get("machines", []))
+    if new and this_machine() not in machines:
+        machines.append(this_machine())
+    lines = [
+        "# When and where each result was made: written by `python -m tests.house.figures`.",
+        "",
+        "machines = [",
+        *(f"  {json.dumps(machine)}," for machine in machines),
+        "]",
+        "",
+        "[files]",
+    ]
+    for file in sorted(RESULTS.glob("*.json")):
+        old = told.get("files", {}).get(file.name)
+        if file.name in new or old is None:
+            day = time.strftime("%Y-%m-%d", time.gmtime(file.stat().st_mtime))
+            number = machines.index(this_machine()) + 1
+        else:
+            day, number = old["on"], old["machine"]
+        lines.append(
+            f'"{file.name}" = {{ of = "{digest(file)}", on = "{day}", machine = {number} }}'
+        )
+    MADE.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def this_machine() -> str:
+    """Processors, memory and programs, in one line."""
+    cpu = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return (
+        f"{os.cpu_count()} cores of {cpu}, {memory:.0f} GB, {platform.system()},"
+        f" CPython {platform.python_version()}"
+    )
+
+
+def stamp(name: str) -> str:
+    """Day and machine of a result."""
+    entry = made().get("files", {}).get(name)
+    return f"{entry['on']}, machine {entry['machine']}" if entry else "not listed"
+
+
+def raw(name: str) -> str:
+    """A link to the raw file, from `docs`."""
+    return f"[{name}](results/{name})"
+
+
+# -- docs/PERFORMANCE.md --------------------------------------------------------------------------
+
+
+def bench_table() -> str:
+    """Every kept bench with its percentiles, day, machine and raw file; then those without."""
+    rows = []
+    for one in kept():
+        file, unit = f"bench-{one['name']}.json", one["unit"]
+        times = ", ".join(
+            "–" if ms is None else figure(ms) for ms in (one["p50_ms"], one["p99_ms"])
+        )
+        rows.append(
+            f"| `mmo-cluster bench {one['name']}` | {figure(one['ours'])} {unit} | {times} |"
+            f" {one['limit']}: {figure(one['limit_absolute'])} | {figure(one['ratio'])} |"
+            f" {stamp(file)} | {raw(file)} |\n"
+        )
+    return BENCH_HEAD + "".join(rows) + without("bench", benches())
+
+
+def missed_table() -> str:
+    """The aims that were missed, so that nobody has to look for them."""
+    rows = [
+        f"| `{one['name']}` | {aim['name']} | {figure(aim['aim'])} | {figure(aim['found'])} |\n"
+        for one in kept()
+        for aim in one["more"].get("aims", [])
+        if not aim["met"]
+    ]
+    return "| bench | aim | asked | found |\n| --- | --- | --- | --- |\n" + "".join(rows)
+
+
+def load_table() -> str:
+    """Every kept load test, then the actions of each."""
+    runs = kept("load")
+    rows, parts = [], []
+    for one in runs:
+        seen, file = one["figures"], f"load-{one['name']}.json"
+        held = sum(gate["held"] for gate in one["gates"])
+        per_s = seen["actions"] / max(seen["seconds"], 1)
+        rows.append(
+            f"| `make load PROFILE={one['name']}` | {seen['users_max']} |"
+            f" {figure(seen['actions'])} | {figure(per_s)} | {seen['errors']} |"
+            f" {figure(seen['p50_ms'])}, {figure(seen['p99_ms'])} | {seen['ghosts']} |"
+            f" {seen['money_drift']} | {held} of {len(one['gates'])} held |"
+            f" {stamp(file)} | {raw(file)} |\n"
+        )
+        parts.append(f"\n`{one['name']}`, by action and by push:\n\n{actions(seen)}")
+    return LOAD_HEAD + "".join(rows) + "".join(parts)
+
+
+def actions(seen: dict[str, Any]) -> str:
+    """Latencies of one run by action, the most frequent first, then the age of its pushes."""
+    told = sorted(seen["by_kind"].items(), key=lambda item: -item[1]["count"])
+    told += [(f"{kind} (age)", one) for kind, one in sorted(seen["pushes"].items())]
+    return ACTION_HEAD + "".join(
+        f"| {kind} | {figure(one['count'])} | {figure(one['p50_ms'])} | {figure(one['p95_ms'])} |"
+        f" {figure(one['p99_ms'])} |\n"
+        for kind, one in told
+    )
+
+
+# -- docs/RELIABILITY.md --------------------------------------------------------------------------
+
+
+def proof_table() -> str:
+    """Every kept proof: whether it holds, how much was checked, when; then those without."""
+    rows = []
+    for one in kept("prove"):
+        file, figures = f"prove-{one['name']}.json", one["figures"]
+        rows.append(
+            f"| `mmo-cluster prove {one['name']}` | {'yes' if one['held'] else '**no**'} |"
+            f" {figure(figures['checks'])} | {figure(figures.get('took_s', 0))} s |"
+            f" {stamp(file)} | {raw(file)} |\n"
+        )
+    return PROOF_HEAD + "".join(rows) + without("prove", proofs())
+
+
+def proof_parts() -> str:
+    """What each proof shows, what it did and what it counted."""
+    parts = []
+    for one in kept("prove"):
+        known = proofs().get(one["name"])
+        promise = known.promise if known else "no longer a proof"
+        parts.append(f"### {one['name']}\n\n{promise[0].upper()}{promise[1:]}.\n\n")
+        parts += [f"* {text}\n" for text in one["tried"][:TRIED_MAX]]
+        if len(one["tried"]) > TRIED_MAX:
+            parts.append(f"* and {len(one['tried']) - TRIED_MAX} lines more in the raw file\n")
+        parts += [f"* **does not hold:** {text}\n" for text in one["findings"]]
+        counted = ", ".join(
+            f"{name} {figure(value)}"
+            for name, value in one["figures"].items()
+            if isinstance(value, int | float) and name not in ("checks", "findings_total", "took_s")
+        )
+        parts.append(f"\nCounted: {counted}.\n\n")
+    return "".join(parts).rstrip("\n") + "\n"
+
+
+def without(kind: str, known: dict[str, Any]) -> str:
+    """Names of which no result is kept: nothing is claimed of them here."""
+    missing = sorted(known.keys() - {one["name"] for one in kept(kind)})
+    names = ", ".join(f"`{name}`" for name in missing)
+    return f"\nNo result is kept of: {names}.\n" if missing else ""
+
+
+def machines() -> str:
+    """The machines by their number."""
+    rows = enumerate(made().get("machines", []), 1)
+    return "".join(f"{number}. {machine}\n" for number, machine in rows)
+
+
+# -- documents ------------------------------------------------------------------------------------
+
+PLACES: dict[Path, dict[str, Callable[[], str]]] = {
+    README: {"figures": table},
+    PERFORMANCE: {
+        "machines": machines,
+        "benches": bench_table,
+        "missed": missed_table,
+        "load": load_table,
+    },
+    RELIABILITY: {"machines": machines, "proofs": proof_table, "details": proof_parts},
+}
+"""What stands between `<!-- NAME begin -->` and `<!-- NAME end -->` of each document."""
+
+
+def with_tables(document: Path, text: str) -> str:
+    """The document with its tables in their places."""
+    for name, make in PLACES[document].items():
+        head, rest = text.split(f"<!-- {name} begin -->\n", 1)
+        end = f"<!-- {name} end -->\n"
+        text = f"{head}<!-- {name} begin -->\n{make()}{end}{rest.split(end, 1)[1]}"
+    return text
 
 
 if __name__ == "__main__":
-    README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
+    list_made()
+    for place in PLACES:
+        place.write_text(with_tables(place, place.read_text("utf-8")), encoding="utf-8")

@@ -1,19 +1,71 @@
-"""The figures of the README are those that were measured and kept.
+"""The figures of README and docs are those that were measured and kept.
 
-Owns the comparison of the table with `docs/results`; measures nothing.
+Owns the comparison of the tables with `docs/results`; measures nothing.
 """
 
-from tests.house.figures import README, kept, row, with_table
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.house import figures
+from tests.house.figures import PERFORMANCE, PLACES, RELIABILITY, kept, row, unlisted, with_tables
+from tests.house.tree import short
 
 
-def test_the_table_of_the_readme_is_made_of_the_kept_results() -> None:
-    text = README.read_text(encoding="utf-8")
-    assert with_table(text) == text, "run: python -m tests.house.figures"
+@pytest.mark.parametrize("document", PLACES, ids=short)
+def test_the_tables_are_made_of_the_kept_results(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    assert with_tables(document, text) == text, "run: python -m tests.house.figures"
+
+
+def test_every_result_is_listed_with_its_day_and_machine() -> None:
+    assert not unlisted(), "run: python -m tests.house.figures"
+    told = figures.made()
+    assert set(told["files"]) == {file.name for file in figures.RESULTS.glob("*.json")}
+    assert all(1 <= one["machine"] <= len(told["machines"]) for one in told["files"].values())
 
 
 def test_every_kept_result_held_its_checks() -> None:
     failed = [result["name"] for result in kept() if not all(c["held"] for c in result["checks"])]
+    failed += [result["name"] for kind in ("prove", "load") for result in kept(kind)
+               if not result["held"]]  # fmt: skip
     assert not failed, failed
+
+
+def test_every_kept_result_has_a_line_in_its_document() -> None:
+    performance = PERFORMANCE.read_text(encoding="utf-8")
+    reliability = RELIABILITY.read_text(encoding="utf-8")
+    for file in figures.RESULTS.glob("*.json"):
+        text = reliability if file.name.startswith("prove-") else performance
+        assert f"(results/{file.name})" in text, file.name
+
+
+def test_a_changed_result_is_not_taken_for_the_one_that_was_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "RESULTS", tmp_path)
+    monkeypatch.setattr(figures, "MADE", tmp_path / "made.toml")
+    result = tmp_path / "prove-replay.json"
+    told: dict[str, Any] = {"name": "replay", "held": True, "tried": ["1"], "findings": []}
+    result.write_text(json.dumps(told | {"figures": {"checks": 3, "took_s": 1.5, "raids": 9}}))
+    assert unlisted() == ["prove-replay.json"]
+    figures.list_made()
+    assert not unlisted()
+    assert "yes | 3 | 1.5 s" in figures.proof_table() and ", machine 1" in figures.proof_table()
+    assert "raids 9" in figures.proof_parts() and "`contrast`" in figures.proof_table()
+    result.write_text(json.dumps(told | {"held": False, "figures": {"checks": 4}}))
+    assert unlisted() == ["prove-replay.json"]
+    assert "**no**" in figures.proof_table()
+
+
+def test_a_load_test_is_told_with_every_action_and_its_gates() -> None:
+    runs = {run["name"]: run for run in kept("load")}
+    plateau = runs["plateau"]["figures"]
+    assert plateau["users_max"] >= 100 and plateau["ghosts"] == plateau["money_drift"] == 0
+    for kind in ("Login", "Hit", "Buy", "Enhance", "PassClaim", "RaidAct", "Attack", "ComeBack"):
+        assert plateau["by_kind"][kind]["count"] > 0
+        assert f"| {kind} |" in figures.load_table()
 
 
 def test_the_load_tests_of_the_reference_game_are_published_with_raw_numbers() -> None:

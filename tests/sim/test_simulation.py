@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from mmo.cli import switching
 from mmo.content import load_content
 from mmo.roles import ROLES
 from mmo.store import Verdict
@@ -15,7 +16,7 @@ from mmo.testing.simulation import Report, Setup, Simulation
 __all__ = ["simulation"]
 
 Simulate = Callable[..., Report]
-KEPT = (33, 42, 53, 84, 109, 1055, 1085, 1142)
+KEPT = (33, 42, 53, 84, 109, 1055, 1085, 1142, 5108)
 """Seeds that once found something, in the product or in the simulator itself."""
 
 
@@ -26,6 +27,12 @@ def test_players_under_the_misfortunes_of_a_seed_lose_nothing(
     report = simulation(seed)
     assert not report.findings, f"python -m mmo.testing.simulate {seed}: {report.findings}"
     assert report.acknowledged
+
+
+def test_code_is_changed_under_players_and_one_generation_decides(simulation: Simulate) -> None:
+    report = simulation(17, coordinator=switching)
+    assert not report.findings, report.findings
+    assert report.faults["reload"]
 
 
 def test_a_seed_when_run_twice_then_is_the_same_run(simulation: Simulate) -> None:

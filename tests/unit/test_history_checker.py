@@ -4,20 +4,24 @@ history."""
 import hashlib
 import hmac
 import json
+import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from mmo.proof.checker import arrivals, cache, operations
 from mmo.proof.checker import books as money
-from mmo.proof.checker import cache, operations
 from mmo.proof.checker.findings import Findings
 from mmo.proof.checker.history import Claim, Fault, History, request_hash
 from mmo.proof.checker.truth import Event, PlayerBooks
 from mmo.proof.history import History as Written
 from mmo.wire import codec
+from mmo.wire.messages.presence import ItemView, Welcome
 from mmo.wire.messages.shop import Buy, BuyOk
 from mmo.wire.opcode import Code, Op
 
@@ -29,7 +33,7 @@ KEY = b"k" * 32
 
 def written(directory: Path, write: Callable[[Written], None]) -> History:
     """What the checker reads of what is written."""
-    with Written(directory) as history:
+    with closing(Written(directory)) as history:
         write(history)
     return History(directory)
 
@@ -65,6 +69,7 @@ def judged(history: History, books: PlayerBooks) -> Findings:
     money.check_grants(books, found)
     money.check_rolls(books, {20260101: KEY}, found)
     money.check_tokens(claims, found)
+    arrivals.check_arrivals(books, mine, claims, found)
     return found
 
 
@@ -89,7 +94,7 @@ SAID = Event(1, 1, 2, 702, request_hash(702, BUY), (703, BOUGHT))
         ({"events": events(Event(1, 1, 2, 702, SAID.hash, (703, b"")))}, "acknowledged/differs"),
         (
             {"events": events(Event(1, 1, 2, 702, OTHER, SAID.answer))},
-            "acknowledged/request-not-compared",
+            "acknowledged/another-request",
         ),
         (
             {"events": [*events(SAID), Event(1, 2, 3, 702, OTHER, (703, b""))], "version": 3},
@@ -106,6 +111,11 @@ SAID = Event(1, 1, 2, 702, request_hash(702, BUY), (703, BOUGHT))
         ({"lines": [(1, 3, 0, 100), (2, 101, 0, -19)], "coins": (81, 0, 0)}, "books/balance-told"),
         ({"births": [(1, 44, 1, 2)]}, "books/item"),
         ({"lines": [(1, 3, 0, 200), (2, 101, 0, -20)], "coins": (180, 0, 0)}, "books/grant"),
+        (
+            {"grants": [(3, 1, msgspec.msgpack.encode([100, 0, 0, 0, [[0, 1, 1, 0]]]), 1)]},
+            "books/grant-items",
+        ),
+        ({"births": [(1, 44, 1, 2)], "items": {44: (0, 0, 1, 2, 0, 0, 0, 0)}}, "books/grant-items"),
         ({"attempts": [(5, 1, 2, 20260101, 1, 0, 1, 10**6, 3)]}, "once/roll"),
         ({"attempts": [(5, 2, 2, 20260101, 1, 0, 1, 10**6, 3)]}, "once/attempt"),
         ({"claims": [(1, 1, 0, 2), (1, 1, 0, 2)]}, "once/pass-claim"),
@@ -115,6 +125,56 @@ def test_each_fault_of_the_books_is_found_by_name(
     tmp_path: Path, changed: dict[str, Any], finding: str
 ) -> None:
     assert finding in judged(written(tmp_path, bought), player(**changed)).counts
+
+
+def welcomed(history: Written, gold: int, items: list[ItemView]) -> None:
+    """Ann is told what she owns as she arrives."""
+    told = Welcome(USER, NAME, 1, 1, 2, 1, 0, gold, 0, 0, 0, 0, items, [], [])
+    claim = history.claims(NAME, PORT, "token", "")
+    history.claimed(claim, int(Op.WELCOME), codec.encode(told))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_true"),
+    [((100, []), (80, []), True), ((80, []), (80, []), False), ((100, []), (100, []), False)],
+)
+def test_a_welcome_tells_what_was_acknowledged_before_and_nothing_that_comes_after(
+    tmp_path: Path, before: Any, after: Any, is_true: bool
+) -> None:
+    def write(history: Written) -> None:
+        welcomed(history, *before)
+        bought(history)
+        welcomed(history, *after)
+
+    counts = judged(written(tmp_path, write), player()).counts
+    assert counts == ({} if is_true else {"order/stale-arrival": 1})
+
+
+def test_a_welcome_tells_the_items_of_the_books(tmp_path: Path) -> None:
+    item = ItemView(44, 0, 0, 1, 2, 0)
+    births = [(2, 43, 1, 1), (2, 43, 1, -1), (2, 44, 1, 2)]  # one is no more
+    books = {"births": births, "items": {44: (0, 0, 1, 2, 0, 0, 0, 0)}}
+
+    def write(items: list[ItemView]) -> Callable[[Written], None]:
+        def both(history: Written) -> None:
+            bought(history)
+            welcomed(history, 80, items)
+
+        return both
+
+    assert not judged(written(tmp_path / "a", write([item])), player(**books)).counts
+    assert judged(written(tmp_path / "b", write([])), player(**books)).counts == {
+        "order/stale-arrival": 1
+    }
+
+
+def test_a_fault_that_a_server_owns_up_to_is_found(tmp_path: Path) -> None:
+    def write(history: Written) -> None:
+        history.asked((NAME, 1, 2), PORT, int(Op.BUY), OTHER)
+        history.answered((NAME, 1, 2), PORT, int(Op.REFUSED), b"", int(Code.INTERNAL))
+        bought(history)
+
+    assert judged(written(tmp_path, write), player()).counts == {"available/internal": 1}
 
 
 def test_a_second_answer_that_differs_is_found(tmp_path: Path) -> None:
@@ -173,7 +233,7 @@ def test_who_acknowledges_after_another_claimed_is_found(
     tmp_path: Path, port: int, what: str, opcode: Op, is_stale: bool
 ) -> None:
     def moved(history: Written) -> None:
-        history.claimed(history.claims(NAME, port, what, ""), int(opcode))
+        history.claimed(history.claims(NAME, port, what, ""), int(opcode), b"")
         bought(history)
 
     found = judged(written(tmp_path, moved), player()).counts
@@ -264,11 +324,25 @@ def test_keys_must_be_those_promised_and_rolls_those_of_the_key() -> None:
 
 
 def test_a_line_cut_by_the_end_of_its_writer_is_passed_over(tmp_path: Path) -> None:
-    with Written(tmp_path) as history:
+    with closing(Written(tmp_path)) as history:
         bought(history)
     (file,) = tmp_path.glob("*.jsonl")
     file.write_bytes(file.read_bytes() + json.dumps({"kind": "intent"}).encode()[:-4])
     assert list(History(tmp_path).operations) == [(NAME, 1, 1)]
+
+
+def test_every_bug_can_still_be_planted() -> None:
+    """Each in a process of its own, forked when all is loaded."""
+    plant_all = """
+import os
+from mmo.testing.planted import BUGS, plant
+for name in BUGS:
+    if (pid := os.fork()) == 0:
+        plant(name)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0, name
+"""
+    subprocess.run([sys.executable, "-c", plant_all], check=True)
 
 
 def test_bugs_and_the_faults_they_are_looked_for_under_have_the_same_names() -> None:
@@ -280,3 +354,15 @@ def test_bugs_and_the_faults_they_are_looked_for_under_have_the_same_names() -> 
     assert len(BUGS) >= 20
     assert set(SHORT) <= set(BUGS)
     assert all(chosen(words) for words in UNDER.values())
+
+
+def test_the_checker_knows_no_bug_by_name() -> None:
+    """Nor where a home would say one: what it finds it finds in the books."""
+    from mmo.cluster.home import Home
+    from mmo.proof.planted import UNDER
+
+    sources = Path(money.__file__).parent.glob("*.py")
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    assert "check_payments" in text
+    for word in (*UNDER, Home(Path()).planted_bug.name):
+        assert word not in text

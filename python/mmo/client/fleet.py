@@ -8,6 +8,7 @@ import asyncio
 import random
 import secrets
 import time
+from typing import TypeVar
 
 import msgspec
 
@@ -15,6 +16,8 @@ from mmo.client.aio import Shell
 from mmo.client.hero import Address, Hero, Policy
 from mmo.client.journeys import JOURNEYS, Journey, walk_guarded
 from mmo.client.meter import Meter, Summary
+
+H = TypeVar("H", bound=Hero)
 
 PASSWORD = "a-bots-long-password"
 LOOK_EVERY_S = 0.05
@@ -46,9 +49,21 @@ def muster(
     logins: list[Address], count: int, seed: int, meter: Meter, policy: Policy | None = None
 ) -> list[Hero]:
     """`count` bots with names that no run before used; all else follows from `seed`."""
+    return muster_of(Hero, logins, count, seed, meter, policy)
+
+
+def muster_of(
+    kind: type[H],
+    logins: list[Address],
+    count: int,
+    seed: int,
+    meter: Meter,
+    policy: Policy | None = None,
+) -> list[H]:
+    """The same with heroes of another kind."""
     salt = "".join(secrets.choice("abcdefghijkmnpqrstuvwxyz23456789") for _ in range(6))
     return [
-        Hero(
+        kind(
             f"{NAME_PREFIXES[index % len(NAME_PREFIXES)]}{salt}{index}",
             PASSWORD,
             logins,

@@ -23,12 +23,14 @@ class Policy(msgspec.Struct, frozen=True):
     """How patient a client is. `answer_ms`: a healthy connection answers within this.
     `patience_ms`: how long it comes again after RETRY_LATER, full servers and lost connections.
     `faults`: the cluster is being broken on purpose, so a silent connection is treated as a lost
-    one."""
+    one. `catch_up_ms`: how far behind its own pace a client may fall and still do all it meant to,
+    as a load test's does; 0: it never makes up for what a slow answer cost it."""
 
     answer_ms: float = 10_000
     patience_ms: float = 30_000
     pause_ms_min: float = 50
     pause_ms_max: float = 1_000
+    catch_up_ms: float = 0
     faults: bool = False
 
 
@@ -159,6 +161,7 @@ class Hero:
         self.raids = RaidLog()
         self.hit_open = False  # a blow or its reward is not told yet
         self.rewards: list[KillReward] = []  # told and not yet looked at
+        self.due: float | None = None  # when the next request was meant to be sent
         self.told_meanwhile: list[Welcome] | None = None
         """A request is open whose answer says whether it happened: what arrivals told since."""
 
@@ -166,6 +169,19 @@ class Hero:
         """A fresh operation number: (session epoch, counter)."""
         self.operation_counter += 1
         return (self.session_epoch, self.operation_counter)
+
+    def take_due(self) -> float:
+        """When the request that is sent now was meant to be sent: now, unless somebody set `due`.
+        Latency is measured from here, so a request that waited for the answer before it tells."""
+        due, self.due = self.due, None
+        return self.clock() if due is None else due
+
+    def meant_after(self, last: float, wait_ms: float) -> float:
+        """When the act after the one that was meant at `last` is meant."""
+        now, catch_up_ms = self.clock(), self.policy.catch_up_ms
+        if not catch_up_ms:
+            return now + wait_ms / 1000
+        return max(last + wait_ms / 1000, now - catch_up_ms / 1000)
 
     def hear(self, message: Any) -> None:
         """Something a server said unasked."""

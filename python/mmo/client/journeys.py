@@ -139,7 +139,7 @@ def wander_until_over(me: Hero, goes_on: Callable[[], bool]) -> Walk[None]:
     """Wander while told to, then come back once more to compare, and log out."""
     while goes_on():
         kills = me.record.kills
-        yield from hold_on(me, lambda: _go_elsewhere(me))
+        yield from hold_on(me, lambda: go_elsewhere(me))
         yield from settle(me)
         yield from hunt_while(me, partial(_no_kill_since, me, kills, goes_on))
     yield Drop(GAME)
@@ -153,7 +153,8 @@ def _no_kill_since(me: Hero, kills: int, goes_on: Callable[[], bool]) -> bool:
     return goes_on() and me.record.kills == kills
 
 
-def _go_elsewhere(me: Hero) -> Walk[None]:
+def go_elsewhere(me: Hero) -> Walk[None]:
+    """To another server, to the lobby, out and in again, or gone without a word and back."""
     turn = me.rng.random()
     if me.game is None or turn < 0.5:
         rows = yield from servers(me)

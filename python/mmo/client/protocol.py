@@ -5,6 +5,7 @@ decides what an answer means. Called by the two shells (`aio`, `connection`) and
 """
 
 import struct
+from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -93,10 +94,17 @@ def frame(opcode: int, seq: int, body: bytes) -> bytes:
 def hello(*, unlike: int = 0) -> messages.session.Hello:
     """The first message: protocol number and the fingerprints of all client messages. `unlike`
     names an opcode whose fingerprint is told wrong (tests of the refusal)."""
+    if not unlike:
+        return _hello()
     prints = codec.fingerprints()
-    if unlike:
-        prints[unlike] ^= 1
+    prints[unlike] ^= 1
     return messages.session.Hello(PROTOCOL_NUMBER, prints)
+
+
+@cache
+def _hello() -> messages.session.Hello:
+    """Made once: it is the same for every connection."""
+    return messages.session.Hello(PROTOCOL_NUMBER, codec.fingerprints())
 
 
 class ClientProtocol:

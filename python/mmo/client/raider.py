@@ -208,8 +208,11 @@ def battle(me: Hero, raid: int, between: Callable[[Hero], Walk[None]] | None = N
             yield Prove(RAID, key)
         if log.runs and me.clock() >= next_at:
             number += 1
+            meant = next_at or me.clock()
+            if me.policy.catch_up_ms:
+                me.due = meant
             wait_ms = yield from act(me, raid, number)
-            next_at = me.clock() + wait_ms / 1000
+            next_at = me.meant_after(meant, wait_ms)
             if between is not None:
                 yield from between(me)
         wait_ms = LISTEN_MS if not log.runs else max(1.0, (next_at - me.clock()) * 1000)

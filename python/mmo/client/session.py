@@ -99,7 +99,7 @@ def ask(me: Hero, lane: str, message: Any, *, expects: tuple[int, ...] = ()) -> 
     what = type(message).__name__
     _go_if_told(me, lane)
     retry = Retry(me, what)
-    began = me.clock()
+    began = me.take_due()
     while True:
         reply = yield from _once(me, lane, message)
         if isinstance(reply, Refused) and reply.code in COME_AGAIN and reply.code not in expects:

@@ -81,18 +81,18 @@ def shopper(me: Hero, seconds: float) -> Walk[None]:
 def shop_until_over(me: Hero, goes_on: Callable[[], bool]) -> Walk[None]:
     """Shop while told to; ends by comparing all that is owned."""
     market = Market()
-    yield from _steadily(me, lambda: _read(me, market))
+    yield from steadily(me, lambda: read_market(me, market))
     while goes_on():
-        if not _affordable(me, market):
+        if not affordable(me, market):
             yield from _hunt(me, goes_on)
             yield from repeat_last(me, market)
         if me.game is not None and me.rng.random() < 0.5:
-            yield from _steadily(me, lambda: _to_lobby(me))
+            yield from steadily(me, lambda: to_lobby(me))
             yield from repeat_last(me, market)
         for _ in range(me.rng.randrange(5, 25)):
             if not goes_on():
                 break
-            yield from _shop_once(me, market)
+            yield from shop_once(me, market)
             low, high = THINK_MS
             yield Pause(low + (high - low) * me.rng.random())
     yield Drop(GAME)
@@ -141,7 +141,7 @@ def _owner(me: Hero) -> str:
     return CENTER if me.game is None else GAME
 
 
-def _steadily(me: Hero, walk: Callable[[], Walk[None]]) -> Walk[None]:
+def steadily(me: Hero, walk: Callable[[], Walk[None]]) -> Walk[None]:
     """Walk a stretch from its beginning again after each lost connection."""
     while True:
         try:
@@ -151,7 +151,8 @@ def _steadily(me: Hero, walk: Callable[[], Walk[None]]) -> Walk[None]:
             yield from come_back(me, lost, to_lobby=True)
 
 
-def _to_lobby(me: Hero) -> Walk[None]:
+def to_lobby(me: Hero) -> Walk[None]:
+    """To the center, which owns him then; nothing happens where it does."""
     if me.game is not None:
         yield from lobby(me)
 
@@ -163,7 +164,7 @@ def _hunt(me: Hero, goes_on: Callable[[], bool]) -> Walk[None]:
     yield from hunt_while(me, lambda: goes_on() and me.record.kills < enough)
 
 
-def _read(me: Hero, market: Market) -> Walk[None]:
+def read_market(me: Hero, market: Market) -> Walk[None]:
     """The whole catalogue, all rewards and the odds, once a login."""
     market.lines, market.rewards, page, pages = [], [], 0, 1
     while page < pages:
@@ -178,12 +179,14 @@ def _read(me: Hero, market: Market) -> Walk[None]:
     market.odds = list((yield from ask(me, _owner(me), OddsAsk())).rows)
 
 
-def _shop_once(me: Hero, market: Market) -> Walk[None]:
+def shop_once(me: Hero, market: Market) -> Walk[None]:
+    """One thing a shopper does: buy, enhance, use, move, wear, drop, claim or ask for what must be
+    refused; some requests are repeated, some connections cut."""
     if me.rng.random() < REFUSED_SHARE:
         yield from _refused_once(me, market)
         return
     if me.rng.random() < 0.1:
-        yield from _steadily(me, lambda: _claim(me, market))
+        yield from steadily(me, lambda: claim(me, market))
         return
     wishes = (make(me, market) for make in me.rng.sample(_WISHES, len(_WISHES)))
     wish = next((one for one in wishes if one is not None), None)
@@ -216,7 +219,7 @@ def operate_again(me: Hero, message: Any) -> Walk[Any]:
             yield from come_back(me, lost, to_lobby=True)
 
 
-def _claim(me: Hero, market: Market) -> Walk[None]:
+def claim(me: Hero, market: Market) -> Walk[None]:
     """Claim one reward that is reached and open, if any."""
     passes = (yield from ask(me, _owner(me), PassStateAsk())).passes
     open_ones = [
@@ -259,7 +262,7 @@ def _refused_once(me: Hero, market: Market) -> Walk[None]:
         me.meter.error(f"{me.name}: {message} was not refused with {code_name(code)}: {answer}")
 
 
-def _affordable(me: Hero, market: Market) -> list[ShopLineView]:
+def affordable(me: Hero, market: Market) -> list[ShopLineView]:
     """Lines for gold that he can pay now."""
     return [
         line
@@ -272,7 +275,7 @@ def _affordable(me: Hero, market: Market) -> list[ShopLineView]:
 
 
 def _buy(me: Hero, market: Market) -> Wish | None:
-    lines = _affordable(me, market)
+    lines = affordable(me, market)
     if not lines:
         return None
     line = me.rng.choice(lines)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from types import FunctionType, ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from mmo.contract import PLAYER_PARTS, Edge, Env, Handler, Refuse, Role, Tick
 from mmo.errors import OperatorError
@@ -23,6 +24,7 @@ from mmo.wire.opcode import Code
 
 LINK_OPCODES = range(16, 100)
 ORIGINS = ("user", "open", "peer", "node")
+MARKS = ("mmo_handler", "mmo_tick", "mmo_broken", "mmo_edge")
 RATES = ("hello", "login", "action", "hit", "list", "ping")
 
 
@@ -55,7 +57,7 @@ class Route:
 class TickRoute:
     """One rule that runs on time: `call(state)`, or `call(room)` of each room of the state."""
 
-    __slots__ = ("broken", "call", "each", "every_ms", "name", "of")
+    __slots__ = ("broken", "call", "each", "every_ms", "name", "of", "route")
 
     def __init__(self, call: Callable[[Any], Any], mark: Tick, name: str) -> None:
         self.call = call
@@ -63,6 +65,7 @@ class TickRoute:
         self.of = mark.of
         self.each = mark.each
         self.name = name
+        self.route = Route(0, "node", name)
         self.broken: Callable[[Any], Any] = _never  # ends a room whose rule fails again and again
 
 
@@ -119,20 +122,19 @@ def build_table(
         raise OperatorError("E0409", f"role {role.name} accepts tokens but may not own players")
     broken: dict[str, Callable[..., Any]] = {}
     for name in role.systems:
-        module = load_module(f"{systems_package}.{name}")
-        for function in _marked(module, "mmo_handler"):
+        marked = _marked(load_module(f"{systems_package}.{name}"))
+        for function in marked["mmo_handler"]:
             with _placed(function):
                 _add_handler(table, seen, role, states, env, function)
-        for function in _marked(module, "mmo_tick"):
+        for function in marked["mmo_tick"]:
             with _placed(function):
                 table.ticks.append(_tick(role, states, env, function))
-        for function in _marked(module, "mmo_broken"):
+        for function in marked["mmo_broken"]:
             with _placed(function):
                 _check_signature(function, _name(function), (), has_message=True)
             broken[function.mmo_broken] = function  # type: ignore[attr-defined]
     for name in role.edges:
-        module = load_module(f"{edges_package}.{name}")
-        for function in _marked(module, "mmo_edge"):
+        for function in _marked(load_module(f"{edges_package}.{name}"))["mmo_edge"]:
             _add_edge(table, seen, function)
     for tick in table.ticks:
         if tick.each:
@@ -175,12 +177,15 @@ def _without_rule(route: Route) -> Route:
     return left
 
 
-def _marked(module: ModuleType, mark: str) -> list[Callable[..., Any]]:
-    return [
-        value
-        for value in vars(module).values()
-        if hasattr(value, mark) and getattr(value, "__module__", "") == module.__name__
-    ]
+def _marked(module: ModuleType) -> dict[str, list[Callable[..., Any]]]:
+    """The functions of a module itself by their marks, in their order."""
+    found: dict[str, list[Callable[..., Any]]] = {mark: [] for mark in MARKS}
+    for value in vars(module).values():
+        if getattr(value, "__module__", "") == module.__name__:
+            for mark in MARKS:
+                if hasattr(value, mark):
+                    found[mark].append(value)
+    return found
 
 
 def _name(function: Callable[..., Any]) -> str:
@@ -208,6 +213,32 @@ def _add_handler(
     mark: Handler = function.mmo_handler  # type: ignore[attr-defined]
     name = _name(function)
     _claim_opcode(seen, mark.opcode, name)
+    if _fits.get(function) != frozenset(states):
+        _check_handler(function, name, mark, states)
+        if isinstance(function, FunctionType):
+            _fits[function] = frozenset(states)
+    route = Route(mark.opcode, mark.by, name)
+    route.parts = tuple(need for need in mark.needs if need in PLAYER_PARTS)
+    fixed: dict[str, Any] = {n: states[n] for n in mark.needs if n not in PLAYER_PARTS}
+    route.bound = _with_defaults(function, {**fixed, "env": env})
+    route.call = _taking_player(route.bound, route.parts)
+    route.mutates = mark.mutates
+    route.lane_field = mark.lane
+    route.peers = mark.peers
+    route.needs = mark.needs
+    route.rate = mark.rate
+    route.simple = not mark.mutates and not mark.lane
+    table.of(mark.by)[mark.opcode] = route
+
+
+_fits: WeakKeyDictionary[Callable[..., Any], frozenset[str]] = WeakKeyDictionary()
+"""Handlers that were checked, with the names of the states they were checked for: nothing of a
+function changes, and in one process many tables may be built of the same functions."""
+
+
+def _check_handler(
+    function: Callable[..., Any], name: str, mark: Handler, states: Mapping[str, Any]
+) -> None:
     _check_signature(function, name, mark.needs, has_message=True)
     for need in mark.needs:
         if need not in PLAYER_PARTS and need not in states:
@@ -221,18 +252,6 @@ def _add_handler(
         raise OperatorError("E0407", f"{name}: opcode {mark.opcode} cannot come by {mark.by}")
     if mark.rate not in RATES:
         raise OperatorError("E0408", f"{name}: no rate class {mark.rate!r}", ", ".join(RATES))
-    route = Route(mark.opcode, mark.by, name)
-    route.parts = tuple(need for need in mark.needs if need in PLAYER_PARTS)
-    fixed: dict[str, Any] = {n: states[n] for n in mark.needs if n not in PLAYER_PARTS}
-    route.bound = _with_defaults(function, {**fixed, "env": env})
-    route.call = _taking_player(route.bound, route.parts)
-    route.mutates = mark.mutates
-    route.lane_field = mark.lane
-    route.peers = mark.peers
-    route.needs = mark.needs
-    route.rate = mark.rate
-    route.simple = not mark.mutates and not mark.lane
-    table.of(mark.by)[mark.opcode] = route
 
 
 def _add_edge(table: Table, seen: dict[int, str], function: Callable[..., Any]) -> None:

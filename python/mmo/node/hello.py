@@ -18,11 +18,10 @@ from mmo.wire.opcode import PROTOCOL_NUMBER, CloseReason, Code, Op
 def greet(engine: Engine, source: Source, seq: int, body: bytes) -> None:
     """Answer HELLO with HELLO_OK, or refuse it and close."""
     try:
-        hello = codec.decode(Op.HELLO, body)
+        differing = None if body == _own.said else _first_difference(codec.decode(Op.HELLO, body))
     except WireError as fault:
         engine.refuse(source, seq, Code.BAD_MESSAGE, str(fault)[:200])
         return
-    differing = _first_difference(hello)
     if differing is not None:
         engine.refuse(source, seq, Code.PROTOCOL_MISMATCH, differing)
         engine.close(source, CloseReason.PROTOCOL_MISMATCH)
@@ -38,6 +37,8 @@ def _first_difference(hello: Hello) -> str | None:
     if hello.protocol != PROTOCOL_NUMBER:
         return f"protocol {PROTOCOL_NUMBER}"
     ours = _fingerprints()
+    if not _own.said:
+        _own.said = codec.encode(Hello(PROTOCOL_NUMBER, ours))
     for opcode in sorted(hello.fingerprints):
         known = ours.get(opcode)
         if known is not None and known != hello.fingerprints[opcode]:
@@ -48,6 +49,7 @@ def _first_difference(hello: Hello) -> str | None:
 
 class _Own(msgspec.Struct):
     fingerprints: dict[int, int] = {}
+    said: bytes = b""  # what a client of the same messages says: nothing of it can differ
 
 
 _own = _Own()

@@ -51,6 +51,7 @@ class Rooms:
         self._every_ms = tick.every_ms
         self._phases = min(PHASES, tick.every_ms)
         self._began_ms = 0
+        self._turning: set[int] = set()  # phases that have their timer
 
     @property
     def running(self) -> int:
@@ -63,12 +64,12 @@ class Rooms:
         self._tick = tick
 
     def start(self) -> None:
-        """Begin all phases."""
+        """Begin with the first phase; the others turn while there are rooms."""
         self._began_ms = self._engine.timers.now_ms()
-        for phase in range(self._phases):
-            self._arm(phase, 1)
+        self._arm(0, 1)
 
     def _arm(self, phase: int, count: int) -> None:
+        self._turning.add(phase)
         timers, every_ms = self._engine.timers, self._every_ms
         due_ms = self._began_ms + count * every_ms + phase * every_ms // self._phases
         timers.after(max(0, due_ms - timers.now_ms()), partial(self._run, phase, count, due_ms))
@@ -86,7 +87,13 @@ class Rooms:
             for key, value in rooms:
                 self._run_room(key, value)
             engine.turn()
+        if phase and not self._rooms:
+            self._turning.discard(phase)
+            return
         self._arm(phase, count + 1 + missed)
+        for other in range(1, self._phases if self._rooms else 0):
+            if other not in self._turning:
+                self._arm(other, count + missed)
 
     def values(self) -> Mapping[Any, Any]:
         """The rooms by their key."""

@@ -8,7 +8,7 @@ from functools import partial
 
 from mmo.contract import Outcome
 from mmo.node.engine import NOBODY, Engine
-from mmo.node.handlers import Route, Table, TickRoute
+from mmo.node.handlers import Table, TickRoute
 from mmo.node.lanes import Job, Lane
 from mmo.node.rooms import Rooms
 from mmo.node.watchdog import RuleOverran
@@ -59,11 +59,10 @@ class Ticker:
         engine = self._engine
         engine.now()
         engine.env.sender = NOBODY
-        job = Job(Route(0, "node", tick.name))
         try:
             outcome = tick.call(engine.states[tick.of])
         except (Exception, RuleOverran):
-            engine.router.raised(job)
+            engine.router.raised(Job(tick.route))
             return
         if type(outcome) is not Outcome or (
             outcome.changes or outcome.row or outcome.asks or outcome.replies or outcome.claim_here
@@ -71,5 +70,5 @@ class Ticker:
             engine.log.error("rule wrong", rule=tick.name, fault="a tick has no sender")
             engine.metrics.count("rules_raised_total")
             return
-        engine.outcomes.deliver(self._lane, job, outcome)
+        engine.outcomes.deliver(self._lane, Job(tick.route), outcome)
         engine.turn()

@@ -11,6 +11,7 @@ import random
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,11 @@ SAMPLE_EVERY_S = 0.5
 RECOVERY_S = 60.0
 """How long operations may take to succeed again after a fault before it is a finding."""
 
+BEFORE_S = 1.0
+"""How long all goes well before the first fault: so much can be lost by it."""
+
 TRIES_MAX = 10
 """Faults that cannot be done now (a server is being started) before the turn is given up."""
-
-AFTERWARDS_S = 1.0
-"""How long after a fault of Redis the sleepers still act."""
 
 END_S = 150.0
 CHECK_S = 600.0
@@ -71,7 +72,7 @@ class Chaos:
         order, arena = self._order, self._arena
         proxies = Proxies([node.client_port for node in arena.file().nodes if node.client_port])
         await proxies.start()
-        with History(self._directory) as history:
+        with closing(History(self._directory)) as history:
             band = Band(arena, history, order.seed, order.bots, proxies.via)
             sampling = None
             try:
@@ -102,6 +103,7 @@ class Chaos:
         ground = Ground(self._arena, rng, proxies)
         waiting: list[str] = []
         until = time.monotonic() + order.seconds
+        await asyncio.sleep(min(BEFORE_S, order.seconds))
         while (began := time.monotonic()) < until:
             for _ in range(TRIES_MAX):
                 if not waiting:
@@ -115,19 +117,20 @@ class Chaos:
 
     async def _one(self, name: str, ground: Ground, history: History, band: Band) -> bool:
         began = time.monotonic_ns()
-        band.disturbed = "redis" in name
+        band.disturbances += "redis" in name
         try:
             target = await MENU[name](ground)
         except (LookupError, OSError, MmoError) as why:
             self._not_done[name] = str(why)
             return False
-        finally:
-            asyncio.get_running_loop().call_later(AFTERWARDS_S, band.calm_down)
         ended = time.monotonic_ns()
         self._struck[name] = self._struck.get(name, 0) + 1
         recovered = 0
         try:
-            await band.until(lambda: band.recovered_since(ended), f"after {name}", RECOVERY_S)
+            await band.until(
+                lambda: band.recovered_since(ended, "cash" in f"{name} {target}"),
+                f"after {name}", RECOVERY_S,
+            )  # fmt: skip
             recovered = time.monotonic_ns()
         except TimeoutError as late:
             self._findings.append(f"after {name} {target}: {late}")
@@ -192,24 +195,36 @@ class Chaos:
         }
 
 
-async def check(arena: Arena, directory: Path, bound_s: float = BOUND_S) -> dict[str, Any]:
-    """Let the checker judge a history, as a process that knows nothing of how the cluster was
-    built. Raises `OperatorError` E0790 when it could not judge."""
+CHECKER_ENVIRONMENT = {"PATH": os.environ.get("PATH", ""), "PYTHONDONTWRITEBYTECODE": "1"}
+"""All that the checker's process inherits."""
+
+
+def checker_words(arena: Arena, directory: Path, bound_s: float = BOUND_S) -> list[str]:
+    """The command line of the checker: addresses and files, nothing of how the cluster was
+    built."""
     file, secrets = arena.file(), arena.home.secrets
+    return [
+        *(sys.executable, "-m", "mmo.proof.checker"),
+        *("--history", str(directory)),
+        *("--mysql", file.mysql_socket),
+        *("--mysql-password-file", str(secrets / "mysql")),
+        *("--redis", ",".join(file.redis_nodes)),
+        *("--redis-password-file", str(secrets / "redis")),
+        *("--roll-secret-file", str(secrets / "roll")),
+        *("--bound-s", str(bound_s)),
+    ]
+
+
+async def check(arena: Arena, directory: Path, bound_s: float = BOUND_S) -> dict[str, Any]:
+    """Let the checker judge a history, as a process of its own. Raises `OperatorError` E0790 when
+    it could not judge."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "mmo.proof.checker",
-        "--history", str(directory),
-        "--mysql", file.mysql_socket,
-        "--mysql-password-file", str(secrets / "mysql"),
-        "--redis", ",".join(file.redis_nodes),
-        "--redis-password-file", str(secrets / "redis"),
-        "--roll-secret-file", str(secrets / "roll"),
-        "--bound-s", str(bound_s),
-        env={"PATH": os.environ.get("PATH", ""), "PYTHONDONTWRITEBYTECODE": "1"},
+        *checker_words(arena, directory, bound_s),
+        env=CHECKER_ENVIRONMENT,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+    )
     try:
         async with asyncio.timeout(CHECK_S):
             out, err = await process.communicate()

@@ -18,6 +18,7 @@ from mmo.client.rogue import plot
 from mmo.client.session import Displaced, Stranded, Unwelcome, arrive, come_back, log_out, register
 from mmo.client.shopper import Market, operate, shop_until_over
 from mmo.client.steps import CENTER, Lost, Pause, Receive, Send, Walk
+from mmo.errors import MmoError
 from mmo.proof.arena import LOOK_EVERY_S, Arena
 from mmo.proof.economy_books import Books
 from mmo.proof.economy_payments import PaymentService
@@ -39,6 +40,17 @@ PAYMENT_EVERY_S = 0.2
 ASK_AGAIN_MS = 3_000.0
 BEGIN_S = 45.0
 
+SLEEPERS = 6
+AWAKE_SHARE = 0.6
+"""Of the times that Redis is broken, those at which a sleeper acts, once."""
+
+AWAKE_MS = 700.0
+"""How long after that fault began he acts, at most."""
+
+
+class Broken(MmoError):
+    """A bot came to an end before it was told to: what is waited for may never come."""
+
 
 class Payments(PaymentService):
     """A payment service that keeps its history."""
@@ -46,6 +58,7 @@ class Payments(PaymentService):
     def __init__(self, arena: Arena, accounts: list[str], seed: int, history: History) -> None:
         super().__init__(arena, accounts, seed)
         self._history = history
+        self.booked_ns = 0  # when the last notice was booked
 
     def until_booked(self, notice: dict[str, object]) -> bool:
         """A notice is in the history before it is sent."""
@@ -57,6 +70,7 @@ class Payments(PaymentService):
         booked = super().until_booked(notice)
         if booked:
             self._history.line("booked", order=notice["order"])
+            self.booked_ns = time.monotonic_ns()
         return booked
 
 
@@ -75,13 +89,13 @@ class Band:
         self.probes = muster(logins, max(3, count // 6), seed + 1, self.meter, POLICY)
         self.rogues = muster(logins, 2, seed + 2, self.rogue_meter, POLICY)
         self.payees = muster(logins, 2, seed + 3, self.meter, POLICY)
-        self.sleepers = muster(logins, 3, seed + 4, self.meter, POLICY)
-        self.disturbed = False  # Redis is being broken right now
+        self.sleepers = muster(logins, SLEEPERS, seed + 4, self.meter, POLICY)
+        self.disturbances = 0  # times that Redis was broken
         salt = random.Random(time.time_ns()).getrandbits(32)
         names = [f"{me.name}" for me in self.payees]
         self.payments = Payments(arena, names, seed ^ salt, history)
         self._playing = True
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         self._paying: asyncio.Task[None] | None = None
 
     @property
@@ -89,15 +103,11 @@ class Band:
         """Everyone with a connection."""
         return [*self.shoppers, *self.probes, *self.rogues, *self.sleepers]
 
-    def calm_down(self) -> None:
-        """Redis was broken long enough ago."""
-        self.disturbed = False
-
     async def begin(self) -> None:
         """Start all and return when each has been told of a success. Raises `TimeoutError`."""
         everyone = [*self.heroes, *self.payees]
         for index, me in enumerate(everyone):
-            self._tasks.append(asyncio.create_task(self._one(index, me)))
+            self._tasks[me.name] = asyncio.create_task(self._one(index, me))
         await self.until(
             lambda: all(self._history.told.get(me.name) for me in self.heroes),
             "a first success of each", BEGIN_S,
@@ -105,20 +115,23 @@ class Band:
         self._paying = asyncio.create_task(self.payments.run(PAYMENT_EVERY_S))
 
     async def until(self, holds: Callable[[], bool], what: str, within_s: float) -> float:
-        """Wait until `holds()`; seconds it took. Raises `TimeoutError`."""
+        """Wait until `holds()`; seconds it took. Raises `TimeoutError`, and `Broken` as soon as a
+        bot ends that should play on."""
         began = time.monotonic()
         while not holds():
-            for task in self._tasks:
-                if task.done() and task.exception() is not None:
-                    task.result()
+            for me in self.heroes:
+                if self._tasks[me.name].done():
+                    self._tasks[me.name].result()
+                    raise Broken(f"{me.name} ended early: {self.meter.findings[:3]}")
             if time.monotonic() - began > within_s:
                 raise TimeoutError(f"not within {within_s:g} s: {what}; {self.meter.findings[:3]}")
             await asyncio.sleep(LOOK_EVERY_S)
         return time.monotonic() - began
 
-    def recovered_since(self, moment_ns: int) -> bool:
-        """Every probe has been told of a success since."""
-        return all(self._history.last_ns.get(me.name, 0) > moment_ns for me in self.probes)
+    def recovered_since(self, moment_ns: int, paid: bool = False) -> bool:
+        """Every probe has been told of a success since. `paid`: a payment was booked, too."""
+        told = all(self._history.last_ns.get(me.name, 0) > moment_ns for me in self.probes)
+        return told and (not paid or self.payments.booked_ns > moment_ns)
 
     async def end(self, within_s: float) -> None:
         """Tell all to stop; they come back once more, ask again what they do not know, log out."""
@@ -127,14 +140,14 @@ class Band:
         if self._paying is not None:
             await self._paying
         async with asyncio.timeout(within_s):
-            await asyncio.gather(*self._tasks)
+            await asyncio.gather(*self._tasks.values())
 
     async def abandon(self) -> None:
         """Cut them off where they are."""
         self.payments.goes_on = False
-        for task in self._tasks:
+        for task in self._tasks.values():
             task.cancel()
-        waiting = [*self._tasks, *([self._paying] if self._paying else [])]
+        waiting = [*self._tasks.values(), *([self._paying] if self._paying else [])]
         await asyncio.gather(*waiting, return_exceptions=True)
 
     async def _one(self, index: int, me: Hero) -> None:
@@ -164,12 +177,16 @@ class Band:
             return self._sleep
         if me in self.rogues:
             return lambda me, _: plot(me, lambda: self._playing)
-        return self._shop
+        settled = self.shoppers.index(me) % 2 > 0
+        return lambda me, _: self._shop(me, settled)
 
-    def _shop(self, me: Hero, _: float) -> Walk[None]:
+    def _shop(self, me: Hero, settled: bool) -> Walk[None]:
         yield from arrive(me)
-        if (yield from wait_for_gold(me, GOLD)):
-            yield from shop_until_over(me, lambda: self._playing)
+        if not (yield from wait_for_gold(me, GOLD)):
+            return
+        if settled:
+            yield from hold_on(me, lambda: settle(me))
+        yield from shop_until_over(me, lambda: self._playing)
 
     def _probe(self, me: Hero, settled: bool) -> Walk[None]:
         """Move one thing about, ten times a second: whoever owns the player must answer."""
@@ -194,18 +211,21 @@ class Band:
             return
 
     def _sleep(self, me: Hero, _: float) -> Walk[None]:
-        """Do something only while Redis is away, and then nothing more that would mend what was
-        missed there."""
+        """Do one thing now and then when Redis breaks, and nothing after it that would mend what
+        was missed there."""
         yield from arrive(me)
         if not (yield from wait_for_gold(me, GOLD)):
             return
-        market, first = Market(), True
+        market, seen = Market(), -1
         while self._playing:
             item = next(iter(me.record.items.values()), None)
             if item is None:
                 yield from self._look(me)
-            elif first or self.disturbed:
-                first = False
+            elif seen != self.disturbances:
+                first, seen = seen < 0, self.disturbances
+                if not first and me.rng.random() > AWAKE_SHARE:
+                    continue
+                yield Pause(me.rng.random() * AWAKE_MS)
                 message = ItemMove(me.next_operation(), item.uid, (item.slot + 1) % SLOTS)
                 yield from operate(me, market, message, (Code.SLOT_INVALID, Code.ITEM_UNKNOWN))
             yield Pause(PROBE_EVERY_MS)

@@ -44,7 +44,7 @@ class Watcher:
         """A request that may change who owns the player is about to leave; names it."""
         return 0
 
-    def claimed(self, claim: int, opcode: int) -> None:
+    def claimed(self, claim: int, opcode: int, body: bytes) -> None:
         """Its answer came."""
 
 
@@ -128,7 +128,7 @@ class WitnessedProtocol(ClientProtocol):
                 body = bodies[event.seq, opcode]
                 self._witness.answered(asked[0], self._port, opcode, body, code, asked[1])
             elif claim is not None:
-                self._witness.claimed(claim, opcode)
+                self._witness.claimed(claim, opcode, bodies.get((event.seq, opcode), b""))
         return events
 
     def ended(self) -> None:

@@ -11,8 +11,7 @@ import hashlib
 import json
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from mmo.proof.economy_witness import Number, Watcher
 from mmo.wire.opcode import Code, Op
@@ -42,17 +41,6 @@ class History(Watcher):
         self.last_ns: dict[str, int] = {}  # when a bot was last told of a success
         self.unknown: dict[Number, tuple[int, bytes]] = {}  # requests without a final answer
         self.recent: dict[str, list[tuple[int, bytes]]] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the file."""
@@ -107,9 +95,10 @@ class History(Watcher):
         )  # fmt: skip
         return self._claims
 
-    def claimed(self, claim: int, opcode: int) -> None:
-        """Its answer's opcode."""
-        self.line("claimed", claim=claim, opcode=opcode)
+    def claimed(self, claim: int, opcode: int, body: bytes) -> None:
+        """Its answer; of a welcome, all that it tells."""
+        told = body.hex() if opcode == Op.WELCOME else ""
+        self.line("claimed", claim=claim, opcode=opcode, body=told)
 
 
 def _type_of(token: str) -> str:

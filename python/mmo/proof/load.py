@@ -191,6 +191,19 @@ def _look_around(me: Hero) -> Walk[list[ServerRow]]:
 
 async def nobody_is_left(arena: Arena, trial: Trial, within_s: float = 30) -> None:
     """Every seat is free and every client connection gone, within the grace times."""
+    seats, held, took_s = await who_is_left(arena, within_s)
+    trial.expect(not seats, f"seats are still taken after {within_s} s: {seats}")
+    trial.expect(not held, f"connections are still counted after {within_s} s: {held}")
+    if not seats and not held:
+        trial.tried(f"no seat and no connection is left ({took_s:.1f} s after the last bot)")
+        trial.figure("ghosts_gone_s", round(took_s, 2))
+
+
+async def who_is_left(
+    arena: Arena, within_s: float = 30
+) -> tuple[dict[str, int], dict[str, int], float]:
+    """Seats still taken by channel server and client connections still counted by node, and after
+    how many seconds: as soon as there are none, else after `within_s`."""
     meter = Meter()
     observer = muster(arena.addresses("login"), 1, 0, meter)[0]
 
@@ -207,14 +220,7 @@ async def nobody_is_left(arena: Arena, trial: Trial, within_s: float = 30) -> No
         seats = {row.name: row.users for row in rows if row.users}
         nodes = (await arena.status())["nodes"]
         held = {row["name"]: row["connections"] for row in nodes if row["connections"]}
-        if not seats and not held:
-            break
-        if time.monotonic() - began > within_s:
-            trial.expect(not seats, f"seats are still taken after {within_s} s: {seats}")
-            trial.expect(not held, f"connections are still counted after {within_s} s: {held}")
-            return
+        took_s = time.monotonic() - began
+        if (not seats and not held) or took_s > within_s:
+            return seats, held, took_s
         await asyncio.sleep(0.5)
-    took = time.monotonic() - began
-    trial.expect(True, "")
-    trial.tried(f"no seat and no connection is left ({took:.1f} s after the last bot)")
-    trial.figure("ghosts_gone_s", round(took, 2))

@@ -16,7 +16,9 @@ from typing import Any
 import mysql.connector
 import redis
 
-PLAYERS = 32
+PLAYERS = 300
+"""So many that nobody is written again soon: what was left stale stays so, as in a game."""
+
 PAUSE_S = 0.002
 
 

@@ -232,7 +232,7 @@ async def stop_mysql(ground: Ground) -> str:
 async def lock_rows(ground: Ground) -> str:
     """Somebody else holds what commits need: heads of some players, or their dirty marks."""
     table = ground.rng.choice(("player_head", "cache_dirty"))
-    seconds = ground.span(LOCK_S)
+    seconds = ground.rng.uniform(*LOCK_S)  # as often longer than a commit waits as not
     rows = await asyncio.to_thread(_held, ground.arena, table, seconds)
     return f"{rows} rows of {table} for {seconds:.1f} s"
 
@@ -247,7 +247,7 @@ def _held(arena: Arena, table: str, seconds: float) -> int:
         cursor.execute("SET SESSION idle_transaction_timeout = 0")
         cursor.execute("START TRANSACTION")
         statement = (
-            "SELECT user_id FROM player_head ORDER BY user_id DESC LIMIT 8 FOR UPDATE"
+            "SELECT user_id FROM player_head ORDER BY user_id DESC LIMIT 16 FOR UPDATE"
             if table == "player_head"
             else "SELECT user_id FROM cache_dirty FOR UPDATE"
         )

@@ -46,7 +46,7 @@ def no_epoch_test() -> None:
         users = msgspec.json.encode([commit.player.head.user for commit in members])
         found = await connection.row(statements.LOCK_HEADS, users)
         listed = msgspec.json.decode(found[0]) if found and found[0] else ()
-        versions = {user: version for user, version, _ in listed}
+        versions = {user: version for user, version, *_ in listed}
         verdicts: dict[int, Verdict] = {}
         for commit in members:
             seen = versions.get(commit.player.head.user)
@@ -271,9 +271,8 @@ def item_doubled() -> None:
 
 def grant_pays_twice() -> None:
     """A grant that was claimed is found, and paid, by every sweep."""
-    condition = "AND r.claimed_version IS NULL"
-    for name in ("CLAIM_GRANTS", "READ_GRANTS"):
-        text = getattr(statements, name).text
+    for name, table in (("CLAIM_GRANTS", "r"), ("READ_GRANTS", "k")):
+        text, condition = getattr(statements, name).text, f"AND {table}.claimed_version IS NULL"
         assert condition in text
         changed = text.replace(condition, "").replace("FORCE INDEX (unclaimed)", "")
         _put(statements, name, _changed(changed))

@@ -5,7 +5,6 @@ Owns who is connected to whom and when bytes arrive. A core keeps the promises o
 what is on the way when a connection ends is lost. Decides no fault: `simulation` does.
 """
 
-import asyncio
 import json
 import random
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Any
 
 from mmo.client.protocol import HEADER
 from mmo.testing.fake_core import FakeConnection, FakeCore
+from mmo.testing.virtual_loop import VirtualLoop
 from mmo.wire.codec import encode
 from mmo.wire.messages.session import Closing
 from mmo.wire.opcode import CloseReason, Op
@@ -26,6 +26,7 @@ APART_S = 1e-6
 REDIAL_S = 0.3
 LEEWAY_MS = 2_000
 PUMP_EVENTS_MAX = 256
+PING, PONG, ENTER = int(Op.PING), int(Op.PONG), int(Op.ENTER)
 
 
 class SimConnection(FakeConnection):
@@ -37,11 +38,13 @@ class SimConnection(FakeConnection):
         self.hears: Callable[[int, int, bytes], None] = lambda opcode, seq, body: None
         self.ends: Callable[[int], None] = lambda reason: None
         self.up_at = self.down_at = 0.0  # when the last frame of each direction arrives
+        self.said_at = -1.0  # when the frames of `saying` were said, which arrive together
+        self.saying: list[tuple[int, int, bytes]] = []
 
 
 class SimCore(FakeCore):
-    """A core of one simulated process. `held`: the process stands still; nothing is handed
-    over."""
+    """A core of one simulated process. `held`: the process stands still, `is_waiting`: it lets its
+    input wait; nothing is handed over then."""
 
     def __init__(self, network: "Network", number: int, role: Any) -> None:
         super().__init__()
@@ -50,6 +53,7 @@ class SimCore(FakeCore):
         self.number = number
         self.role = role
         self.held = False
+        self.is_waiting = False
         self.dead = False
         self.on_batch: Callable[[list[Any]], None] | None = None
         self._asked = False
@@ -70,26 +74,44 @@ class SimCore(FakeCore):
         return connection
 
     def _put(self, event: Any) -> None:
+        """What the process itself brings about is handed over when it is done."""
         self._events.append(event)
         if not self._asked and not self.dead:
             self._asked = True
-            asyncio.get_running_loop().call_soon(self.pump_now)
+            self.network.loop.call_soon(self.pump_now)
+
+    def arrived(self, *events: Any) -> None:
+        """What comes from outside finds nothing of the process running: it is handed over at
+        once."""
+        self._events.extend(events)
+        self.pump_now()
 
     def _quiet(self) -> None:
         """Nothing to quieten."""
 
     def pump_now(self) -> None:
-        """Hand over what waits, unless the process stands still."""
+        """Hand over what waits, unless the process stands still or does not want it yet."""
         self._asked = False
-        while self._events and self.on_batch is not None and not self.held and not self.dead:
-            self.pump(self.on_batch, PUMP_EVENTS_MAX)
+        while self._events and self.on_batch is not None and not self.dead:
+            if self.held or self.is_waiting:
+                return
+            events = [self._events.popleft() for _ in range(min(PUMP_EVENTS_MAX, self.waiting))]
+            self.on_batch(events)
+
+    def hold(self, held: bool) -> None:
+        """The process lets its input wait, or goes on with it."""
+        self.is_waiting = held
+        self._soon()
 
     def go_on(self) -> None:
         """The process runs again."""
         self.held = False
+        self._soon()
+
+    def _soon(self) -> None:
         if self._events and not self._asked:
             self._asked = True
-            asyncio.get_running_loop().call_soon(self.pump_now)
+            self.network.loop.call_soon(self.pump_now)
 
     def send_many(self, messages: Any) -> list[int]:
         """Each on its way to whoever hears the connection; the conns that are gone come back."""
@@ -100,7 +122,7 @@ class SimCore(FakeCore):
                 refused[conn] = None
             else:
                 self._sent_total += 1
-                self.network.down(self, found, opcode, seq, bytes(body))
+                self.network.down(self, found, opcode, seq, body)
         return list(refused)
 
     def close(self, conn: int, reason: int) -> None:
@@ -137,12 +159,13 @@ class SimCore(FakeCore):
         """A frame of a client arrived: through the gate."""
         if self.dead or connection.conn not in self.connections:
             return
-        if opcode == Op.PING:
-            self.network.down(self, connection, int(Op.PONG), seq, body)
-        elif opcode == Op.ENTER:
+        if opcode == PING:
+            self.network.down(self, connection, PONG, seq, body)
+        elif opcode == ENTER:
             self._enter(connection, seq, body)
-        else:
-            self.send(connection, opcode, seq, body)
+        elif not self._stopping:
+            source = connection.peer or connection.user
+            self.arrived((connection.conn, source, opcode, seq, body))
 
     def _enter(self, connection: FakeConnection, seq: int, body: bytes) -> None:
         try:
@@ -163,9 +186,7 @@ class SimCore(FakeCore):
 class Network:
     """All cores by number, and everything on its way."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, rng: random.Random, now_ms: Callable[[], int]
-    ) -> None:
+    def __init__(self, loop: VirtualLoop, rng: random.Random, now_ms: Callable[[], int]) -> None:
         self.loop = loop
         self.rng = rng
         self.now_ms = now_ms
@@ -181,22 +202,28 @@ class Network:
         self, core: SimCore, found: Any, opcode: int, seq: int, body: bytes, last: int = 0
     ) -> None:
         """A frame on its way from a core; `last`: the connection ends with it."""
-        at = max(found.down_at + APART_S, self.loop.time() + self._latency_s())
-        found.down_at = at
+        now_s, said = self.loop.now_s, (opcode, seq, body)
+        if found.said_at == now_s and not last:
+            found.saying.append(said)  # in one segment with what was said before
+            return
+        at = max(found.down_at + APART_S, now_s + self._latency_s())
+        found.down_at, found.said_at, found.saying = at, now_s, [said]
+        arrive = self._arrive_at_peer if found.peer else self._arrive
+        self.loop.call_at(at, arrive, core, found, found.saying, last)
 
-        def arrive() -> None:
-            if core.dead:
-                return
-            if found.peer:
-                other = self._links.get(found)
-                if other is not None and not other[0].dead:
-                    other[0].send(other[1], opcode, seq, body)
-                return
-            found.hears(opcode, seq, body)
+    def _arrive_at_peer(self, core: SimCore, near: SimConnection, saying: Any, last: int) -> None:
+        pair = None if core.dead else self._links.get(near)
+        if pair is not None:
+            other, far = pair
+            if not other.dead and far.conn in other.connections and not other._stopping:
+                other.arrived(*((far.conn, far.peer, *said) for said in saying))
+
+    def _arrive(self, core: SimCore, found: SimConnection, saying: Any, last: int) -> None:
+        if not core.dead:
+            for said in saying:
+                found.hears(*said)
             if last:
                 found.ends(last)
-
-        self.loop.call_at(at, arrive)
 
     def connect(self, port: int, address: str) -> tuple[SimCore, SimConnection] | None:
         """A client's connection to a port; None when nobody listens."""
@@ -213,7 +240,7 @@ class Network:
         _, opcode, seq = HEADER.unpack_from(data)
         body = data[HEADER.size :]
         for _ in range(copies):
-            at = max(found.up_at + APART_S, self.loop.time() + self._latency_s())
+            at = max(found.up_at + APART_S, self.loop.now_s + self._latency_s())
             found.up_at = at
             self.loop.call_at(at, core.heard, found, opcode, seq, body)
 

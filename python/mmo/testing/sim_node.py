@@ -10,11 +10,12 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from mmo.contract import Role
-from mmo.errors import MmoError
+from mmo.errors import MmoError, StoreError
+from mmo.node.generation import Generation
 from mmo.node.node import Node, compose
 from mmo.testing.sim_net import SimCore
 from mmo.testing.sim_store import SimStore
-from mmo.testing.virtual_loop import passes
+from mmo.testing.virtual_loop import Callback, passes
 from mmo.testing.world import ROLES, Lines, keyed_roll, node_settings, sign
 
 if TYPE_CHECKING:
@@ -51,11 +52,12 @@ class SimNode:
         self.store: SimStore | None = None
         self.log = Lines()
         self._starting: SimCore | None = None
-        self._again: asyncio.TimerHandle | None = None  # the start of the next process
+        self._again: Callback | None = None  # the start of the next process
         self.life = 0
         self._runs = asyncio.Event()
         self._runs.set()
-        self._wake: asyncio.TimerHandle | None = None
+        self._stood_at = 0.0  # since when it stands still
+        self._wake: Callback | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
@@ -68,6 +70,29 @@ class SimNode:
         task = self.simulation.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+
+    def keep_quietly(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+        """Something of the process that ends with it; who started it looks at its result."""
+        task = self.simulation.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._answered)
+        return task
+
+    def _answered(self, task: "asyncio.Task[Any]") -> None:
+        """An error of ours is an answer; everything else is a bug, whoever still waits."""
+        self._tasks.discard(task)
+        fault = None if task.cancelled() else task.exception()
+        if fault is not None and not isinstance(fault, MmoError):
+            raise fault
+
+    @property
+    def is_running(self) -> bool:
+        """It does not stand still."""
+        return self._runs.is_set()
+
+    async def runs(self) -> None:
+        """Wait until it does not stand still."""
+        await self._runs.wait()
 
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
@@ -87,20 +112,29 @@ class SimNode:
             simulation.database, simulation.cache, simulation.weather, alive,
             lambda: self._die_at_an_effect(life),
         )  # fmt: skip
+        self.store.is_still = not self._runs.is_set()
         await self._until_the_store_answers()
         systems, edges = simulation.packages
+        role, content, settings = self.role, simulation.content, dict(SETTINGS)
+        generation = await self._generation()
+        if generation is not None:
+            role, content, systems = generation.role, generation.content, generation.systems_package
+            settings["generation"] = generation.number
+        began_ms = simulation.setup.begins_ms + self.off_ms
         engine = compose(
-            node_settings(self.number, f"{self.role.name}-{self.number}", **SETTINGS),
-            self.role, self.store, simulation.content, log=self.log,
+            node_settings(self.number, f"{self.role.name}-{self.number}", **settings),
+            role, self.store, content, log=self.log, generation=generation,
             passwords=FreePasswords() if self.role.edges else None,
             systems_package=systems, edges_package=edges, sign=sign, roll=keyed_roll,
-            clock_ms=lambda: simulation.now_ms() + self.off_ms, deadline_clock_ms=loop.now_ms,
+            clock_ms=lambda: began_ms + loop.now_ms, deadline_clock_ms=lambda: loop.now_ms,
         )  # fmt: skip
         core = SimCore(simulation.network, self.number, self.role)
         made: Any = lambda incarnation, fields: core  # noqa: E731
         node = Node(engine, made, ROLES)
         self._starting = core
         node.lag_sample_ms = NEVER_MS  # a loop in virtual time has no lag
+        if simulation.reloads is not None:
+            simulation.reloads.started(engine)
         try:
             await node.start(own_timers=False)
         except MmoError as fault:
@@ -109,6 +143,7 @@ class SimNode:
         self.node, self.core, self._starting = node, core, None
         core.on_batch = engine.router.on_batch
         core.held = not self._runs.is_set()
+        engine.hold_input = core.hold
         engine.on_crash = self._bug
         engine.timers.on_earlier = self._arm
         self._arm()
@@ -123,6 +158,16 @@ class SimNode:
                 return
             except MmoError:
                 await passes(AGAIN_S)
+
+    async def _generation(self) -> Generation | None:
+        """The code that the row names, where code is changed; None: that of this process."""
+        reloads = self.simulation.reloads
+        while reloads is not None:
+            try:
+                return await reloads.generation(self)
+            except StoreError:
+                await passes(AGAIN_S)
+        return None
 
     async def _watch(self, node: Node, life: int) -> None:
         """A node that ended itself (its lease was lost) is started again, as any other."""
@@ -142,25 +187,33 @@ class SimNode:
         due_ms = self.node.engine.timers.next_due_ms()
         if due_ms is None:
             return
-        at = max(self.simulation.loop.now_s, due_ms / 1000)
-        if self._wake is not None:
-            if self._wake.when() <= at:
+        simulation = self.simulation
+        late_ms = simulation.timers_late_ms
+        if late_ms:
+            due_ms = -(-due_ms // late_ms) * late_ms
+        at = max(simulation.loop.now_s, due_ms / 1000)
+        wake = self._wake
+        if wake is not None:
+            if wake[0] <= at:
                 return  # it looks again then
-            self._wake.cancel()
-        self._wake = self.simulation.loop.call_at(at, self._due)
+            wake.cancel()
+        self._wake = simulation.loop.call_at(at, self._due)
 
     def _due(self) -> None:
         self._wake = None
         node = self.node
         if node is None or not self._runs.is_set():
             return
+        timers = node.engine.timers
+        timers.on_earlier = None  # looked at below
         try:
             node.engine.now()
-            node.engine.timers.run_due()
+            timers.run_due()
         except Exception as fault:
             self._bug(fault)
             return
         if self.node is node:
+            timers.on_earlier = self._arm
             self._arm()
 
     def stand_still(self, seconds: float) -> None:
@@ -168,6 +221,9 @@ class SimNode:
         if not self._runs.is_set():
             return
         self._runs.clear()
+        self._stood_at = self.simulation.loop.now_s
+        if self.store is not None:
+            self.store.is_still = True
         if self.core is not None:
             self.core.held = True
         self._arm()
@@ -178,6 +234,12 @@ class SimNode:
         if self._runs.is_set():
             return
         self._runs.set()
+        if self.store is not None:
+            self.store.is_still = False
+        if self.node is not None:
+            stood_ms = (self.simulation.loop.now_s - self._stood_at) * 1_000
+            if stood_ms > self.node.engine.settings.lease_fence_ms:
+                self.node.engine.generations.slept()  # as a real loop finds out by its own clock
         if self.core is not None:
             self.core.go_on()
         self._arm()

@@ -9,7 +9,7 @@ when it fits the head. Decides no fault: `Weather` is filled by `simulation` fro
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from mmo.errors import StoreUnavailable
 from mmo.state.bag import Bag
@@ -20,12 +20,10 @@ from mmo.store.loading import fits, snapshot_of
 from mmo.testing.fake_store import FakeDatabase, FakeStore
 from mmo.testing.virtual_loop import passes
 
-T = TypeVar("T")
-
 PLAIN = (
     "write", "load", "find_operation", "payment", "credentials", "sweep", "grant", "lease",
     "leases", "card", "raid_enter", "keep_checkpoints", "orphan_raids", "raid", "ranking_page",
-    "ranking_around", "ranking_of",
+    "ranking_around", "ranking_of", "code", "bundle", "add_bundle", "switch_code",
 )  # fmt: skip
 """Calls of the store to which nothing but time and faults is added. Keys of rolls and what a
 process says at its end go straight through."""
@@ -81,8 +79,8 @@ class SimCache:
 
 
 class SimStore(FakeStore):
-    """One process's way to the stores. `alive`: awaited before anything of the process goes on
-    (it may stand still); `die`: the process ends here."""
+    """One process's way to the stores. `is_still`: nothing of the process goes on before `alive`,
+    which is awaited then (it stands still, or for ever); `die`: the process ends here."""
 
     def __init__(
         self,
@@ -95,6 +93,7 @@ class SimStore(FakeStore):
         super().__init__(database)
         self._cache = cache
         self._weather = weather
+        self.is_still = False
         self._alive = alive
         self._die = die
         self._late: set[asyncio.Task[None]] = set()
@@ -104,37 +103,38 @@ class SimStore(FakeStore):
     def kill(self) -> None:
         """The process is gone."""
         super().kill()
+        self.is_still = True
         self._server.kill()
 
     async def _called(
-        self, work: Callable[[FakeStore], Awaitable[T]], users: Sequence[int] = ()
-    ) -> T:
+        self, name: str, arguments: tuple[Any, ...], users: Sequence[int] = (), **named: Any
+    ) -> Any:
         """One call of the store, with everything that may befall it."""
-        weather, loop = self._weather, asyncio.get_running_loop()
-        rng = weather.rng
-        low, high = CALL_S
-        if weather.slow and rng.random() < weather.slow:
-            high = 1.5 * CALL_MAX_S
-        takes_s = low + (high - low) * rng.random()
+        weather = self._weather
+        chance = weather.rng.random
+        high_s = 1.5 * CALL_MAX_S if weather.slow and chance() < weather.slow else CALL_S[1]
+        takes_s = CALL_S[0] + (high_s - CALL_S[0]) * chance()
         is_late, takes_s = takes_s > CALL_MAX_S, min(takes_s, CALL_MAX_S)
         await passes(takes_s / 2)
-        await self._alive()
-        if loop.time() < weather.database_back_at:
+        if self.is_still:
+            await self._alive()
+        if asyncio.get_running_loop().time() < weather.database_back_at:
             raise StoreUnavailable("the database is away")
-        fate = rng.random()
+        fate = chance()
         if fate < weather.crash:
             await self._end()
         if fate < weather.crash + weather.before:
             raise StoreUnavailable("a fault before the effect")
-        if users and rng.random() < weather.late:
-            self._soon(work, users)
+        if users and chance() < weather.late:
+            self._soon(name, arguments, users)
             raise StoreUnavailable("the line broke during the commit")
-        result = await work(self._server)
-        if rng.random() < weather.crash:
+        result = await getattr(self._server, name)(*arguments, **named)
+        if chance() < weather.crash:
             await self._end()
         await passes(takes_s / 2)
-        await self._alive()
-        if rng.random() < weather.after or is_late:
+        if self.is_still:
+            await self._alive()
+        if is_late or chance() < weather.after:
             raise StoreUnavailable("a fault after the effect")
         return result
 
@@ -142,7 +142,7 @@ class SimStore(FakeStore):
         self._die()
         await asyncio.get_running_loop().create_future()  # nothing of a dead process goes on
 
-    def _soon(self, work: Callable[[FakeStore], Awaitable[Any]], users: Sequence[int]) -> None:
+    def _soon(self, name: str, arguments: tuple[Any, ...], users: Sequence[int]) -> None:
         """The transaction of a line that broke goes on for a little and holds its rows."""
         held = [user for user in users if user not in self.database.locked]
         self.database.locked.update(held)
@@ -151,7 +151,7 @@ class SimStore(FakeStore):
             await passes(0.3 * self._weather.rng.random())
             self.database.locked.difference_update(held)
             if self._weather.rng.random() < 0.7:
-                await work(self._behind)
+                await getattr(self._behind, name)(*arguments)
 
         task = asyncio.get_running_loop().create_task(later())
         self._late.add(task)
@@ -160,8 +160,8 @@ class SimStore(FakeStore):
     async def commit(self, group: Sequence[PlayerCommit]) -> list[Verdict]:
         """See `Store.commit`; what was committed is put into the cache a little later."""
         # The rows of a transaction are those of its beginning, whatever the process does after.
-        verdicts = await self._called(
-            lambda store: store.commit(group), [one.player.user for one in group]
+        verdicts: list[Verdict] = await self._called(
+            "commit", (group,), [one.player.user for one in group]
         )
         for one, verdict in zip(group, verdicts, strict=True):
             if verdict is Verdict.COMMITTED:
@@ -181,7 +181,7 @@ class SimStore(FakeStore):
 
     async def claim(self, claim: Any) -> Claimed | None:
         """See `Store.claim`; what the player owns comes from the cache when it fits the head."""
-        claimed = await self._called(lambda store: store.claim(claim))
+        claimed: Claimed | None = await self._called("claim", (claim,))
         if claimed is not None and claimed.player is not None:
             snapshot = self._cache.read(claim.user)
             if snapshot is not None and fits(snapshot, _row(claimed.player)):
@@ -192,8 +192,8 @@ class SimStore(FakeStore):
 def _through(name: str) -> Callable[..., Awaitable[Any]]:
     """A method of the store that takes time and may fail, and does what the fake's does."""
 
-    async def called(self: SimStore, *arguments: Any) -> Any:
-        return await self._called(lambda store: getattr(store, name)(*arguments))
+    def called(self: SimStore, *arguments: Any, **named: Any) -> Awaitable[Any]:
+        return self._called(name, arguments, **named)
 
     called.__doc__ = f"See `Store.{name}`."
     return called

@@ -2,11 +2,13 @@
 
 Owns the command: one seed is shown with everything that happened in it, many are run on all
 processors and summed up. A seed that finds something is one line to run again. Started by
-`mmo-cluster prove simulation` and by hand; exits 1 when anything was found.
+`mmo-cluster prove simulation` and by hand; exits 1 when anything was found. The module of the
+coordinator of reloads is named to it, since it belongs to the command line above.
 """
 
 import argparse
 import gc
+import importlib
 import json
 import multiprocessing
 import os
@@ -14,7 +16,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmo.content import load_content
 from mmo.roles import ROLES
@@ -32,25 +34,37 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--first", type=int, default=0, help="the first of many")
     parser.add_argument("--seconds", type=float, default=Setup().seconds, help="of faults")
     parser.add_argument("--misfortune", type=float, default=1.0, help="0: nothing goes wrong")
+    parser.add_argument("--coordinator", default="", help="module; empty: no seed has reloads")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     return parser.parse_args()
 
 
-def run(seed: int, setup: Setup) -> Report:
+class Work(NamedTuple):
+    """Seeds one after the other, and with what."""
+
+    first: int
+    seeds: int
+    setup: Setup
+    coordinator: str
+
+
+def run(seed: int, setup: Setup, content: Any, coordinator: str) -> Report:
     """One seed with the game in the box."""
-    return Simulation(seed, setup, ROLES, load_content()).run()
+    module = importlib.import_module(coordinator) if coordinator else None
+    return Simulation(seed, setup, ROLES, content, coordinator=module).run()
 
 
-def chunk(work: tuple[int, int, Setup]) -> dict[str, Any]:
-    """Some seeds one after the other, summed up."""
-    first, count, setup = work
+def chunk(work: Work) -> dict[str, Any]:
+    """Some seeds, summed up."""
     content = load_content()
     began, total = time.process_time(), Counter[str]()
     found: list[str] = []
     faults: Counter[str] = Counter()
+    gc.collect()
+    gc.freeze()
     gc.disable()  # a run makes circles; they are taken away between runs
-    for seed in range(first, first + count):
-        report = Simulation(seed, setup, ROLES, content).run()
+    for seed in range(work.first, work.first + work.seeds):
+        report = run(seed, work.setup, content, work.coordinator)
         total.update(acknowledged=report.acknowledged, requests=report.operations)
         total["virtual_ms"] += int(report.virtual_s * 1000)
         faults.update(report.faults)
@@ -62,10 +76,11 @@ def chunk(work: tuple[int, int, Setup]) -> dict[str, Any]:
     return {"total": dict(total), "found": found, "faults": dict(faults)}
 
 
-def chunks(told: argparse.Namespace, setup: Setup) -> Iterator[tuple[int, int, Setup]]:
+def chunks(told: argparse.Namespace, setup: Setup) -> Iterator[Work]:
     """The seeds in pieces."""
-    for first in range(told.first, told.first + told.seeds, CHUNK):
-        yield first, min(CHUNK, told.first + told.seeds - first), setup
+    last = told.first + told.seeds
+    for first in range(told.first, last, CHUNK):
+        yield Work(first, min(CHUNK, last - first), setup, told.coordinator)
 
 
 def many(told: argparse.Namespace, setup: Setup) -> int:
@@ -92,6 +107,7 @@ def many(told: argparse.Namespace, setup: Setup) -> int:
                 "faults": dict(sorted(faults.items())),
                 "virtual_hours": round(virtual_s / 3600, 3),
                 "wall_s": round(wall_s, 1),
+                "cpu_s": round(cpu_s, 1),
                 "times_real_time": round(virtual_s / max(0.001, wall_s), 1),
                 "times_real_time_a_core": round(virtual_s / max(0.001, cpu_s), 1),
                 "findings": found[:TEXTS_MAX],
@@ -107,7 +123,7 @@ def main() -> int:
     setup = Setup(seconds=told.seconds, misfortune=told.misfortune)
     if told.seed is None:
         return many(told, setup)
-    report = run(told.seed, setup)
+    report = run(told.seed, setup, load_content(), told.coordinator)
     print("\n".join(report.trace))
     for text in report.findings:
         print(f"FOUND: {text}")

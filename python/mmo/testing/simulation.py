@@ -12,6 +12,7 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -32,19 +33,35 @@ from mmo.testing import sim_judge
 from mmo.testing.fake_store import FakeDatabase
 from mmo.testing.sim_net import CLIENT_PORT, Network
 from mmo.testing.sim_node import SimNode
+from mmo.testing.sim_reload import Reloads
 from mmo.testing.sim_shell import SimShell, SimWitness
 from mmo.testing.sim_store import SimCache, Weather
 from mmo.testing.virtual_loop import VirtualLoop, passes
 
 SERVERS = ((1, "login"), (2, "center"), (3, "center"), (11, "channel"), (12, "channel"))
-RAID_SERVERS = (*SERVERS, (21, "matching"), (31, "raid"), (32, "raid"))
-RAIDS_EVERY = 4
-"""One seed in so many has raids: twice as many servers and players cost twice as much."""
+CLUSTERS = (
+    (*SERVERS, (21, "matching"), (31, "raid"), (32, "raid")),
+    SERVERS,
+    ((1, "login"), (2, "center"), (11, "channel"), (12, "channel")),
+    ((1, "login"), (2, "center"), (11, "channel")),
+)
+"""What the seeds have in turn: raids; nothing single; centers or all that there is but once."""
 
 POLICY = Policy(answer_ms=3_000, patience_ms=120_000, faults=True)
 CLOCKS_OFF_MS = 400
 BEGINS_MS = 1_797_000_000_000
 """Unix time at which a run begins: an evening in December 2026, when seasons of the box run."""
+
+RELOADS_EVERY, RELOADS_AT = 8, 1
+"""One seed in so many changes its code, of those with two of each server, when a coordinator is
+given."""
+
+TIMERS_LATE_MS = (0, 100, 250, 500)
+"""A node looks at its timers when the first is due (0), or only this often, as one whose processor
+is busy. Coarse time runs faster and lets others come first."""
+
+QUIET_LATE_MS = 1_000
+"""The same when all is over and only time has to pass."""
 
 BEGIN_LOOKS_MAX = 60
 CALM_S = 240.0
@@ -53,6 +70,7 @@ CALM_S = 240.0
 LAST_LOOK_MS = 2_500
 """How long each stays once more: a sweep finds every grant that waits for him."""
 
+RAID_LOOK_S = 0.5
 QUIET_S = 13.0
 """Longer than any grace time: afterwards nobody may be left anywhere."""
 
@@ -104,6 +122,7 @@ class Simulation:
         systems_package: str = "mmo.systems",
         edges_package: str = "mmo.edges",
         walks: tuple[WalkOf, ...] = (),
+        coordinator: ModuleType | None = None,
     ) -> None:
         self.report = Report(seed)
         self.setup = setup
@@ -120,15 +139,19 @@ class Simulation:
         self.witness = SimWitness()
         self.meter, self.forgiven_meter = Meter(), Meter()
         self.playing = True
-        raids = seed % RAIDS_EVERY == 0
-        self.servers = setup.servers or (RAID_SERVERS if raids else SERVERS)
+        self.is_struck = True
+        self.timers_late_ms = random.Random(f"late {seed}").choice(TIMERS_LATE_MS)
+        self.servers = setup.servers or CLUSTERS[seed % len(CLUSTERS)]
+        raids = any(role == "raid" for _, role in self.servers)
+        reloads = coordinator is not None and seed % RELOADS_EVERY == RELOADS_AT
+        self.reloads = Reloads(self, coordinator) if reloads and coordinator else None
         own: tuple[WalkOf, ...] = (_shop, _hunt, _wander, plot)
         self._walks = walks or (*own, *((raid_until_over,) * 2 if raids else ()))
         self.heroes = [self._hero(index) for index in range(setup.players or len(self._walks))]
 
     def now_ms(self) -> int:
         """Unix time of the simulated world: of the database, and of a node whose clock is right."""
-        return self.setup.begins_ms + self.loop.now_ms()
+        return self.setup.begins_ms + self.loop.now_ms
 
     def told(self, text: str) -> None:
         """A line of the run's trace."""
@@ -141,12 +164,16 @@ class Simulation:
             self.loop.run_until_complete(self._run())
         except Exception as fault:
             report.findings.append(f"the run broke: {type(fault).__name__}: {fault}")
+        for broken in self.loop.broken:
+            report.findings.append(f"a callback broke: {type(broken).__name__}: {broken}")
         report.virtual_s = self.loop.now_s
         report.operations, report.acknowledged = self.witness.asked_count, len(self.witness.told)
         for task in asyncio.all_tasks(self.loop):
             task.cancel()
             task._log_destroy_pending = False  # type: ignore[attr-defined]
         self.loop.close()
+        if self.reloads is not None:
+            self.reloads.free()
         return report
 
     async def _run(self) -> None:
@@ -160,7 +187,10 @@ class Simulation:
             self.loop.create_task(self._play(index, me)) for index, me in enumerate(self.heroes)
         ]
         await self._begun()
+        if self.reloads is not None:
+            players.append(self.loop.create_task(self.reloads.go_on()))
         await self._misfortune(setup.seconds)
+        self.is_struck = False
         self.weather.calm()
         self.network.slow_s = 0.0
         for node in self.nodes.values():
@@ -169,12 +199,27 @@ class Simulation:
         try:
             async with asyncio.timeout(CALM_S):
                 await asyncio.gather(*players)
+                await self._raids_over()
         except TimeoutError:
             self.report.findings.append("the players did not come to an end")
+        self.timers_late_ms = QUIET_LATE_MS
         await passes(QUIET_S)
         meters = (*self.meter.findings,)
         self.report.findings += [f"bot {text}" for text in meters]
         self.report.findings += sim_judge.judge(self)
+        if self.reloads is not None:
+            self.report.findings += self.reloads.judge()
+            self.report.faults["reload"] = self.reloads.taken
+
+    async def _raids_over(self) -> None:
+        """Who left before his raid was over comes once more for what it gave him."""
+        database = self.database
+        while database.raid_tables.busy:
+            await passes(RAID_LOOK_S)
+        users = {user for user, _, _ in database.grants.keys() - database.claimed.keys()}
+        names = {name for name, account in database.accounts.items() if account.user in users}
+        waiting = [(index, me) for index, me in enumerate(self.heroes) if me.name in names]
+        await asyncio.gather(*(self._shell(index, me).walk(_leave(me)) for index, me in waiting))
 
     async def _begun(self) -> None:
         """Until everyone has what he was given, as told: what comes unasked can be lost later."""
@@ -234,8 +279,11 @@ class Simulation:
             self.loop.time, POLICY,
         )  # fmt: skip
 
+    def _shell(self, index: int, me: Hero) -> SimShell:
+        return SimShell(self.network, self.witness, me.name, f"192.0.2.{index + 1}")
+
     async def _play(self, index: int, me: Hero) -> None:
-        shell = SimShell(self.network, self.witness, me.name, f"192.0.2.{index + 1}")
+        shell = self._shell(index, me)
         walk = self._walks[index % len(self._walks)]
 
         def journey(hero: Hero, _: float) -> Walk[None]:

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from mmo.proof.checker import arrivals, cache, operations
 from mmo.proof.checker import books as money
-from mmo.proof.checker import cache, operations
 from mmo.proof.checker.findings import Findings
 from mmo.proof.checker.history import Claim, History
 from mmo.proof.checker.operations import Owned
@@ -45,6 +45,7 @@ class Judge:
         self.found = Findings()
         self.history = History(told.history)
         self.rolls = 0
+        self.arrivals = 0
         self.snapshots = 0
 
     def judge(self) -> dict[str, Any]:
@@ -97,6 +98,7 @@ class Judge:
         money.check_books(books, mine, found)
         money.check_grants(books, found)
         money.check_tokens(claims, found)
+        self.arrivals += arrivals.check_arrivals(books, mine, claims, found)
         self.rolls += money.check_rolls(books, keys, found)
 
     def _cache(self, players: dict[int, PlayerBooks]) -> None:
@@ -138,6 +140,7 @@ class Judge:
             "players": players,
             "payments": len(history.payments),
             "rolls_recomputed": self.rolls,
+            "arrivals_compared": self.arrivals,
             "samples_compared": compared,
             "snapshots_compared": self.snapshots,
             "faults": len(history.faults),

@@ -145,14 +145,19 @@ def roll_of(key: bytes, uid: int, attempt: int, table: int) -> int:
 
 
 def check_grants(books: PlayerBooks, found: Findings) -> None:
-    """What a claimed grant carries is what its version's lines say, and a pass reward is claimed
-    once."""
+    """What a claimed grant carries is what its version's lines say, coins and items, and a pass
+    reward is claimed once."""
     by_version: dict[int, Counter[int]] = defaultdict(Counter)
     due: dict[int, Counter[int]] = defaultdict(Counter)
+    born: dict[int, Counter[int]] = defaultdict(Counter)
+    due_items: dict[int, Counter[int]] = defaultdict(Counter)
     claimed = {grant[3] for grant in books.grants if grant[3] is not None}
     for version, account, currency, amount in books.lines:
         if version in claimed or account in OF_GRANTS:
             by_version[version][currency] += amount
+    for version, _, code, delta in books.births:
+        if version in claimed:
+            born[version][code] += delta
     for kind, source, bundle, claimed_in in books.grants:
         if claimed_in is None:
             continue
@@ -163,12 +168,18 @@ def check_grants(books: PlayerBooks, found: Findings) -> None:
             continue
         for currency in range(3):
             due[claimed_in][currency] += parts[currency] if len(parts) > currency else 0
+        for item in parts[4] if len(parts) > 4 else ():
+            due_items[claimed_in][item[1]] += item[2]
     for version in by_version.keys() | due.keys():
         given, owed = by_version[version], due[version]
         # Experience of a grant may raise what else a version moves; coins must fit exactly.
         if any(given[currency] != owed[currency] for currency in range(3)):
             text = f"user {books.user} version {version}: {dict(given)} given, {dict(owed)} granted"
             found.add("books", "grant", text)
+    for version in born.keys() | due_items.keys():
+        if born[version] != due_items[version]:
+            text = f"items {dict(born[version])} given, {dict(due_items[version])} granted"
+            found.add("books", "grant-items", f"user {books.user} version {version}: {text}")
     for reward, times in Counter(claim[:3] for claim in books.claims).items():
         if times > 1:
             found.add(

@@ -10,6 +10,9 @@ from mmo.proof.checker.findings import Findings
 from mmo.proof.checker.history import Fault, History
 from mmo.proof.checker.truth import PlayerBooks
 
+OF_ITEMS = ("kind", "slot", "code", "count", "enhance", "equipped", "expires_ms", "attempts")
+"""Names of an item in a snapshot, in the order in which the database's are read."""
+
 CACHE_FAULTS = ("redis", "disk")
 """Words of fault names after which Redis may show something older for a while."""
 
@@ -69,8 +72,10 @@ def check_cache(
     due = [books.version, books.level, books.exp, *books.coins, books.score]
     if snapshot[:7] != due:
         found.add("cache", "content", f"user {books.user}: Redis {snapshot[:7]}, MySQL {due}")
-    counts = {item["uid"]: item["count"] for item in snapshot[7]}
-    if counts != {uid: item[3] for uid, item in books.items.items()}:
+    items = {
+        item["uid"]: tuple(int(item.get(name, -1)) for name in OF_ITEMS) for item in snapshot[7]
+    }
+    if items != books.items:
         found.add("cache", "content", f"user {books.user}: Redis holds other items")
     return True
 

@@ -11,11 +11,12 @@ CHECKS = {
     "unknown": "an operation without an answer happened once or not at all, and a retry agrees",
     "books": "balances, items and answers are what the lines of the books add up to",
     "versions": "versions of a player follow each other, and every line has one",
-    "order": "what was acknowledged before something else began is not ordered after it",
+    "order": "what was acknowledged before something else began is not ordered after it, and is "
+    "told on arrival",
     "owner": "only the server that claimed a player last acknowledges anything of him",
     "once": "tokens, payments, grants and attempts happen once, rolls are those of the key",
     "cache": "Redis is never ahead of MySQL, and not behind after the bound",
-    "available": "operations succeed again after every fault",
+    "available": "operations succeed again after every fault, and none meets a server's own fault",
 }
 
 

@@ -54,6 +54,7 @@ class Claim:
     at: int
     answered_at: int = 0
     opcode: int = 0
+    told: bytes = b""  # body of a welcome
 
 
 @dataclass(slots=True)
@@ -106,6 +107,7 @@ class History:
             elif kind == "claimed":
                 claim = self.claims[first + row["claim"]]
                 claim.answered_at, claim.opcode = row["at"], row["opcode"]
+                claim.told = bytes.fromhex(row.get("body", ""))
             elif kind == "user":
                 self.users[row["name"]] = row["user"]
             elif kind == "payment":

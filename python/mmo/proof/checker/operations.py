@@ -11,6 +11,9 @@ from mmo.proof.checker.history import Claim, Number, Operation
 from mmo.proof.checker.truth import PlayerBooks, dumped
 
 WELCOME = 300
+INTERNAL = 1
+"""The refusal with which a server says that the fault is its own."""
+
 LOGIN_OK = 203
 LOGOUT_OK = 308
 
@@ -24,6 +27,8 @@ def check_operations(books: PlayerBooks, mine: Owned, found: Findings) -> None:
     for (name, epoch, counter), operation in mine:
         what = f"{name} {epoch}/{counter} (opcode {operation.opcode})"
         event = logged.get((epoch, counter))
+        if any(code == INTERNAL for _, code in operation.refusals):
+            found.add("available", "internal", f"{what} met a fault of the server's own")
         if operation.differing:
             found.add("acknowledged", "answered-twice", f"{what} got different answers")
         if operation.answer is not None:
@@ -38,7 +43,7 @@ def check_operations(books: PlayerBooks, mine: Owned, found: Findings) -> None:
                 )  # fmt: skip
             if operation.answered - {event.hash}:
                 text = f"{what}: another request of the same number was answered"
-                found.add("acknowledged", "request-not-compared", text)
+                found.add("acknowledged", "another-request", text)
         elif event is not None and operation.was_refused:
             code = operation.refusals[-1][1]
             found.add("unknown", "refused-yet-done", f"{what} was refused ({code}), is in the log")

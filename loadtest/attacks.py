@@ -1,0 +1,101 @@
+"""What an attacker sends, over a plain blocking socket, and whether the end of it is right.
+
+Owns the sockets only; the table of attacks and the judgement of their ends are `mmo.proof.attacks`.
+Each function returns what is wrong, the empty text when nothing is. Called by `users.Attacker`.
+"""
+
+import random
+import socket
+import time
+
+from mmo.client.connection import Connection
+from mmo.client.protocol import HEADER, Token, hello
+from mmo.client.steps import Lost
+from mmo.proof.attacks import Attack, End, attacks
+from mmo.wire import codec
+from mmo.wire.messages.session import Refused
+from mmo.wire.opcode import CloseReason, Code, Op
+
+Address = tuple[str, int]
+
+FRAME_UNPROVED_BYTES_MAX = 4096
+"""`net.frame_unproved_bytes_max` of the configuration in the box."""
+BYTES = [row for row in attacks(7, FRAME_UNPROVED_BYTES_MAX) if not row.waits]
+"""Attacks whose end comes at once; `prove hostile-client` has those that wait for a time limit."""
+END_S = 10.0
+READ_BYTES = 65_536
+
+
+def launch(attack: Attack, target: Address, source: str) -> str:
+    """Carry one attack out on a connection of its own."""
+    try:
+        link = socket.create_connection(target, END_S, source_address=(source, 0))
+    except OSError as fault:
+        return "" if isinstance(fault, ConnectionError) else f"{target} cannot be dialled: {fault}"
+    with link:
+        try:
+            for piece in attack.pieces:
+                link.sendall(piece)
+        except OSError:
+            pass  # closed while it was still being sent to; how, is read below
+        end = read_end(link, len(attack.answers))
+    return "" if attack.judge(end) else f"{attack.name}: {end}"
+
+
+def read_end(link: socket.socket, frames_max: int) -> End:
+    """Read until the connection ends, `frames_max` answers came (0: any), or time is over."""
+    end, buffer, until_s = End([], False, 0), bytearray(), time.monotonic() + END_S
+    while not frames_max or len(end.frames) < frames_max:
+        try:
+            link.settimeout(max(0.001, until_s - time.monotonic()))
+            data = link.recv(READ_BYTES)
+        except TimeoutError:
+            break
+        except OSError:
+            data = b""
+        if not data:
+            end.closed = True
+            break
+        buffer += data
+        _take_frames(buffer, end)
+        if time.monotonic() > until_s:
+            break
+    return end
+
+
+def _take_frames(buffer: bytearray, end: End) -> None:
+    """Whole frames out of the buffer; what is pushed unasked (request number 0) is passed over."""
+    at = 0
+    while len(buffer) - at >= HEADER.size:
+        length, opcode, seq = HEADER.unpack_from(buffer, at)
+        after = at + 4 + length
+        if after > len(buffer):
+            break
+        body = bytes(buffer[at + HEADER.size : after])
+        if opcode == Op.CLOSING:
+            end.reason = int(codec.decode(opcode, body).reason)
+        elif seq:
+            end.frames.append((opcode, seq, body))
+        at = after
+    del buffer[:at]
+
+
+def forge(rng: random.Random, target: Address, source: str) -> str:
+    """Show a token that nobody issued."""
+    parts = (rng.randbytes(30).hex(), rng.randbytes(60).hex(), rng.randbytes(43).hex())
+    try:
+        connection = Connection(*target, source=source)
+    except Lost:
+        return ""  # its server is being replaced
+    try:
+        connection.ask(hello(), END_S)
+        answer = connection.ask(Token(".".join(parts)), END_S)
+    except Lost as lost:
+        # A login server takes no token at all.
+        ends = (0, CloseReason.TOKEN_INVALID, CloseReason.FORBIDDEN_OPCODE)
+        right = lost.reason in ends and "no answer" not in str(lost)
+        return "" if right else f"a forged token: {lost}"
+    finally:
+        connection.close()
+    right = isinstance(answer, Refused) and answer.code == Code.TOKEN_REFUSED
+    return "" if right else f"a forged token was answered {answer}"

@@ -1,0 +1,96 @@
+"""What must hold of a load test.
+
+Owns the judgement: figures and limits in, rows out. Pure; a gate without a figure is not held, so
+a run that measured nothing never passes. Called by the generator for what it saw itself and by
+`run` for all.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from loadtest.profiles import Profile
+
+
+class Gate(msgspec.Struct, frozen=True):
+    """One limit and what was found; `found` None: never measured."""
+
+    name: str
+    limit: float
+    found: float | None
+    held: bool
+
+    def row(self) -> tuple[str, str, str, str]:
+        """For the eye."""
+        found = "nothing" if self.found is None else _figure(self.found)
+        return (self.name, found, _figure(self.limit), "held" if self.held else "NOT HELD")
+
+
+def at_most(name: str, found: float | None, limit: float) -> Gate:
+    """A gate that a figure at or below its limit passes."""
+    return Gate(name, limit, found, found is not None and found <= limit)
+
+
+def at_least(name: str, found: float, limit: float) -> Gate:
+    """A gate that a figure at or above its limit passes."""
+    return Gate(name, limit, found, found >= limit)
+
+
+def judge_play(profile: Profile, seen: Mapping[str, Any]) -> list[Gate]:
+    """What the generator's own figures say: errors, latency of each action, age of each push, and
+    whether the generator kept up with its own plan."""
+    gates, kinds, pushes = profile.gates, seen["by_kind"], seen["pushes"]
+    answered = seen["actions"] + seen["errors"]
+    rows = [
+        at_least("actions", seen["actions"], gates.actions_min),
+        at_most(
+            "error share", seen["errors"] / answered if answered else None, gates.error_share_max
+        ),
+        at_most(
+            "generator lag p99 ms", seen["generator"]["lag_p99_ms"], gates.generator_lag_p99_ms_max
+        ),
+    ]
+    for kind in sorted({*kinds, *profile.must} - gates.push_p99_ms.keys()):
+        limit = gates.p99_ms.get(kind, gates.p99_ms_max)
+        rows.append(at_most(f"{kind} p99 ms", _p99(kinds, kind), limit))
+    for kind, limit in gates.push_p99_ms.items():
+        if kind in pushes or kind in profile.must:
+            rows.append(at_most(f"{kind} age p99 ms", _p99(pushes, kind), limit))
+    return rows
+
+
+def judge_after(profile: Profile, after: Mapping[str, Any]) -> list[Gate]:
+    """What is left when all users are gone: ghosts, money, memory, and the steps of a deploy."""
+    gates = profile.gates
+    rows = [
+        at_most("ghost sessions", after["ghosts"], gates.ghosts_max),
+        at_most("money drift", after["money_drift"], gates.money_drift_max),
+        at_most("memory growth MiB", after["growth_mib"], gates.growth_mib_max),
+    ]
+    if profile.steps_at:
+        rows.append(at_least("steps done", after["steps_done"], len(profile.steps_at)))
+    return rows
+
+
+def money_drift(audit: Mapping[str, Any]) -> int:
+    """Coins that are held beyond those minted less burned, by all currencies, and findings of the
+    audit, whatever they are about."""
+    flows: Iterable[Mapping[str, int]] = audit["currencies"].values()
+    coins = sum(abs(flow["minted"] - flow["burned"] - flow["held"]) for flow in flows)
+    return coins + len(audit["findings"])
+
+
+def growth_mib(memory: Mapping[str, list[tuple[float, float]]]) -> float | None:
+    """The most that one node grew from the end of its first third of samples to its last one, in
+    MiB; None without samples. `memory`: (second, MiB) by node."""
+    grown = [rows[-1][1] - rows[len(rows) // 3][1] for rows in memory.values() if rows]
+    return round(max(grown), 2) if grown else None
+
+
+def _p99(kinds: Mapping[str, Any], kind: str) -> float | None:
+    return float(kinds[kind]["p99_ms"]) if kind in kinds else None
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.4g}"

@@ -1,0 +1,199 @@
+"""What the users of a load test measured, and a shell that knows what is a pause on purpose.
+
+Owns samples of actions and pushes by kind and by second, errors, and the generator's own lag. Never
+judges; `gates` does. One `Book` for all users of a process, one `UserMeter` each.
+"""
+
+import time
+from array import array
+from collections.abc import Callable
+from typing import Any
+
+from mmo.client.connection import Shell
+from mmo.client.hero import Hero
+from mmo.client.meter import Cut, Meter
+from mmo.client.raid_log import RAID_GRANT
+from mmo.client.steps import Pause, Step
+from mmo.wire.messages.hunt import GrantReward
+from mmo.wire.messages.raid import RaidEnded, RaidStart, RaidStream
+from mmo.wire.raid_stream import RoomNow
+
+PUSH_KINDS = frozenset({"KillReward"})
+"""Told as actions by the journeys; they are pushes whose age the client knows."""
+LAG_EVERY_S = 0.05
+BEGUN = "the load begins"
+"""The line that the generator prints when its figures begin."""
+
+
+class Book:
+    """All samples of one process. Nothing is added once it is closed, but errors are: what users do
+    while they leave is right or wrong and says nothing of speed."""
+
+    def __init__(self, tell: Callable[[str, float, str], None]) -> None:
+        """`tell`: hears the name of each action, its milliseconds, and what went wrong if it
+        did."""
+        self.tell = tell
+        self.open = True
+        self.began_s = time.monotonic()
+        self.actions = Meter()  # and errors, with their texts
+        self.pushes = Meter()
+        self.lags_ms = array("d")
+        self.by_second: dict[int, array[float]] = {}
+        self.users: dict[int, int] = {}
+        self.users_max = 0
+        self.cpu_percent_max = 0.0
+        self.totals: dict[str, int] = {}
+
+    def action(self, kind: str, took_ms: float) -> None:
+        """An action got its final answer `took_ms` after it was meant to be asked."""
+        if not self.open:
+            return
+        (self.pushes if kind in PUSH_KINDS else self.actions).action(kind, took_ms)
+        self.by_second.setdefault(self.second, array("d")).append(took_ms)
+        self.tell(kind, took_ms, "")
+
+    def push(self, kind: str, age_ms: float) -> None:
+        """Something was told `age_ms` after it was so."""
+        if self.open:
+            self.pushes.action(kind, age_ms)
+
+    def error(self, text: str) -> None:
+        """Something went wrong; counted to the very end."""
+        self.actions.error(text)
+        self.tell("error", 0.0, text)
+
+    def count(self, name: str) -> None:
+        """Something that is neither answer nor fault happened."""
+        self.totals[name] = self.totals.get(name, 0) + 1
+
+    @property
+    def second(self) -> int:
+        """Whole seconds since the first user."""
+        return int(time.monotonic() - self.began_s)
+
+    def figures(self) -> dict[str, Any]:
+        """Everything, in the form that `gates` judges and the report shows."""
+        everything = self.actions
+        return {
+            "seconds": self.second,
+            "users_max": self.users_max,
+            "actions": everything.actions,
+            "errors": everything.errors,
+            "findings": everything.findings,
+            "p50_ms": everything.percentile_ms(0.5),
+            "p99_ms": everything.percentile_ms(0.99),
+            "by_kind": told(everything),
+            "pushes": told(self.pushes),
+            "generator": {
+                "lag_p99_ms": percentile(self.lags_ms, 0.99) if self.lags_ms else None,
+                "cpu_percent_max": round(self.cpu_percent_max, 1),
+            },
+            "totals": self.totals,
+            "by_second": [
+                [at, self.users.get(at, 0), len(took), percentile(took, 0.99)]
+                for at, took in sorted(self.by_second.items())
+            ],
+        }
+
+
+def told(meter: Meter) -> dict[str, dict[str, float]]:
+    """Count and percentiles of every kind."""
+    return {
+        kind: {
+            "count": len(taken),
+            "p50_ms": meter.percentile_ms(0.5, {kind}),
+            "p95_ms": meter.percentile_ms(0.95, {kind}),
+            "p99_ms": meter.percentile_ms(0.99, {kind}),
+            "max_ms": round(max(taken), 3),
+        }
+        for kind, taken in sorted(meter.by_kind.items())
+    }
+
+
+def percentile(taken: "array[float]", share: float) -> float:
+    """The smallest sample that at least `share` of all do not exceed."""
+    one = Meter()
+    one.by_kind["one"] = taken
+    return one.percentile_ms(share)
+
+
+class UserMeter(Meter):
+    """One user's counts; samples and errors go into the book of all."""
+
+    def __init__(self, book: Book) -> None:
+        super().__init__()
+        self._book = book
+
+    def action(self, kind: str, took_ms: float) -> None:
+        """An answer."""
+        self.actions += 1
+        self._book.action(kind, took_ms)
+
+    def error(self, text: str) -> None:
+        """A fault."""
+        super().error(text)
+        self._book.error(text)
+
+    def loss(self, text: str, cut: Cut) -> None:
+        """A connection that ended under the user."""
+        self.lost += 1
+        self._book.count(text)
+
+    def came_back(self, took_ms: float) -> None:
+        """He plays again."""
+        self.action("ComeBack", took_ms)
+
+
+class LoadHero(Hero):
+    """A player who takes the age of what he is told unasked.
+
+    A frame of a battle carries its tick, and ticks follow the server's clock. The earliest frame of
+    a raid is its measure: how much later than that, by its tick, another one arrives is its age.
+    """
+
+    book: Book
+
+    def play_into(self, book: Book) -> None:
+        """Where ages go."""
+        self.book = book
+        self._tick_ms = 0
+        self._offsets_ms = array("d")
+        self._ended_s: dict[int, float] = {}
+
+    def hear(self, message: Any) -> None:
+        """As every player, and with the time of it."""
+        if isinstance(message, RaidStream) and self._tick_ms:
+            tick = RoomNow.read(message.record).tick
+            self._offsets_ms.append(self.clock() * 1000 - tick * self._tick_ms)
+        elif isinstance(message, RaidStart):
+            self._tick_ms = message.tick_ms
+            self._offsets_ms = array("d")
+        elif isinstance(message, RaidEnded):
+            self._ended_s[message.raid] = self.clock()
+            earliest = min(self._offsets_ms, default=0.0)
+            for offset in self._offsets_ms:
+                self.book.push("RaidStream", offset - earliest)
+            self._offsets_ms = array("d")
+        elif isinstance(message, GrantReward) and message.source_kind == RAID_GRANT:
+            ended_s = self._ended_s.pop(message.source_id, None)
+            if ended_s is not None:
+                self.book.push("GrantReward", (self.clock() - ended_s) * 1000)
+        super().hear(message)
+
+
+class LoadShell(Shell):
+    """Walks on blocking sockets and counts the pauses that a walk makes on purpose: they move the
+    user's plan. A pause before a request is sent again is the server's doing and does not."""
+
+    def __init__(self, source: str, meter: Meter) -> None:
+        super().__init__(source)
+        self.paused_s = 0.0
+        self._meter = meter
+        self._retries = 0
+
+    def _do(self, step: Step) -> Any:
+        if isinstance(step, Pause):
+            if self._meter.retries == self._retries:
+                self.paused_s += step.wait_ms / 1000
+            self._retries = self._meter.retries
+        return super()._do(step)

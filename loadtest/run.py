@@ -1,0 +1,264 @@
+"""One load test from its start to its exit status: a cluster, the generator, charts, gates, report.
+
+Owns the order of it. The generator is locust in a process of its own (`locustfile`); this one only
+watches the nodes' figures meanwhile, does what a deploy does, and at the end asks for ghosts and
+for the books. Called by `make load` and by a test: `python -m loadtest.run --profile NAME`. Exit 0
+when every gate is held, 1 when one is not, 2 for a profile that there is not, 3 when the cluster of
+a given home does not run.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from loadtest.gates import Gate, growth_mib, judge_after, judge_play, money_drift
+from loadtest.meter import BEGUN
+from loadtest.profiles import Profile, Step, profile_named, read_profiles
+from loadtest.report import charts, page, section
+from loadtest.watch import Watch
+from mmo.cli import terminal
+from mmo.errors import MmoError, OperatorError
+from mmo.proof import live_code
+from mmo.proof.arena import Arena
+from mmo.proof.bad_saves import DICE
+from mmo.proof.load import who_is_left
+
+LOCUSTFILE = Path(__file__).with_name("locustfile.py")
+OUT = Path("target/load")
+FIRST_CHANNEL = 11
+GONE_S = 30.0
+"""Within this after the last user nothing of him is left."""
+AUDIT_S = 300.0
+RESTART_S = 300.0
+END_S = 180.0
+"""Beyond its time and what it may take to stop, the generator gets so long to come and go."""
+FINDINGS_MAX = 20
+
+
+class Outcome(msgspec.Struct):
+    """A finished run, in the form of its JSON file."""
+
+    name: str
+    held: bool
+    gates: list[Gate]
+    findings: list[str]
+    figures: dict[str, Any]
+
+
+class Run:
+    """One run. `home` None: on a cluster of its own, with as many channel servers as the profile
+    says; else on the running one of that home, which is left as it is."""
+
+    def __init__(self, profile: Profile, home: Path | None) -> None:
+        self.profile = profile
+        self._home = home.resolve() if home is not None else None
+        self._findings: list[str] = []
+        self._steps: list[tuple[float, str]] = []
+        self._steps_done = 0
+
+    async def go(self, out: Path) -> Outcome:
+        """Run, judge, and write `load-NAME.json` and `load-NAME.html` into `out`."""
+        with tempfile.TemporaryDirectory(prefix="mmo-load-") as directory:
+            scratch = Path(directory)
+            overlay = nodes_overlay(self.profile.channels)
+            if self._home is None and self.profile.steps_at:
+                # the players here keep to the rates in the box
+                overlay = live_code.prepare(scratch).replace(live_code.RATES, "") + overlay
+            async with Arena(self._home, overlay) as arena:
+                arena.file()
+                watch = Watch(arena)
+                seen, html = await self._play(arena, watch, scratch)
+                after = await self._after(arena, watch)
+        gates = [*judge_play(self.profile, seen), *judge_after(self.profile, after)]
+        findings = [*self._findings, *seen.pop("findings")][:FINDINGS_MAX]
+        by_second = seen.pop("by_second")
+        outcome = Outcome(
+            name=self.profile.name,
+            held=all(gate.held for gate in gates),
+            gates=gates,
+            findings=findings,
+            figures={**seen, **after, "load_average": list(os.getloadavg())},
+        )
+        self._write(out, outcome, watch, by_second, html)
+        return outcome
+
+    def _write(
+        self, out: Path, outcome: Outcome, watch: Watch, by_second: list[list[float]], html: str
+    ) -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        stem = out / f"load-{self.profile.name}"
+        stem.with_suffix(".json").write_bytes(msgspec.json.format(msgspec.json.encode(outcome)))
+        title = f"Load test {self.profile.name}: {self.profile.about}"
+        drawn = charts(watch, by_second, self._steps)
+        ours = section(title, outcome.gates, outcome.findings, drawn, self._steps)
+        stem.with_suffix(".html").write_text(page(html, ours), encoding="utf-8")
+
+    async def _play(self, arena: Arena, watch: Watch, scratch: Path) -> tuple[dict[str, Any], str]:
+        """The generator from its first user to its last one; its figures and its report."""
+        figures, html = scratch / "figures.json", scratch / "locust.html"
+        command = [
+            *(sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless"),
+            *("--profile", self.profile.name, "--home", str(arena.home.directory)),
+            *("--figures", str(figures), "--html", str(html), "--only-summary"),
+        ]
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            cwd=LOCUSTFILE.parents[1],
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        assert process.stdout is not None
+        beside: list[asyncio.Task[None]] = []
+        said: list[str] = []
+        try:
+            async with asyncio.timeout(self.profile.time_s + self.profile.stop_s + END_S):
+                async for line in process.stdout:
+                    said.append(line.decode(errors="replace"))
+                    if said[-1].strip() == BEGUN:
+                        beside = [
+                            asyncio.create_task(work) for work in (watch.run(), self._deploy(arena))
+                        ]
+                await process.wait()
+            # What a deploy began is not cut off because its players have gone.
+            await asyncio.gather(*beside[1:])
+        finally:
+            if process.returncode is None:
+                process.kill()
+            for task in beside:
+                task.cancel()
+            ended = await asyncio.gather(*beside, return_exceptions=True)
+        faults = [one for one in ended if isinstance(one, Exception)]
+        if faults:
+            raise faults[0]
+        if not figures.exists() or not html.exists():
+            last = "".join(said)[-2000:]
+            raise MmoError(f"the generator ended with {process.returncode}: {last}")
+        return json.loads(figures.read_text(encoding="utf-8")), html.read_text(encoding="utf-8")
+
+    async def _deploy(self, arena: Arena) -> None:
+        """The steps of a deploy at their times, by the product's own commands."""
+        began_s = time.monotonic()
+        for turn, step in enumerate(self.profile.steps_at, 1):
+            await asyncio.sleep(max(0.0, began_s + step.at_s - time.monotonic()))
+            self._steps.append((time.monotonic() - began_s, step.does))
+            try:
+                fault = await self._do(arena, step, turn)
+            except (MmoError, TimeoutError) as error:
+                fault = str(error)
+            if fault:
+                self._findings.append(f"{step.does} after {step.at_s:.0f} s: {fault}")
+            else:
+                self._steps_done += 1
+                self._steps.append((time.monotonic() - began_s, f"{step.does} done"))
+
+    async def _do(self, arena: Arena, step: Step, turn: int) -> str:
+        """One step; returns what went wrong, empty when nothing did."""
+        if step.does == "reload":
+            game = await live_code.game_of(arena)
+            (game / DICE).write_text(live_code.RULES.format(word=turn), encoding="utf-8")
+            said = await arena.command("reload", deadline_s=60)
+            return "" if said["changed"] else "nothing changed"
+        before = {row["name"]: row["pid"] for row in (await arena.status())["nodes"]}
+        said = await arena.command("restart", "--rolling", deadline_s=RESTART_S, accept=(0, 4))
+        after = {row["name"]: row["pid"] for row in (await arena.status())["nodes"]}
+        kept = [name for name, pid in after.items() if pid == before.get(name)]
+        killed = [one["name"] for one in said["nodes"] if one["killed"]]
+        return f"not replaced {kept}, did not end in order {killed}" if kept or killed else ""
+
+    async def _after(self, arena: Arena, watch: Watch) -> dict[str, Any]:
+        """When all users are gone: who is left all the same, and do the books balance."""
+        seats, held, took_s = await who_is_left(arena, GONE_S)
+        players, began_s = await self._players(watch), time.monotonic()
+        while players and time.monotonic() - began_s < GONE_S:
+            await asyncio.sleep(0.5)
+            players = await self._players(watch)
+        if seats or held or players:
+            self._findings.append(
+                f"left: seats {seats}, connections {held}, {players} players owned"
+            )
+        audit = await arena.command("audit", deadline_s=AUDIT_S, accept=(0, 1))
+        self._findings += [f"audit: {finding}" for finding in audit["findings"]]
+        return {
+            "ghosts": sum(seats.values()) + sum(held.values()) + players,
+            "ghosts_gone_s": round(took_s + time.monotonic() - began_s, 2),
+            "money_drift": money_drift(audit) if audit["players"] else None,
+            "audit_players": audit["players"],
+            "audit_ledger_lines": audit["ledger_lines"],
+            "growth_mib": growth_mib(watch.memory),
+            "steps_done": self._steps_done,
+            "nodes": {
+                "messages_per_s_max": _tops(watch.rate("mmo_messages_total")),
+                "commit_p99_ms_max": _tops(watch.percentile_ms(0.99, "mmo_commit_seconds")),
+                "loop_lag_p99_ms_max": _tops(watch.percentile_ms(0.99, "mmo_loop_lag_seconds")),
+                "relay_lag_p99_ms_max": _tops(watch.gauge("mmo_store_relay_lag_p99_ms")),
+            },
+        }
+
+    async def _players(self, watch: Watch) -> int:
+        await watch.look()
+        return int(watch.newest("mmo_players"))
+
+
+def nodes_overlay(channels: int) -> str:
+    """The servers in the box with so many channel servers."""
+    rows = [("login-1", "login", 1), ("center-1", "center", 2)]
+    rows += [(f"channel-{n}", "channel", FIRST_CHANNEL + n - 1) for n in range(1, channels + 1)]
+    rows += [("matching-1", "matching", 121), ("raid-1", "raid", 131), ("cash-1", "cash", 141)]
+    return "".join(
+        f'[[nodes]]\nname = "{name}"\nrole = "{role}"\nnumber = {number}\n'
+        for name, role, number in rows
+    )
+
+
+def _tops(series: dict[str, list[tuple[float, float]]]) -> dict[str, float]:
+    """The highest point of each line."""
+    return {node: round(max(value for _, value in rows), 2) for node, rows in series.items()}
+
+
+def main(words: list[str] | None = None) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m loadtest.run", description=__doc__)
+    parser.add_argument("--profile", default="plateau", help="A name of profiles.toml")
+    parser.add_argument("--home", type=Path, help="A running cluster; without it, one of its own")
+    parser.add_argument("--out", type=Path, default=OUT, help="Folder of the report")
+    parser.add_argument("--list", action="store_true", help="Names of all profiles")
+    given = parser.parse_args(words)
+    if given.list:
+        rows = [
+            (one.name, one.shape, one.users, one.time_s, one.about)
+            for one in read_profiles().values()
+        ]
+        terminal.print_table(("profile", "shape", "users", "seconds", "about"), rows)
+        return 0
+    try:
+        profile = profile_named(given.profile)
+    except ValueError as fault:
+        print(fault, file=sys.stderr)
+        return 2
+    print(f"load {profile.name}: {profile.about}; {profile.users} users, {profile.time_s:.0f} s")
+    try:
+        outcome = asyncio.run(Run(profile, given.home).go(given.out))
+    except OperatorError as fault:
+        print(fault, file=sys.stderr)
+        return 3
+    for text in outcome.findings:
+        print(f"  {text}", file=sys.stderr)
+    terminal.print_table(("gate", "found", "limit", ""), [gate.row() for gate in outcome.gates])
+    print(f"report: {given.out / f'load-{profile.name}.html'}")
+    with contextlib.suppress(BrokenPipeError):
+        print("held" if outcome.held else "NOT HELD", flush=True)
+    return 0 if outcome.held else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

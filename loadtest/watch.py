@@ -1,0 +1,175 @@
+"""The cluster's own figures during a run: every node's `/metrics`, sampled while users play.
+
+Owns the scrapes and what is made of them: series by figure and node. Judges nothing. Runs in the
+process of `run`, apart from the generator, so that reading figures is in no latency.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from prometheus_client.parser import text_string_to_metric_families
+
+from mmo.errors import MmoError
+from mmo.proof.arena import Arena
+
+EVERY_S = 2.0
+MEMORY_EVERY = 5  # samples between two looks at the processes
+SCRAPE_S = 5.0
+NAMES = (
+    *("mmo_messages", "mmo_commit_seconds", "mmo_loop_lag_seconds", "mmo_connections"),
+    *("mmo_players", "mmo_core_inbound_waiting", "mmo_core_reader_waits", "mmo_commits_waiting"),
+    *("mmo_store_relay_lag_p99_ms", "mmo_rooms"),
+)
+Series = dict[str, list[tuple[float, float]]]
+"""(second, value) by node."""
+
+
+class Scrape(msgspec.Struct):
+    """What a node told at one moment: sums over labels by sample name, and the classes of each
+    distribution (upper end in seconds -> how many so far)."""
+
+    at_s: float
+    values: dict[str, float]
+    buckets: dict[str, dict[float, float]]
+
+
+def read(text: str, at_s: float) -> Scrape:
+    """Take the figures that are charted out of a scrape."""
+    lines = [line for line in text.splitlines() if line.removeprefix("# TYPE ").startswith(NAMES)]
+    scrape = Scrape(at_s, {}, {})
+    for family in text_string_to_metric_families("\n".join(lines) + "\n"):
+        for sample in family.samples:
+            if sample.name.endswith("_bucket"):
+                classes = scrape.buckets.setdefault(family.name, {})
+                end = float(sample.labels["le"])
+                classes[end] = classes.get(end, 0.0) + sample.value
+            else:
+                told = scrape.values.get(sample.name, 0.0)
+                scrape.values[sample.name] = told + sample.value
+    return scrape
+
+
+def quantile(share: float, before: dict[float, float], now: dict[float, float]) -> float | None:
+    """The share's place among what was counted between two scrapes, in seconds, interpolated within
+    its class as Prometheus does; None when nothing was, or when the counters began anew."""
+    ends = sorted(now)
+    counts = [now[end] - before.get(end, 0.0) for end in ends]
+    if not counts or counts[-1] <= 0 or min(counts) < 0:
+        return None
+    rank, low, below = share * counts[-1], 0.0, 0.0
+    for end, count in zip(ends, counts, strict=True):
+        if count >= rank:
+            if end == float("inf"):
+                return low
+            return low + (end - low) * (rank - below) / max(count - below, 1e-9)
+        low, below = end, count
+    return low
+
+
+class Watch:
+    """Samples until cancelled. `scrapes`, `memory`: by node; memory in MiB of its process."""
+
+    def __init__(self, arena: Arena) -> None:
+        self._arena = arena
+        self.began_s = time.monotonic()
+        self.scrapes: dict[str, list[Scrape]] = {}
+        self.memory: Series = {}
+
+    async def run(self) -> None:
+        """Look again and again."""
+        self.began_s, turn = time.monotonic(), 0
+        while True:
+            await self.look()
+            if turn % MEMORY_EVERY == 0:
+                await self._look_at_memory()
+            turn += 1
+            await asyncio.sleep(self.began_s + turn * EVERY_S - time.monotonic())
+
+    async def look(self) -> None:
+        """One scrape of every node; one that does not answer has no point on the chart."""
+        targets = json.loads(self._arena.home.metrics_targets.read_text(encoding="utf-8"))
+        await asyncio.gather(
+            *(
+                self._scrape(group["labels"]["node"], address)
+                for group in targets
+                for address in group["targets"]
+            )
+        )
+
+    async def _scrape(self, node: str, address: str) -> None:
+        host, _, port = address.rpartition(":")
+        try:
+            async with asyncio.timeout(SCRAPE_S):
+                reader, writer = await asyncio.open_connection(host, int(port))
+                writer.write(b"GET /metrics HTTP/1.1\r\nHost: load\r\nConnection: close\r\n\r\n")
+                _, _, body = (await reader.read()).partition(b"\r\n\r\n")
+                writer.close()
+        except (OSError, TimeoutError):
+            return
+        self.scrapes.setdefault(node, []).append(
+            read(body.decode(), time.monotonic() - self.began_s)
+        )
+
+    async def _look_at_memory(self) -> None:
+        try:
+            rows = (await self._arena.status())["nodes"]
+        except (OSError, MmoError):
+            return
+        for row in rows:
+            mib = resident_mib(int(row["pid"]))
+            if mib:
+                at = (time.monotonic() - self.began_s, mib)
+                self.memory.setdefault(row["name"], []).append(at)
+
+    def newest(self, name: str) -> float:
+        """Sum of a figure over the last scrape of every node."""
+        return sum(rows[-1].values.get(name, 0.0) for rows in self.scrapes.values() if rows)
+
+    def gauge(self, *names: str) -> Series:
+        """A figure as it was, the sum of several."""
+        return {
+            node: [(row.at_s, sum(row.values.get(name, 0.0) for name in names)) for row in rows]
+            for node, rows in sorted(self.scrapes.items())
+        }
+
+    def rate(self, name: str) -> Series:
+        """How fast a counter rose; where it began anew there is no point."""
+        series: Series = {}
+        for node, rows in sorted(self.scrapes.items()):
+            for before, now in pairs(rows):
+                rose = now.values.get(name, 0.0) - before.values.get(name, 0.0)
+                if rose >= 0:
+                    points = series.setdefault(node, [])
+                    points.append((now.at_s, rose / max(now.at_s - before.at_s, 1e-9)))
+        return series
+
+    def percentile_ms(self, share: float, name: str) -> Series:
+        """A percentile of a distribution between each two scrapes, in milliseconds."""
+        series: Series = {}
+        for node, rows in sorted(self.scrapes.items()):
+            for before, now in pairs(rows):
+                found = quantile(share, before.buckets.get(name, {}), now.buckets.get(name, {}))
+                if found is not None:
+                    series.setdefault(node, []).append((now.at_s, found * 1000))
+        return series
+
+
+def pairs(rows: list[Scrape]) -> Iterable[tuple[Scrape, Scrape]]:
+    """Each scrape with the one before it."""
+    return pairwise(rows)
+
+
+def resident_mib(pid: int) -> float:
+    """Memory of a process; 0 when there is none."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    except OSError:
+        return 0.0
+    found: Any = next((line for line in status.splitlines() if line.startswith("VmRSS:")), None)
+    return int(found.split()[1]) / 1024 if found else 0.0

@@ -1,0 +1,350 @@
+"""Profiles, curves, gates, charts and clocks of the load tests, without locust and without a
+cluster.
+
+The whole of it runs in `tests/cluster`, in its shortest profile.
+"""
+
+import random
+import struct
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from loadtest import gates, profiles, report, watch
+from loadtest.meter import Book, LoadHero, LoadShell, UserMeter
+from loadtest.profiles import CLASSES, Profile, read_profiles
+from loadtest.run import nodes_overlay
+from loadtest.shapes import users_at
+
+from mmo.client.hero import Policy
+from mmo.client.protocol import Answer
+from mmo.client.session import ask
+from mmo.client.steps import CENTER, Pause, Receive, Send, Walk
+from mmo.wire.messages.hunt import GrantReward
+from mmo.wire.messages.presence import ServerListAsk, ServerListOk
+from mmo.wire.messages.raid import RaidEnded, RaidStart, RaidStream, ScoreRow
+from mmo.wire.raid_stream import ROOM
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def profile(name: str, **other: Any) -> Profile:
+    return msgspec.structs.replace(read_profiles()[name], **other)
+
+
+# -- profiles -------------------------------------------------------------------------------------
+
+
+def test_every_shape_has_a_profile_and_every_class_plays() -> None:
+    found = read_profiles()
+    assert {one.shape for one in found.values()} == {"ramp", "plateau", "spike", "soak", "deploy"}
+    assert set(found["plateau"].mix) == set(found["smoke"].mix) == set(CLASSES)
+    assert all(set(one.pace) == set(CLASSES) for one in found.values())
+    assert all(one.gates.ghosts_max == one.gates.money_drift_max == 0 for one in found.values())
+    assert {step.does for step in found["deploy"].steps_at} == {"reload", "restart"}
+
+
+def test_limits_of_a_profile_lie_over_those_of_all() -> None:
+    found = read_profiles()
+    assert found["plateau"].gates.p99_ms["Login"] == found["ramp"].gates.p99_ms["Login"]
+    assert found["spike"].gates.p99_ms["Login"] > found["plateau"].gates.p99_ms["Login"]
+    assert (
+        found["spike"].gates.p99_ms["RaidMatched"] == found["plateau"].gates.p99_ms["RaidMatched"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "other", "says"),
+    [
+        ("users = 10", "users = 0", "users"),
+        ("users = 10", 'users = "many"', "users"),
+        ("users = 10", "users = 3", "3 users cannot be of 8 classes"),
+        ("LoginBurst = 1\n", "Dancer = 1\n", "Dancer"),
+        ("spawn_per_s = 10.0 ", "spawn_rate = 10.0 ", "spawn_rate"),
+        ('shape = "plateau"\nusers = 10', 'shape = "wave"\nusers = 10', "wave"),
+        ("from_s = 40.0", "from_s = 90.0", "a spike has"),
+        ("{ at_s = 130.0,", "{ at_s = 500.0,", "after the end"),
+        ("\nsteps = 8", "\nsteps = 1", "two steps"),
+        ("actions_min = 100\n", "", "actions_min"),
+    ],
+)
+def test_a_profile_that_does_not_fit_is_refused_with_its_place(
+    tmp_path: Path, line: str, other: str, says: str
+) -> None:
+    text = profiles.FILE.read_text(encoding="utf-8")
+    assert line in text
+    file = tmp_path / "profiles.toml"
+    file.write_text(text.replace(line, other), encoding="utf-8")
+    with pytest.raises(ValueError, match=says):
+        read_profiles(file)
+
+
+def test_a_profile_that_there_is_not_is_refused_with_the_names() -> None:
+    with pytest.raises(ValueError, match="plateau"):
+        profiles.profile_named("wave")
+
+
+def test_a_cluster_of_its_own_has_the_channel_servers_of_the_profile() -> None:
+    text = nodes_overlay(3)
+    assert text.count('role = "channel"') == 3
+    numbers = [line for line in text.splitlines() if line.startswith("number")]
+    assert len(numbers) == len(set(numbers)) == text.count("[[nodes]]")
+
+
+# -- shapes ---------------------------------------------------------------------------------------
+
+
+def test_a_plateau_a_soak_and_a_deploy_are_level_and_end() -> None:
+    for name in ("plateau", "soak", "deploy"):
+        one = read_profiles()[name]
+        assert {users_at(one, at) for at in (0, 1, one.time_s / 2, one.time_s - 1)} == {one.users}
+        assert users_at(one, one.time_s) is None
+
+
+def test_a_ramp_rises_in_equal_stairs_to_all_users() -> None:
+    ramp = profile("ramp", users=80, steps=4, time_s=40.0)
+    assert [users_at(ramp, at) for at in (0, 9, 10, 20, 30, 39)] == [20, 20, 40, 60, 80, 80]
+    assert users_at(ramp, 40) is None
+
+
+def test_a_spike_is_between_its_moments_alone() -> None:
+    spike = profile("spike", users=90, quiet_users=30, from_s=10.0, until_s=20.0, time_s=30.0)
+    assert [users_at(spike, at) for at in (0, 9.9, 10, 19.9, 20, 29)] == [30, 30, 90, 90, 30, 30]
+
+
+# -- gates ----------------------------------------------------------------------------------------
+
+
+def seen(**other: Any) -> dict[str, Any]:
+    """Figures of a run that was well."""
+    one = {"count": 500, "p50_ms": 3.0, "p95_ms": 9.0, "p99_ms": 20.0, "max_ms": 30.0}
+    plateau = read_profiles()["plateau"]
+    return {
+        "actions": 100_000,
+        "errors": 0,
+        "generator": {"lag_p99_ms": 4.0},
+        "by_kind": {kind: one for kind in plateau.must if kind not in plateau.gates.push_p99_ms},
+        "pushes": {kind: one for kind in plateau.gates.push_p99_ms},
+    } | other
+
+
+def not_held(rows: list[gates.Gate]) -> list[str]:
+    return [row.name for row in rows if not row.held]
+
+
+def test_a_run_that_was_well_holds_every_gate() -> None:
+    rows = gates.judge_play(read_profiles()["plateau"], seen())
+    assert len(rows) > 12 and not not_held(rows)
+    assert {row.name for row in rows} > {"error share", "Hit p99 ms", "RaidStream age p99 ms"}
+
+
+def test_each_figure_that_is_too_much_is_named_and_nothing_else() -> None:
+    plateau = read_profiles()["plateau"]
+    slow = {"count": 9, "p50_ms": 1.0, "p95_ms": 1.0, "p99_ms": 99_999.0, "max_ms": 99_999.0}
+    well = seen()
+    for other, name in (
+        ({"errors": 1}, "error share"),
+        ({"actions": 100}, "actions"),
+        ({"generator": {"lag_p99_ms": 51.0}}, "generator lag p99 ms"),
+        ({"by_kind": well["by_kind"] | {"Hit": slow}}, "Hit p99 ms"),
+        ({"by_kind": well["by_kind"] | {"Unheard": slow}}, "Unheard p99 ms"),
+        ({"pushes": well["pushes"] | {"RaidStream": slow}}, "RaidStream age p99 ms"),
+    ):
+        assert not_held(gates.judge_play(plateau, seen(**other))) == [name]
+
+
+def test_what_never_happened_is_not_held() -> None:
+    plateau = read_profiles()["plateau"]
+    well = seen()
+    kinds = {kind: one for kind, one in well["by_kind"].items() if kind != "Buy"}
+    pushes = {kind: one for kind, one in well["pushes"].items() if kind != "GrantReward"}
+    rows = gates.judge_play(plateau, seen(by_kind=kinds, pushes=pushes))
+    assert not_held(rows) == ["Buy p99 ms", "GrantReward age p99 ms"]
+    idle = seen(actions=0, errors=0, generator={"lag_p99_ms": None}, by_kind={}, pushes={})
+    assert all(not row.held for row in gates.judge_play(plateau, idle))
+
+
+def test_ghosts_money_memory_and_undone_steps_are_judged_when_all_are_gone() -> None:
+    deploy = read_profiles()["deploy"]
+    well = {"ghosts": 0, "money_drift": 0, "growth_mib": 1.0, "steps_done": 3}
+    assert not not_held(gates.judge_after(deploy, well))
+    for other, name in (
+        ({"ghosts": 1}, "ghost sessions"),
+        ({"money_drift": 1}, "money drift"),
+        ({"money_drift": None}, "money drift"),
+        ({"growth_mib": 5_000.0}, "memory growth MiB"),
+        ({"steps_done": 2}, "steps done"),
+    ):
+        assert not_held(gates.judge_after(deploy, well | other)) == [name]
+
+
+def test_coins_that_nothing_explains_and_findings_are_drift() -> None:
+    flow = {"minted": 100, "burned": 40, "held": 60}
+    assert gates.money_drift({"currencies": {"gold": flow}, "findings": []}) == 0
+    lost = flow | {"held": 58}
+    assert gates.money_drift({"currencies": {"gold": lost, "cash": flow}, "findings": [1]}) == 3
+
+
+def test_growth_is_counted_from_the_end_of_the_beginning() -> None:
+    rows = [(float(at), 50.0 + min(at, 3) * 10) for at in range(9)]
+    assert gates.growth_mib({"center-1": rows, "login-1": [(0.0, 9.0)]}) == 0.0
+    assert gates.growth_mib({"center-1": [*rows, (9.0, 97.0)]}) == 17.0
+    assert gates.growth_mib({}) is None
+
+
+# -- clocks ---------------------------------------------------------------------------------------
+
+
+def load_hero(clock: Clock, catch_up_ms: float = 0) -> tuple[LoadHero, Book]:
+    book = Book(lambda name, took_ms, fault: None)
+    policy = Policy(catch_up_ms=catch_up_ms)
+    me = LoadHero("Ann", "a password", [], UserMeter(book), random.Random(1), clock, policy)
+    me.play_into(book)
+    return me, book
+
+
+def answer_after(walk: Walk[Any], clock: Clock, seconds: float) -> None:
+    """Let one request be answered late."""
+    assert isinstance(next(walk), Send)
+    assert isinstance(walk.send(1), Receive)
+    clock.now += seconds
+    with pytest.raises(StopIteration):
+        walk.send(Answer(1, ServerListOk([])))
+
+
+def test_latency_begins_when_the_request_was_meant_not_when_it_was_sent() -> None:
+    clock = Clock()
+    me, book = load_hero(clock)
+    me.due = clock.now - 2.0  # the answer before it was two seconds too late
+    answer_after(ask(me, CENTER, ServerListAsk()), clock, 0.5)
+    answer_after(ask(me, CENTER, ServerListAsk()), clock, 0.5)
+    assert [round(ms) for ms in book.actions.by_kind["ServerListAsk"]] == [2500, 500]
+
+
+def test_who_catches_up_means_his_next_act_by_his_pace_up_to_a_bound() -> None:
+    clock = Clock()
+    patient, _ = load_hero(clock)
+    assert patient.meant_after(95.0, 60) == pytest.approx(100.06)
+    steady, _ = load_hero(clock, catch_up_ms=1_000)
+    assert steady.meant_after(99.9, 60) == pytest.approx(99.96)
+    assert steady.meant_after(95.0, 60) == pytest.approx(99.0)
+
+
+def test_only_pauses_on_purpose_move_the_plan() -> None:
+    book = Book(lambda name, took_ms, fault: None)
+    meter = UserMeter(book)
+    shell = LoadShell("", meter)
+
+    def walk() -> Walk[None]:
+        yield Pause(1.0)
+        meter.retries += 1
+        yield Pause(3.0)  # told to come again
+        yield Pause(2.0)
+
+    shell.walk(walk())
+    assert shell.paused_s == pytest.approx(0.003)
+
+
+def frame(tick: int) -> RaidStream:
+    record = bytearray(ROOM.size)
+    struct.pack_into("<I", record, 0, tick)
+    return RaidStream(bytes(record))
+
+
+def test_age_of_a_frame_is_how_much_later_than_the_earliest_it_came_by_its_tick() -> None:
+    clock = Clock()
+    me, book = load_hero(clock)
+    me.user = 7
+    me.hear(RaidStart(300, 1, 8000, 50))
+    for tick, arrives in ((1, 100.060), (2, 100.100), (3, 100.190), (5, 100.250)):
+        clock.now = arrives
+        me.hear(frame(tick))
+    clock.now = 101.0
+    me.hear(RaidEnded(9, 1, 0, [ScoreRow(0, 7, "Ann", 10, True)]))
+    assert [round(ms) for ms in book.pushes.by_kind["RaidStream"]] == [10, 0, 40, 0]
+    clock.now = 101.75
+    me.hear(GrantReward(4, 9, 1, 1, 1, 5, 0, 0, []))
+    assert [round(ms) for ms in book.pushes.by_kind["GrantReward"]] == [750]
+
+
+def test_a_closed_book_counts_faults_and_no_speed() -> None:
+    told: list[tuple[str, str]] = []
+    book = Book(lambda name, took_ms, fault: told.append((name, fault)))
+    book.action("Hit", 5.0)
+    book.open = False
+    book.action("Hit", 5_000.0)
+    book.push("RaidStream", 5_000.0)
+    book.error("gone")
+    figures = book.figures()
+    assert figures["by_kind"]["Hit"] == {
+        "count": 1, "p50_ms": 5.0, "p95_ms": 5.0, "p99_ms": 5.0, "max_ms": 5.0
+    }  # fmt: skip
+    assert (figures["actions"], figures["errors"], figures["findings"]) == (1, 1, ["gone"])
+    assert not figures["pushes"] and told == [("Hit", ""), ("error", "gone")]
+
+
+# -- the cluster's figures and the page -----------------------------------------------------------
+
+SCRAPE = """\
+# TYPE mmo_messages_total counter
+mmo_messages_total{node="a",role="center",opcode="HIT"} %d
+mmo_messages_total{node="a",role="center",opcode="BUY"} 5
+# TYPE mmo_players gauge
+mmo_players{node="a",role="center"} 3
+# TYPE mmo_uptime_seconds gauge
+mmo_uptime_seconds{node="a",role="center"} 77
+# TYPE mmo_commit_seconds histogram
+mmo_commit_seconds_bucket{node="a",role="center",le="0.01"} %d
+mmo_commit_seconds_bucket{node="a",role="center",le="0.1"} %d
+mmo_commit_seconds_bucket{node="a",role="center",le="+Inf"} %d
+"""
+
+
+def two_scrapes(first: tuple[int, ...], second: tuple[int, ...]) -> watch.Watch:
+    made = watch.Watch.__new__(watch.Watch)
+    rows = [watch.read(SCRAPE % first, 0.0), watch.read(SCRAPE % second, 2.0)]
+    made.scrapes, made.memory = {"center-1": rows}, {"center-1": [(0.0, 50.0)]}
+    return made
+
+
+def test_figures_of_the_nodes_are_rates_gauges_and_percentiles_between_two_scrapes() -> None:
+    seen = two_scrapes((10, 100, 100, 100), (30, 150, 190, 200))
+    assert seen.rate("mmo_messages_total") == {"center-1": [(2.0, 10.0)]}
+    assert seen.gauge("mmo_players") == {"center-1": [(0.0, 3.0), (2.0, 3.0)]}
+    assert seen.newest("mmo_players") == 3 and seen.newest("mmo_uptime_seconds") == 0
+    ((at, half),) = seen.percentile_ms(0.5, "mmo_commit_seconds")["center-1"]
+    assert at == 2.0 and half == pytest.approx(10.0)
+    ((_, most),) = seen.percentile_ms(0.7, "mmo_commit_seconds")["center-1"]
+    assert most == pytest.approx(55.0)
+    ((_, beyond),) = seen.percentile_ms(0.99, "mmo_commit_seconds")["center-1"]
+    assert beyond == pytest.approx(100.0)
+
+
+def test_a_replaced_process_has_no_point_where_its_counters_began_anew() -> None:
+    seen = two_scrapes((100, 100, 100, 100), (3, 1, 2, 2))
+    assert seen.rate("mmo_messages_total") == {}
+    assert seen.percentile_ms(0.5, "mmo_commit_seconds") == {}
+
+
+def test_the_page_is_locusts_own_with_gates_and_charts_before_it() -> None:
+    seen = two_scrapes((10, 100, 100, 100), (30, 150, 190, 200))
+    held = gates.at_most("ghost sessions", 0, 0)
+    missed = gates.at_most("Hit p99 ms", 900.0, 400.0)
+    marks = [(1.0, "reload")]
+    drawn = list(report.charts(seen, [[0, 5, 40, 9.0]], marks))
+    ours = report.section("Load <test>", [held, missed], ["a & b"], drawn, marks)
+    made = report.page(f"<body>{report.ROOT}</div></body>", ours)
+    assert made.index("Load &lt;test&gt;") < made.index(report.ROOT)
+    assert "<tr class=no><td>Hit p99 ms</td><td>900</td>" in made and "a &amp; b" in made
+    assert made.count("<polyline") >= 8 and ">reload<" in made and "http" not in ours
+    with pytest.raises(ValueError, match="no <div"):
+        report.page("<body></body>", ours)
