@@ -59,6 +59,19 @@ def test_a_changed_result_is_not_taken_for_the_one_that_was_listed(
     assert "**no**" in figures.proof_table()
 
 
+def test_figures_by_name_are_lines_and_figures_by_name_and_kind_are_tables() -> None:
+    told = figures.counted(
+        {
+            "faults": 600, "checks": 9, "seed": 12, "by_fault": {"kill-raid": 40, "flushall": 21},
+            "recovery": {"kill-raid": {"count": 40, "p99_ms": 1234.5, "by": "resumed"}},
+        }
+    )  # fmt: skip
+    assert "Counted: faults 600, seed 12." in told
+    assert "By `by_fault`: kill-raid: 40, flushall: 21." in told
+    assert "| recovery | count | p99_ms | by |\n| --- | --- | --- | --- |\n" in told
+    assert "| kill-raid | 40 | 1,234 | resumed |" in told
+
+
 def test_a_load_test_is_told_with_every_action_and_its_gates(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
