@@ -7,8 +7,10 @@ product by `contrast`; nothing of the product uses it.
 """
 
 import argparse
+import os
 import random
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,11 @@ from typing import Any
 import mysql.connector
 import redis
 
+THREADS = 8
 PLAYERS = 300
 """So many that nobody is written again soon: what was left stale stays so, as in a game."""
 
-PAUSE_S = 0.002
+PAUSE_S, AGAIN_S = 0.002, 0.05
 
 
 def coin_key(player: int) -> str:
@@ -28,11 +31,11 @@ def coin_key(player: int) -> str:
 
 
 class Naive:
-    """One process."""
+    """One thread of a process, with connections of its own."""
 
-    def __init__(self, told: argparse.Namespace) -> None:
+    def __init__(self, told: argparse.Namespace, thread: int) -> None:
         self._told = told
-        self._rng = random.Random(f"{told.seed}/{told.number}")
+        self._rng = random.Random(f"{told.seed}/{told.number}/{thread}")
         self._mysql: Any = None
         self._redis: Any = None
 
@@ -42,12 +45,13 @@ class Naive:
             player = self._rng.randrange(PLAYERS)
             try:
                 self._add_redis(player) if self._told.kind == "redis" else self._add_dual(player)
-            except (redis.RedisError, mysql.connector.Error, OSError):
-                self._mysql = self._redis = None
-                time.sleep(0.05)
+            except (redis.RedisError, mysql.connector.Error, OSError) as fault:
+                self._redis = None
+                if not isinstance(fault, redis.RedisError):
+                    self._mysql = None
+                time.sleep(AGAIN_S)
                 continue
-            sys.stdout.write(f"{player}\n")
-            sys.stdout.flush()
+            os.write(sys.stdout.fileno(), b"%d\n" % player)  # one line at a time, whole
             time.sleep(PAUSE_S)
 
     def _cache(self) -> Any:
@@ -88,7 +92,10 @@ def main() -> None:
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--number", type=int, required=True)
-    Naive(parser.parse_args()).run()
+    told = parser.parse_args()
+    threads = [threading.Thread(target=Naive(told, number).run) for number in range(THREADS)]
+    for thread in threads:
+        thread.start()
 
 
 if __name__ == "__main__":
