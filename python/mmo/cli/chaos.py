@@ -7,7 +7,7 @@ which rely on the form of `--json` and on the exit code.
 import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,9 @@ from mmo.cli import terminal
 from mmo.cli.durations import seconds_of
 from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption, open_home
 from mmo.cli.rim import FAILED, OK
+
+if TYPE_CHECKING:
+    from mmo.proof.chaos import Order
 
 
 def register(app: typer.Typer) -> None:
@@ -29,6 +32,7 @@ def chaos(
         str, typer.Option("--faults", help="Names and groups, comma separated; see --list.")
     ] = "all",
     bots: Annotated[int, typer.Option("--bots", min=1, max=500, help="Shoppers.")] = 12,
+    raiders: Annotated[int, typer.Option("--raiders", min=0, max=100, help="Raiders.")] = 4,
     every: Annotated[str, typer.Option("--every", help="Least time between faults.")] = "3s",
     history: Annotated[
         Path | None, typer.Option("--history", help="Keep the history in this directory.")
@@ -39,6 +43,7 @@ def chaos(
     json: JsonOption = False,
 ) -> int:
     """Break the running cluster under load, then prove that nothing was lost or doubled."""
+    from mmo.proof.chaos import Order
     from mmo.proof.nemesis import GROUPS, MENU, chosen
 
     if names:
@@ -51,7 +56,8 @@ def chaos(
     except KeyError as unknown:
         raise typer.BadParameter(f"no fault {unknown}; see chaos --list") from None
     open_home(home)
-    answer = _run(home, picked, seed, seconds_of(length), bots, seconds_of(every), history, json)
+    order = Order(seed, seconds_of(length), tuple(picked), bots, raiders, seconds_of(every))
+    answer = _run(home, order, history, json)
     if json:
         terminal.print_json(answer)
     else:
@@ -61,27 +67,17 @@ def chaos(
     return FAILED if answer["findings"] else OK
 
 
-def _run(
-    home: Path,
-    faults: list[str],
-    seed: int,
-    seconds: float,
-    bots: int,
-    every_s: float,
-    history: Path | None,
-    json: bool,
-) -> dict[str, Any]:
+def _run(home: Path, order: "Order", history: Path | None, json: bool) -> dict[str, Any]:
     import asyncio
 
     import uvloop
 
     from mmo.proof.arena import Arena
-    from mmo.proof.chaos import Chaos, Order
+    from mmo.proof.chaos import Chaos
 
     def say(text: str) -> None:
         print(f"  {text}", file=sys.stderr if json else sys.stdout, flush=True)
 
-    order = Order(seed, seconds, tuple(faults), bots, every_s)
     with (
         tempfile.TemporaryDirectory(prefix="mmo-history-") as directory,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,

@@ -10,7 +10,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,10 @@ from mmo.errors import MmoError, OperatorError
 from mmo.proof.arena import Arena
 from mmo.proof.chaos_bots import Band
 from mmo.proof.fault_proxy import Proxies
+from mmo.proof.ground import Ground
 from mmo.proof.history import History
-from mmo.proof.nemesis import MENU, NOT_HERE, Ground
+from mmo.proof.nemesis import MENU, NOT_HERE
+from mmo.proof.raid_books import RaidBooks
 from mmo.proof.stores import Stores
 
 SAMPLE_EVERY_S = 0.5
@@ -35,21 +37,30 @@ BEFORE_S = 1.0
 TRIES_MAX = 10
 """Faults that cannot be done now (a server is being started) before the turn is given up."""
 
-END_S = 150.0
-CHECK_S = 600.0
+END_S = 200.0
+SETTLED_S = 45.0
+"""When a raid of a dead server must be settled after the last of its players left: its lease, the
+look for orphans, the wait for members to come back, the battle, twice as a takeover may die too."""
+
+CHECK_S = 1_800.0
+"""An hour's history is some hundred thousand operations, on a machine that may do other things."""
+
 BOUND_S = 8.0
 """How long after a fault Redis may be behind."""
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What to do. `every_s`: faults begin at least so far apart. `bound_s`: how long Redis may be
-    behind."""
+    """What to do. `bots`: shoppers, with others beside them. `every_s`: faults begin at least so
+    far apart. `together`: so many may strike, or not be recovered from, at once; with 1 each waits
+    for the recovery from the one before. `bound_s`: how long Redis may be behind."""
 
     seed: int
     seconds: float
     faults: tuple[str, ...]
     bots: int = 12
+    raiders: int = 0
     every_s: float = 3.0
+    together: int = 1
     bound_s: float = BOUND_S
 
 
@@ -65,6 +76,11 @@ class Chaos:
         self._say = say
         self._findings: list[str] = []
         self._struck: dict[str, int] = {}
+        self._counted: dict[str, int] = {}
+        self._waiting: list[str] = []  # words of the menu before all come again
+        self._running: set[str] = set()
+        self._turns: set[asyncio.Task[None]] = set()
+        self._recovering: set[asyncio.Task[None]] = set()
         self._not_done: dict[str, str] = {}
 
     async def run(self) -> dict[str, Any]:
@@ -73,7 +89,8 @@ class Chaos:
         proxies = Proxies([node.client_port for node in arena.file().nodes if node.client_port])
         await proxies.start()
         with closing(History(self._directory)) as history:
-            band = Band(arena, history, order.seed, order.bots, proxies.via)
+            counts = (order.bots, order.raiders)
+            band = Band(arena, history, order.seed, counts, proxies.via)
             sampling = None
             try:
                 await band.begin()
@@ -93,38 +110,78 @@ class Chaos:
             for text in (*band.meter.findings, *band.payments.faults):
                 self._findings.append(f"bot {text}")
             actions = band.meter.actions + band.rogue_meter.actions
-        return self._answer(await check(arena, self._directory, order.bound_s), actions)
+            done = {"actions": actions, "raid_results_told": band.results}
+        return self._answer(await check(arena, self._directory, order.bound_s), done)
 
     async def _strike(self, history: History, band: Band, proxies: Proxies) -> None:
         """One fault after the other until the time is over. Each word of the menu comes once
         before any comes twice."""
         order = self._order
-        rng = random.Random(order.seed)
-        ground = Ground(self._arena, rng, proxies)
-        waiting: list[str] = []
+        ground = Ground(self._arena, random.Random(order.seed), proxies)
+        await ground.survey()
+        await asyncio.sleep(min(BEFORE_S, order.every_s))
         until = time.monotonic() + order.seconds
-        await asyncio.sleep(min(BEFORE_S, order.seconds))
-        while (began := time.monotonic()) < until:
-            for _ in range(TRIES_MAX):
-                if not waiting:
-                    waiting = list(order.faults)
-                    rng.shuffle(waiting)
-                name = waiting.pop()
-                if await self._one(name, ground, history, band):
-                    break
-            left = began + order.every_s - time.monotonic()
-            await asyncio.sleep(max(0.0, min(left, until - time.monotonic())))
+        try:
+            while (began := time.monotonic()) < until:
+                _put(self._turns, self._turn(ground, history, band))
+                left = began + order.every_s - time.monotonic()
+                await asyncio.sleep(max(0.0, min(left, until - time.monotonic())))
+                await self._patience()
+            await asyncio.gather(*self._turns)
+            await asyncio.gather(*self._recovering)
+        finally:
+            left_over = [*self._turns, *self._recovering]
+            for task in left_over:
+                task.cancel()
+            await asyncio.gather(*left_over, return_exceptions=True)
+            await ground.close()
+            self._findings += ground.wrong
+            self._counted = ground.counted
+
+    async def _patience(self) -> None:
+        """Wait while as many faults strike, or are not recovered from, as may at once."""
+        while True:
+            for task in (*self._turns, *self._recovering):
+                if task.done():
+                    task.result()
+            if max(len(self._turns), len(self._recovering)) < self._order.together:
+                return
+            await asyncio.wait(
+                [*self._turns, *self._recovering], return_when=asyncio.FIRST_COMPLETED
+            )
+
+    async def _turn(self, ground: Ground, history: History, band: Band) -> None:
+        """The next word of the menu that can be done now."""
+        for _ in range(TRIES_MAX):
+            if not self._waiting:
+                self._waiting = list(self._order.faults)
+                ground.rng.shuffle(self._waiting)
+            if await self._one(self._waiting.pop(), ground, history, band):
+                return
 
     async def _one(self, name: str, ground: Ground, history: History, band: Band) -> bool:
+        if name in self._running:
+            return False
         began = time.monotonic_ns()
+        self._running.add(name)
         band.disturbances += "redis" in name
         try:
             target = await MENU[name](ground)
         except (LookupError, OSError, MmoError) as why:
-            self._not_done[name] = str(why)
+            self._not_done[name] = str(why) or type(why).__name__
             return False
-        ended = time.monotonic_ns()
+        finally:
+            self._running.discard(name)
+        span = (began, time.monotonic_ns())
         self._struck[name] = self._struck.get(name, 0) + 1
+        _put(self._recovering, self._recovered(name, target, span, history, band))
+        return True
+
+    async def _recovered(
+        self, name: str, target: str, span: tuple[int, int], history: History, band: Band
+    ) -> None:
+        """Wait until everyone was told of a success again, whatever strikes meanwhile."""
+        began, ended = span
         recovered = 0
         try:
             await band.until(
@@ -139,7 +196,6 @@ class Chaos:
         )
         lasted, took = (ended - began) / 1e9, max(0, recovered - ended) / 1e6
         self._say(f"{name} {target}: {lasted:.1f} s, operations succeed {took:.0f} ms later")
-        return True
 
     async def _calm(self, history: History, band: Band) -> None:
         """All is repaired, everyone goes on for a little, comes back, asks again and is done."""
@@ -149,9 +205,19 @@ class Chaos:
         try:
             await band.until(lambda: band.recovered_since(moment), "playing on", RECOVERY_S)
             await band.end(END_S)
+            await self._raids_settled()
         except TimeoutError as late:
             waiting = [me.name for me in band.heroes]
             self._findings.append(f"the bots did not come to an end: {late} ({len(waiting)})")
+
+    async def _raids_settled(self) -> None:
+        """Raids of servers that died are taken over and end without their players."""
+        books, until = RaidBooks(self._arena), time.monotonic() + SETTLED_S
+        while left := await asyncio.to_thread(books.unsettled):
+            if time.monotonic() > until:
+                self._findings.append(f"raids {left} have no end {SETTLED_S:.0f} s after all")
+                return
+            await asyncio.sleep(SAMPLE_EVERY_S)
 
     async def _sample(self, history: History, band: Band) -> None:
         """What Redis shows, and what MySQL holds right after: again and again."""
@@ -169,7 +235,7 @@ class Chaos:
             history.line("sample", redis=held, mysql=mine)
             await asyncio.sleep(SAMPLE_EVERY_S)
 
-    def _answer(self, told: dict[str, Any], actions: int) -> dict[str, Any]:
+    def _answer(self, told: dict[str, Any], done: dict[str, int]) -> dict[str, Any]:
         recovery = told["recovery"]
         slowest = [row["p99_ms"] for row in recovery.values()]
         middle = sorted(row["p50_ms"] for row in recovery.values())
@@ -184,7 +250,8 @@ class Chaos:
             "recovery_p50_ms": middle[len(middle) // 2] if middle else 0.0,
             "recovery_p99_ms": max(slowest, default=0.0),
             "findings": [*self._findings, *told["findings"]],
-            "actions": actions,
+            **done,
+            "saves": self._counted,
             "by_fault": self._struck,
             "not_done": {k: v for k, v in self._not_done.items() if k not in self._struck},
             "not_in_the_menu": list(NOT_HERE),
@@ -193,6 +260,16 @@ class Chaos:
             },
             "recovery": recovery,
         }
+
+
+def _put(tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
+    """Begin something that removes itself when it is done; a fault of it is raised by the one who
+    gathers."""
+    task = asyncio.create_task(work)
+    tasks.add(task)
+    task.add_done_callback(
+        lambda done: None if done.cancelled() or done.exception() else tasks.discard(done)
+    )
 
 
 CHECKER_ENVIRONMENT = {"PATH": os.environ.get("PATH", ""), "PYTHONDONTWRITEBYTECODE": "1"}

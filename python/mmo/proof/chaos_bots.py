@@ -1,4 +1,4 @@
-"""The players of a run of chaos: shoppers, probes that notice recovery, rogues, and who pays.
+"""The players of a run of chaos: shoppers, raiders, probes that notice recovery, rogues, who pays.
 
 Owns the fleet, its gifts, and the questions that are asked again at the end. Every connection is
 witnessed by the history. Judges nothing: the checker does. Called by `chaos`.
@@ -14,6 +14,7 @@ from mmo.client.hero import Hero, Policy
 from mmo.client.hunting import hold_on, settle
 from mmo.client.journeys import Journey, walk_guarded
 from mmo.client.meter import Meter
+from mmo.client.raider import raid_until_over
 from mmo.client.rogue import plot
 from mmo.client.session import Displaced, Stranded, Unwelcome, arrive, come_back, log_out, register
 from mmo.client.shopper import Market, operate, shop_until_over
@@ -35,10 +36,11 @@ ITEM = (0, 1, 1, 0)
 """What a probe moves about: kind, code, count, enhancement. Nothing is worth less."""
 
 PROBE_EVERY_MS = 100.0
+PROBES_MAX = 16
 SLOTS = 10
 PAYMENT_EVERY_S = 0.2
 ASK_AGAIN_MS = 3_000.0
-BEGIN_S = 45.0
+BEGIN_S = 240.0
 
 SLEEPERS = 6
 AWAKE_SHARE = 0.6
@@ -75,21 +77,31 @@ class Payments(PaymentService):
 
 
 class Band:
-    """All of them. `via` tells where a bot dials instead of a port (a proxy that breaks lines)."""
+    """All of them; `counts`: shoppers and raiders. `via` tells where a bot dials instead of a port
+    (a proxy that breaks lines)."""
 
     def __init__(
-        self, arena: Arena, history: History, seed: int, count: int, via: Callable[[int], int]
+        self,
+        arena: Arena,
+        history: History,
+        seed: int,
+        counts: tuple[int, int],
+        via: Callable[[int], int],
     ) -> None:
+        count, raiders = counts
         self._books = Books(arena)
         self._history = history
         self._via = via
         self.meter, self.rogue_meter = Meter(), Meter()
         logins = arena.addresses("login")
         self.shoppers = muster(logins, count, seed, self.meter, POLICY)
-        self.probes = muster(logins, max(3, count // 6), seed + 1, self.meter, POLICY)
+        self.probes = muster(
+            logins, min(max(3, count // 6), PROBES_MAX), seed + 1, self.meter, POLICY
+        )
         self.rogues = muster(logins, 2, seed + 2, self.rogue_meter, POLICY)
         self.payees = muster(logins, 2, seed + 3, self.meter, POLICY)
         self.sleepers = muster(logins, SLEEPERS, seed + 4, self.meter, POLICY)
+        self.raiders = muster(logins, raiders, seed + 5, self.meter, POLICY)
         self.disturbances = 0  # times that Redis was broken
         salt = random.Random(time.time_ns()).getrandbits(32)
         names = [f"{me.name}" for me in self.payees]
@@ -101,7 +113,12 @@ class Band:
     @property
     def heroes(self) -> list[Hero]:
         """Everyone with a connection."""
-        return [*self.shoppers, *self.probes, *self.rogues, *self.sleepers]
+        return [*self.shoppers, *self.probes, *self.rogues, *self.sleepers, *self.raiders]
+
+    @property
+    def results(self) -> int:
+        """Results of raids that were told."""
+        return sum(len(me.raids.scores) for me in self.raiders)
 
     async def begin(self) -> None:
         """Start all and return when each has been told of a success. Raises `TimeoutError`."""
@@ -109,7 +126,7 @@ class Band:
         for index, me in enumerate(everyone):
             self._tasks[me.name] = asyncio.create_task(self._one(index, me))
         await self.until(
-            lambda: all(self._history.told.get(me.name) for me in self.heroes),
+            lambda: all(self._history.told.get(me.name) or me.raids.scores for me in self.heroes),
             "a first success of each", BEGIN_S,
         )  # fmt: skip
         self._paying = asyncio.create_task(self.payments.run(PAYMENT_EVERY_S))
@@ -175,6 +192,8 @@ class Band:
             return lambda me, _: self._probe(me, settled)
         if me in self.sleepers:
             return self._sleep
+        if me in self.raiders:
+            return self._raid
         if me in self.rogues:
             return lambda me, _: plot(me, lambda: self._playing)
         settled = self.shoppers.index(me) % 2 > 0
@@ -187,6 +206,11 @@ class Band:
         if settled:
             yield from hold_on(me, lambda: settle(me))
         yield from shop_until_over(me, lambda: self._playing)
+
+    def _raid(self, me: Hero, _: float) -> Walk[None]:
+        yield from arrive(me)
+        if (yield from wait_for_gold(me, GOLD)):
+            yield from raid_until_over(me, lambda: self._playing)
 
     def _probe(self, me: Hero, settled: bool) -> Walk[None]:
         """Move one thing about, ten times a second: whoever owns the player must answer."""

@@ -21,8 +21,9 @@ import redis
 from mmo.proof.arena import Arena
 from mmo.proof.economy_books import Books
 from mmo.proof.fault_proxy import Proxies
+from mmo.proof.ground import Ground
 from mmo.proof.naive import PLAYERS, coin_key
-from mmo.proof.nemesis import MENU, Ground
+from mmo.proof.nemesis import MENU
 from mmo.proof.planted import TOLD, play
 from mmo.proof.verdict import Trial
 

@@ -12,7 +12,17 @@ from mmo.client.aio import Connection, Shell
 from mmo.client.protocol import HEADER, ClientProtocol, Event, Push, Token
 from mmo.client.steps import Dial
 from mmo.wire.messages.account import Login
+from mmo.wire.messages.hunt import GrantReward
 from mmo.wire.messages.presence import Lobby, Logout
+from mmo.wire.messages.raid import RaidEnded
+from mmo.wire.messages.raid_queue import (
+    RaidCancel,
+    RaidFreed,
+    RaidMatched,
+    RaidQueue,
+    RaidRejoin,
+    RaidUnmatched,
+)
 from mmo.wire.opcode import Op
 
 Number = tuple[str, int, int]
@@ -21,8 +31,11 @@ Number = tuple[str, int, int]
 DIFFERENCES_MAX = 20
 
 
-OF_PLACES = (Login, Lobby, Logout)
-"""Requests besides a token that change who owns a player."""
+OF_PLACES = (Login, Lobby, Logout, RaidQueue, RaidCancel, RaidRejoin)
+"""Requests besides a token that change who owns a player, or his way into a raid."""
+
+OF_RAIDS = (RaidMatched, RaidUnmatched, RaidEnded, RaidFreed, GrantReward)
+"""What is told of raids and rewards, asked or not."""
 
 
 class Watcher:
@@ -41,11 +54,15 @@ class Watcher:
         """The connection ended before the answer came."""
 
     def claims(self, name: str, port: int, what: str, token: str) -> int:
-        """A request that may change who owns the player is about to leave; names it."""
+        """A request that may change who owns the player, or his way into a raid, is about to
+        leave; names it."""
         return 0
 
     def claimed(self, claim: int, opcode: int, body: bytes) -> None:
         """Its answer came."""
+
+    def heard(self, name: str, port: int, message: Any) -> None:
+        """The server at a port told something of a raid or a reward."""
 
 
 class Witness(Watcher):
@@ -119,6 +136,8 @@ class WitnessedProtocol(ClientProtocol):
             del self._bytes[: 4 + length]
         events = super().receive(data)
         for event in events:
+            if isinstance(event.message, OF_RAIDS):
+                self._witness.heard(self._name, self._port, event.message)
             if isinstance(event, Push):
                 continue
             opcode = event.message.opcode if hasattr(event.message, "opcode") else 0

@@ -128,7 +128,7 @@ class Proxy:
                     continue
                 writer.write(data)
                 await writer.drain()
-        except OSError:
+        except (OSError, RuntimeError):  # uvloop's word for a closed one
             return  # one end went: so does the other
 
 

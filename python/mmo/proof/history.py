@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from mmo.proof.economy_witness import Number, Watcher
+from mmo.wire.messages.hunt import GrantReward
+from mmo.wire.messages.raid import RaidEnded
+from mmo.wire.messages.raid_queue import RaidFreed, RaidMatched
 from mmo.wire.opcode import Code, Op
 
 OPEN_REFUSALS = frozenset(
@@ -86,7 +89,7 @@ class History(Watcher):
         self.line("unknown", op=number, port=server)
 
     def claims(self, name: str, port: int, what: str, token: str) -> int:
-        """A token is shown, or a login, a return to the lobby or a logout asked for."""
+        """A token is shown, or a login, a return to the lobby, a logout or a raid asked for."""
         self._claims += 1
         digest = hashlib.blake2b(token.encode(), digest_size=16).hexdigest() if token else ""
         self.line(
@@ -99,6 +102,26 @@ class History(Watcher):
         """Its answer; of a welcome, all that it tells."""
         told = body.hex() if opcode == Op.WELCOME else ""
         self.line("claimed", claim=claim, opcode=opcode, body=told)
+
+    def heard(self, name: str, port: int, message: Any) -> None:
+        """What was told of a raid or a reward."""
+        self.line(
+            "heard", name=name, port=port, what=type(message).__name__.lower(), **_of(message)
+        )
+
+
+def _of(message: Any) -> dict[str, Any]:
+    """The parts of it that the books must have."""
+    if isinstance(message, RaidMatched):
+        return {"raid": message.raid, "seat": message.seat}
+    if isinstance(message, RaidEnded):
+        rows = [(row.user, row.score, row.granted) for row in message.scores]
+        return {"raid": message.raid, "scores": rows}
+    if isinstance(message, RaidFreed):
+        return {"raid": message.raid, "finished": message.finished}
+    if isinstance(message, GrantReward):
+        return {"source_kind": message.source_kind, "source": message.source_id}
+    return {}
 
 
 def _type_of(token: str) -> str:

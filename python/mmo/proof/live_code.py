@@ -101,6 +101,14 @@ def _with_seats() -> str:
     return text
 
 
+def topology(nodes: Sequence[tuple[str, str, int]]) -> str:
+    """The configuration of exactly these nodes: name, role, number."""
+    return "".join(
+        f'[[nodes]]\nname = "{name}"\nrole = "{role}"\nnumber = {number}\n'
+        for name, role, number in nodes
+    )
+
+
 async def game_of(arena: Arena) -> Path:
     """The folder of the arena's game. Raises `OperatorError` where there is none."""
     told = await arena.command("config")

@@ -25,10 +25,20 @@ class MysqlDoor:
     def __init__(self, arena: Arena) -> None:
         self._arena = arena
         self._held: set[asyncio.StreamWriter] = set()
+        self._stands = False
 
     async def cut(self, pid: int, seconds: float) -> None:
         """The process `pid` reaches the database no more, for so long. Raises `LookupError` when
-        the database is away itself."""
+        the database is away itself, or the door stands already."""
+        if self._stands:
+            raise LookupError("somebody is cut off already")
+        self._stands = True
+        try:
+            await self._stand(pid, seconds)
+        finally:
+            self._stands = False
+
+    async def _stand(self, pid: int, seconds: float) -> None:
         path = self._arena.file().mysql_socket
         behind = path + ".behind"
         tasks: set[asyncio.Task[None]] = set()
@@ -101,7 +111,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         while data := await reader.read(READ_BYTES):
             writer.write(data)
             await writer.drain()
-    except OSError:
+    except (OSError, RuntimeError):  # uvloop's word for a closed one
         return  # one end went: so does the other
 
 

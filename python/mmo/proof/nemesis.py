@@ -7,100 +7,28 @@ Called by `chaos`, which picks from the menu with a seed.
 
 import asyncio
 import contextlib
-import os
-import random
 import resource
-import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import mysql.connector
 
-from mmo.cluster import control
 from mmo.cluster.process import identify
-from mmo.cluster.redis_protocol import RedisAnswerError, RedisConnection
-from mmo.errors import MmoError, OperatorError
+from mmo.cluster.redis_protocol import RedisAnswerError
+from mmo.errors import OperatorError
 from mmo.proof.arena import Arena
-from mmo.proof.fault_proxy import Proxies
+from mmo.proof.ground import Fault, Ground, stopped
 from mmo.proof.kills import FAILPOINTS
-from mmo.proof.mysql_door import MysqlDoor
+from mmo.proof.partitions import cut_link, cut_links, cut_off
+from mmo.proof.reload_storm import reload_storm
 from mmo.proof.stores import Stores
 
 STOP_S = (0.5, 5.0)
 LOCK_S = (0.5, 4.0)
 LINE_S = (0.5, 3.0)
 DISK_S = (0.3, 1.5)
-REACHED_S = 8.0
+REACHED_S = 5.0
 """How long a named point may take to be reached before another fault's turn comes."""
-
-
-class Ground:
-    """What faults work on: the cluster, chance, and the proxies in front of it."""
-
-    def __init__(self, arena: Arena, rng: random.Random, proxies: Proxies) -> None:
-        self.arena = arena
-        self.rng = rng
-        self.proxies = proxies
-        self.door = MysqlDoor(arena)
-
-    def pick(self, names: list[str]) -> str:
-        """One of them. Raises `LookupError` when there is none."""
-        return self.rng.choice(sorted(names))
-
-    def nodes(self, role: str = "") -> list[str]:
-        """Names of the nodes of a role, of all without one."""
-        return [n.name for n in self.arena.file().nodes if role in ("", n.role)]
-
-    def pid(self, name: str) -> int:
-        """Of a running process of the cluster. Raises `LookupError` when it runs not."""
-        process = self.arena.file().processes.get(name)
-        if process is None or identify(process.pid) != process:
-            raise LookupError(f"{name} does not run now")
-        return process.pid
-
-    async def kill(self, name: str) -> None:
-        """kill -9 by the supervisor, as an operator does it. Raises `LookupError`."""
-        socket = self.arena.home.socket("supervisor", self.arena.file())
-        try:
-            await control.ask_async(socket, {"ask": "kill", "name": name}, 2.0)
-        except MmoError as error:
-            raise LookupError(str(error)) from error
-
-    def span(self, between: tuple[float, float]) -> float:
-        """Seconds, most of them short."""
-        low, high = between
-        return low + (high - low) * self.rng.random() ** 2
-
-    async def primaries(self, *, replicas: bool = False) -> list[str]:
-        """Redis servers that are primaries now, or those that are not."""
-        stores = Stores(self.arena)
-        found = await asyncio.to_thread(stores.primaries)
-        places = set(range(len(stores.redis_addresses))) - set(found) if replicas else set(found)
-        return [f"redis-{place + 1}" for place in sorted(places)]
-
-    def redis(self, name: str) -> RedisConnection:
-        """A connection to one Redis server."""
-        stores = Stores(self.arena)
-        host, port = stores.redis_addresses[int(name.removeprefix("redis-")) - 1]
-        password = (self.arena.home.secrets / "redis").read_text().strip()
-        return RedisConnection(host, port, password, 2.0)
-
-
-Fault = Callable[[Ground], Awaitable[str]]
-"""Does it and returns to whom; `LookupError` when it cannot be done now."""
-
-
-@asynccontextmanager
-async def stopped(pid: int) -> AsyncIterator[None]:
-    """A process that does not run meanwhile."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ProcessLookupError):  # it may have been killed while it stood
-            os.kill(pid, signal.SIGCONT)
 
 
 def _kill_role(role: str) -> Fault:
@@ -122,7 +50,8 @@ async def kill_at_point(ground: Ground) -> str:
     except OperatorError as refusal:
         raise LookupError(str(refusal)) from refusal
     identity = identify(pid)
-    for _ in range(int(REACHED_S / 0.05)):
+    until = time.monotonic() + REACHED_S
+    while time.monotonic() < until:
         if identify(pid) != identity:
             return f"{name} {point}"
         await asyncio.sleep(0.05)
@@ -312,6 +241,10 @@ MENU: dict[str, Fault] = {
     "stop-mysql": stop_mysql,
     "lock-rows": lock_rows,
     "cut-mysql": cut_mysql,
+    "cut-link": cut_link,
+    "cut-links": cut_links,
+    "cut-node": cut_off,
+    "reload-storm": reload_storm,
     "disk-full": full_disk,
     "line-loss": _line("loss"),
     "line-delay": _line("delay"),
@@ -326,13 +259,14 @@ GROUPS = {
     "nodes": ("kill-channel", "kill-center", "kill-login", "kill-at-point", "stop-node"),
     "redis": tuple(name for name in MENU if name.endswith("redis") or "-redis-" in name),
     "mysql": ("kill-mysql", "stop-mysql", "lock-rows", "cut-mysql"),
+    "partitions": ("cut-mysql", "cut-link", "cut-links", "cut-node"),
     "lines": tuple(name for name in MENU if name.startswith("line-")),
 }
 """Words that stand for several."""
 
 NOT_HERE = (
-    "partitions between single nodes by network namespaces: the nodes of one home share one; what "
-    "is cut instead is a node from the database, and clients from nodes",
+    "partitions by network namespaces: the servers of one home share one with their stores; links "
+    "between servers, lines to the database and those of clients are cut by doors instead",
     "loss of bytes that were written and not synced: it takes a file system of its own",
 )
 """What the menu of a laboratory would have and this one says it has not."""

@@ -172,7 +172,7 @@ async def play(
     """One round of chaos with a history of its own; its answer."""
     directory = tempfile.mkdtemp(prefix="mmo-history-")
     try:
-        order = Order(seed, seconds, faults, bots, EVERY_S)
+        order = Order(seed, seconds, faults, bots, every_s=EVERY_S)
         return await Chaos(arena, order, Path(directory), lambda text: None).run()
     finally:
         shutil.rmtree(directory, ignore_errors=True)

@@ -40,12 +40,8 @@ AGAIN_S = 45.0
 
 def prepare(directory: Path) -> str:
     """Six nodes and a game."""
-    nodes = [
-        f'[[nodes]]\nname = "{name}"\nrole = "{role}"\nnumber = {number}\n'
-        for name, role, number in NODES
-    ]
     supervisor = "[supervisor]\ncrashes_max = 1000\n"
-    return live_code.prepare(directory) + supervisor + "".join(nodes)
+    return live_code.prepare(directory) + supervisor + live_code.topology(NODES)
 
 
 async def reload(arena: Arena, trial: Trial, short: bool) -> None:

@@ -22,6 +22,7 @@ class Stores:
         self._socket = file.mysql_socket
         self._password = (secrets / "mysql").read_text().strip()
         self._redis_password = (secrets / "redis").read_text().strip()
+        self._kept: Any = None
         self.redis_addresses = [_address(text) for text in file.redis_nodes]
 
     def heads(self) -> dict[int, int]:
@@ -48,17 +49,27 @@ class Stores:
         )
 
     def snapshots(self, users: list[int]) -> dict[int, int]:
-        """Version of every snapshot that Redis holds of these players."""
-        cluster = self._cluster()
+        """Version of every snapshot that Redis holds of these players. Its connections are kept for
+        the next time: to learn a cluster's slots costs more than to ask it."""
+        cluster = self._kept if self._kept is not None else self._cluster()
+        self._kept = None
         try:
-            found = {}
+            asked = cluster.pipeline(transaction=False)
             for user in users:
-                version = cluster.hget(f"{{u:{user}}}:snap", "version")
-                if version is not None:
-                    found[user] = int(version)
-            return found
-        finally:
+                asked.hget(f"{{u:{user}}}:snap", "version")
+            versions = zip(users, asked.execute(), strict=True)
+            found = {user: int(version) for user, version in versions if version is not None}
+        except BaseException:
             cluster.close()
+            raise
+        self._kept = cluster
+        return found
+
+    def close(self) -> None:
+        """End what is kept."""
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
 
     def boards(self, seasons: set[int]) -> dict[tuple[int, int], int]:
         """Score by season and user on the boards in Redis."""

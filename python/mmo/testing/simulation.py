@@ -52,7 +52,7 @@ CLOCKS_OFF_MS = 400
 BEGINS_MS = 1_797_000_000_000
 """Unix time at which a run begins: an evening in December 2026, when seasons of the box run."""
 
-RELOADS_EVERY, RELOADS_AT = 8, 1
+RELOADS_EVERY, RELOADS_AT = 16, 1
 """One seed in so many changes its code, of those with two of each server, when a coordinator is
 given."""
 

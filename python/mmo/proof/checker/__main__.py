@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mmo.proof.checker import arrivals, cache, operations
+from mmo.proof.checker import arrivals, cache, operations, raids
 from mmo.proof.checker import books as money
 from mmo.proof.checker.findings import Findings
 from mmo.proof.checker.history import Claim, History
 from mmo.proof.checker.operations import Owned
-from mmo.proof.checker.truth import PlayerBooks, Truth, snapshots
+from mmo.proof.checker.truth import PlayerBooks, RaidTruth, Truth, boards, snapshots
 
 QUIET_LOOK_S = 0.25
 
@@ -46,7 +46,9 @@ class Judge:
         self.history = History(told.history)
         self.rolls = 0
         self.arrivals = 0
-        self.snapshots = 0
+        self.snapshots = self.places = self.generations = 0
+        self.raids = RaidTruth()
+        self.counted: dict[str, int] = {}
 
     def judge(self) -> dict[str, Any]:
         """Run all checks; the answer that is printed."""
@@ -67,6 +69,7 @@ class Judge:
                 found.add("acknowledged", "lost", f"the account {name} is not in the database")
         grants = {user: books.grants for user, books in players.items()}
         money.check_payments(history.payments, users, orders, grants, found)
+        self.counted = raids.check_raids(history.heard, users, players, self.raids, found)
         compared = cache.check_samples(history, int(told.bound_s * 1e9), found)
         self._cache(players)
         recovery = cache.check_recovery(history.faults, told.recovery_s, found)
@@ -82,6 +85,9 @@ class Judge:
             names |= {payment.account for payment in self.history.payments.values()}
             users = truth.users(sorted(names))
             numbers = sorted(users.values())
+            self.raids = truth.raids(numbers)
+            rows = list(truth.generations(numbers))
+            self.generations = raids.check_generations(rows, self.found)
             players = {books.user: books for books in truth.players(numbers)}
             return players, users, truth.orders(numbers), truth.keys()
         finally:
@@ -115,6 +121,8 @@ class Judge:
             self.snapshots = sum(
                 cache.check_cache(players[user], held.get(user), late) for user in users
             )
+            shown = boards(nodes, password, self.raids.boards)
+            self.places = raids.check_boards(self.raids, shown, late)
             is_behind = late.count("stale") and not late.count("ahead", "content")
             if not is_behind or time.monotonic() > until:
                 break
@@ -143,6 +151,9 @@ class Judge:
             "arrivals_compared": self.arrivals,
             "samples_compared": compared,
             "snapshots_compared": self.snapshots,
+            **self.counted,
+            "places_compared": self.places,
+            "generations": self.generations,
             "faults": len(history.faults),
             "lost": found.count("lost"),
             "duplicated": found.count("duplicated", "answered-twice", "never-sent", "token"),

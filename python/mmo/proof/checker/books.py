@@ -22,6 +22,7 @@ OF_GRANTS = (2, 3, 6, 103, 105)
 PAYMENT, REFUND = 1, 2
 CURRENCIES = ("gold", "cash", "mileage")
 PARTS = 1_000_000
+RAID_ENTERED = 1100
 SPENT_ONCE = ("login+jwt", "move+jwt", "raid+jwt")
 
 
@@ -226,7 +227,7 @@ def check_tokens(claims: list[Claim], found: Findings) -> None:
     entered = Counter(
         claim.token
         for claim in claims
-        if claim.token and claim.typ in SPENT_ONCE and claim.opcode == WELCOME
+        if claim.token and claim.typ in SPENT_ONCE and claim.opcode in (WELCOME, RAID_ENTERED)
     )
     for claim in claims:
         if entered.get(claim.token, 0) > 1:

@@ -1,6 +1,6 @@
 """What the checks found, by name, and how often.
 
-Owns the list and the names of the nine checks. Filled by the checks, printed by the command.
+Owns the list and the names of the checks. Filled by the checks, printed by the command.
 """
 
 TEXTS_MAX = 25
@@ -15,6 +15,7 @@ CHECKS = {
     "told on arrival",
     "owner": "only the server that claimed a player last acknowledges anything of him",
     "once": "tokens, payments, grants and attempts happen once, rolls are those of the key",
+    "raids": "a raid ends once, as told; its rewards come once, to its members; the board is right",
     "cache": "Redis is never ahead of MySQL, and not behind after the bound",
     "available": "operations succeed again after every fault, and none meets a server's own fault",
 }

@@ -78,6 +78,16 @@ class Fault:
     recovered: int
 
 
+@dataclass(slots=True)
+class Heard:
+    """What a player was told of a raid or of a reward; `fields` are those of its kind."""
+
+    name: str
+    what: str
+    at: int
+    fields: dict[str, Any]
+
+
 class History:
     """All files of a directory."""
 
@@ -88,6 +98,7 @@ class History:
         self.payments: dict[str, Payment] = {}
         self.samples: list[tuple[int, dict[int, int], dict[int, int]]] = []  # at, Redis, MySQL
         self.faults: list[Fault] = []
+        self.heard: list[Heard] = []
         self.lines = 0
         self.quiet_at = 0  # from here on nothing was asked any more
         for path in sorted(directory.glob("*.jsonl")):
@@ -108,6 +119,8 @@ class History:
                 claim = self.claims[first + row["claim"]]
                 claim.answered_at, claim.opcode = row["at"], row["opcode"]
                 claim.told = bytes.fromhex(row.get("body", ""))
+            elif kind == "heard":
+                self.heard.append(Heard(row["name"], row["what"], row["at"], row))
             elif kind == "user":
                 self.users[row["name"]] = row["user"]
             elif kind == "payment":

@@ -3,11 +3,12 @@
 Owns the statements and the connections; judges nothing. Called by the command.
 """
 
+import contextlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import mysql.connector
@@ -57,6 +58,27 @@ class PlayerBooks:
     """pass, level, line, version"""
 
 
+class Seat(NamedTuple):
+    """A member of a raid: his score, the day that the entry was spent of (0: given back), and how
+    the raid stands."""
+
+    seat: int
+    score: int | None
+    day: int
+    state: int
+    season: int
+
+
+@dataclass(slots=True)
+class RaidTruth:
+    """What the database holds of the raids of some players."""
+
+    seats: dict[tuple[int, int], Seat] = field(default_factory=dict)  # by raid and user
+    busy: dict[int, int] = field(default_factory=dict)  # user kept by a raid
+    ranking: dict[tuple[int, int], int] = field(default_factory=dict)  # score by season and user
+    boards: dict[int, int] = field(default_factory=dict)  # epoch of the board in Redis, by season
+
+
 class Truth:
     """The database in one consistent view, and Redis beside it."""
 
@@ -65,6 +87,9 @@ class Truth:
             unix_socket=mysql_socket, user=user, password=password, database=database,
             use_pure=True,
         )  # fmt: skip
+        # A long history takes longer to read than a transaction of MariaDB's may rest.
+        with contextlib.suppress(mysql.connector.Error):  # MySQL knows no such limit
+            self._rows("SET SESSION idle_transaction_timeout = 0")
         for text in (
             "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
             "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
@@ -143,6 +168,37 @@ class Truth:
             books[row[0]].claims.append((row[1], row[2], row[3], row[4]))
         return books.values()
 
+    def raids(self, users: list[int]) -> RaidTruth:
+        """Seats, results and places of the board of some players, and generations of their log."""
+        told = RaidTruth()
+        for first in range(0, len(users), CHUNK):
+            chosen = "(" + ",".join(map(str, sorted(users[first : first + CHUNK]))) + ")"
+            for row in self._rows(
+                "SELECT m.raid, m.user_id, m.seat, m.score, m.day, r.state, r.season "
+                f"FROM raid_member m JOIN raid r ON r.raid = m.raid WHERE m.user_id IN {chosen}"
+            ):
+                told.seats[int(row[0]), int(row[1])] = Seat(row[2], row[3], row[4], row[5], row[6])
+            for user, raid in self._rows(
+                f"SELECT user_id, raid FROM raid_busy WHERE user_id IN {chosen}"
+            ):
+                told.busy[int(user)] = int(raid)
+            for season, user, score in self._rows(
+                f"SELECT season, user_id, score FROM ranking WHERE user_id IN {chosen}"
+            ):
+                told.ranking[int(season), int(user)] = int(score)
+        for season, epoch in self._rows("SELECT season, epoch FROM ranking_board"):
+            told.boards[int(season)] = int(epoch)
+        return told
+
+    def generations(self, users: list[int]) -> Iterator[tuple[int, int, int]]:
+        """User, version and generation of every line of the log, by version."""
+        for first in range(0, len(users), CHUNK):
+            chosen = "(" + ",".join(map(str, sorted(users[first : first + CHUNK]))) + ")"
+            yield from self._rows(
+                f"SELECT user_id, version, generation FROM event_log WHERE user_id IN {chosen} "
+                "ORDER BY user_id, version"
+            )
+
     def orders(self, users: list[int]) -> dict[str, list[tuple[int, int, int]]]:
         """By order: number, user, amount."""
         found: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
@@ -174,13 +230,7 @@ def snapshots(
     nodes: list[str], password: str, users: list[int]
 ) -> dict[int, tuple[int, list[Any] | None]]:
     """What Redis holds: version and decoded blob (None when it does not decode), by user."""
-    node: Any = redis.cluster.ClusterNode  # untyped in redis-py
-    addresses = [text.rpartition(":") for text in nodes]
-    cluster: Any = redis.RedisCluster(
-        startup_nodes=[node(host, int(port)) for host, _, port in addresses],
-        password=password,
-        socket_timeout=2.0,
-    )
+    cluster = _cluster(nodes, password)
     found: dict[int, tuple[int, list[Any] | None]] = {}
     try:
         for user in users:
@@ -190,6 +240,31 @@ def snapshots(
     finally:
         cluster.close()
     return found
+
+
+def boards(nodes: list[str], password: str, epochs: dict[int, int]) -> dict[int, dict[int, int]]:
+    """Score by user on each board in Redis that is whole and of the epoch that MySQL names."""
+    found: dict[int, dict[int, int]] = {}
+    cluster = _cluster(nodes, password)
+    try:
+        for season, epoch in epochs.items():
+            tag = f"{{rank:{season}}}"
+            if cluster.get(f"{tag}:whole") == str(epoch).encode():
+                rows = cluster.zrange(f"{tag}:board", 0, -1, withscores=True)
+                found[season] = {int(member): -int(score) for member, score in rows}
+    finally:
+        cluster.close()
+    return found
+
+
+def _cluster(nodes: list[str], password: str) -> Any:
+    node: Any = redis.cluster.ClusterNode  # untyped in redis-py
+    addresses = [text.rpartition(":") for text in nodes]
+    return redis.RedisCluster(
+        startup_nodes=[node(host, int(port)) for host, _, port in addresses],
+        password=password,
+        socket_timeout=2.0,
+    )
 
 
 def _opened(blob: bytes | None) -> list[Any] | None:

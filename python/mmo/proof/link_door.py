@@ -1,0 +1,227 @@
+"""Doors in the links between servers: single links, or all of one server, say nothing for a while.
+
+Owns the doors and the way servers are led through them: a trigger in the database tells each server
+another port of its peers, for a few seconds that the trigger itself knows the end of. So a run that
+is killed leaves links that mend themselves. A cut link is held as a network holds it that delivers
+nothing: no byte and no end arrives, and what was held comes when the cut is over, unless the
+servers gave the link up before. Judges nothing. Used by `nemesis`.
+"""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mysql.connector
+
+from mmo.cluster.home import NodePorts
+from mmo.proof.arena import Arena
+
+READ_BYTES = 65_536
+THROUGH_S = 6.0
+"""How long servers may take to dial through the doors, and to dial past them again: they look at
+each other's addresses every second, and a lease is renewed every second."""
+
+STILL_S = 1.6
+"""So long without a new link: everyone has come through."""
+
+TRIGGER_LIFE_S = 30
+TRIGGERS = {"chaos_links_insert": "INSERT", "chaos_links_update": "UPDATE"}
+
+Pair = tuple[str, str]
+"""Names of who dialled and of whom he dialled."""
+
+
+class LinkDoor:
+    """In front of the link ports of one cluster, while something is cut."""
+
+    def __init__(self, arena: Arena) -> None:
+        self._arena = arena
+        self._links: dict[asyncio.Task[None], Pair] = {}
+        self._cut: Callable[[Pair], bool] = lambda pair: False
+        self._healed = asyncio.Event()
+        self._stands = False
+        self._came = 0.0  # when the last link came through
+        self._closing: asyncio.Task[None] | None = None
+
+    async def cut(self, choose: Callable[[list[Pair]], list[Pair]], seconds: float) -> list[Pair]:
+        """Lead all links through doors, and hold those of the pairs that `choose` picks for so
+        long; which. Raises `LookupError` when links cannot be led here or none is picked."""
+        if self._stands:
+            raise LookupError("links are being cut already")
+        self._stands = True
+        try:
+            return await self._stand(choose, seconds)
+        finally:
+            self._stands = False
+
+    async def _stand(
+        self, choose: Callable[[list[Pair]], list[Pair]], seconds: float
+    ) -> list[Pair]:
+        await self.close()
+        self._healed.clear()
+        nodes = [node for node in self._arena.file().nodes if node.link_port]
+        servers = [await self._listen(node) for node in nodes]
+        try:
+            ports = {
+                node.number: server.sockets[0].getsockname()[1]
+                for node, server in zip(nodes, servers, strict=True)
+            }
+            await asyncio.to_thread(_lead, self._arena, ports)
+            picked = choose(await self._through())
+            if not picked:
+                raise LookupError("no link to cut goes through the doors now")
+            held = set(picked)
+            self._cut = lambda pair: pair in held
+            await asyncio.sleep(seconds)
+            return picked
+        finally:
+            self._cut = lambda pair: False
+            self._healed.set()
+            # Servers find their own way back while the next fault strikes.
+            self._closing = asyncio.create_task(self._close(servers))
+
+    async def close(self) -> None:
+        """Wait until every link of before goes past the doors again."""
+        if self._closing is not None:
+            await self._closing
+            self._closing = None
+
+    async def _through(self) -> list[Pair]:
+        """The links that were led through, when no more come."""
+        until = time.monotonic() + THROUGH_S
+        while time.monotonic() < until:
+            await asyncio.sleep(0.1)
+            if self._links and time.monotonic() - self._came > STILL_S:
+                break
+        return sorted({pair for pair in self._links.values() if all(pair)})
+
+    async def _listen(self, node: NodePorts) -> asyncio.Server:
+        tasks: set[asyncio.Task[None]] = set()
+
+        async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            # A task of its own: the server's own would cry when it is cancelled.
+            address = writer.get_extra_info("peername")
+            pair = (self._who(address[1]), node.name)
+            task = asyncio.create_task(self._link(pair, node.link_port, reader, writer))
+            self._came = time.monotonic()
+            self._links[task] = pair
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+            task.add_done_callback(lambda task: self._links.pop(task, None))
+
+        return await asyncio.start_server(accepted, "127.0.0.1", 0)
+
+    def _who(self, port: int) -> str:
+        """The server whose process holds the other end of a connection; empty: none of them."""
+        inode = _inode_of(port)
+        for name, process in self._arena.file().processes.items():
+            if inode and inode in _sockets_of(process.pid):
+                return name
+        return ""
+
+    async def _link(
+        self, pair: Pair, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        there = None
+        try:
+            await self._open(pair)
+            there_reader, there = await asyncio.open_connection("127.0.0.1", port)
+            pumps = [
+                asyncio.create_task(self._pump(pair, reader, there)),
+                asyncio.create_task(self._pump(pair, there_reader, writer)),
+            ]
+            try:
+                await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for pump in pumps:
+                    pump.cancel()
+        except OSError:
+            return  # the server is away
+        finally:
+            for one in (writer, there):
+                if one is not None:
+                    one.transport.abort()
+
+    async def _pump(
+        self, pair: Pair, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        with contextlib.suppress(OSError, RuntimeError):  # one end went: so does the other
+            while data := await reader.read(READ_BYTES):
+                await self._open(pair)
+                writer.write(data)
+                await writer.drain()
+            await self._open(pair)  # nor does an end arrive through a cut
+
+    async def _open(self, pair: Pair) -> None:
+        if self._cut(pair):
+            await self._healed.wait()
+
+    async def _close(self, servers: list[asyncio.Server]) -> None:
+        """Lead nobody any more; end what still goes through after a while."""
+        until = time.monotonic() + 2 * THROUGH_S
+        while time.monotonic() < until:
+            try:
+                await asyncio.to_thread(_lead, self._arena, {})
+                break
+            except LookupError:  # the database is away: it is the next fault's
+                await asyncio.sleep(0.5)
+        if self._links:
+            await asyncio.wait(list(self._links), timeout=THROUGH_S)
+        for server in servers:
+            server.close()
+        tasks = list(self._links)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _lead(arena: Arena, ports: dict[int, int]) -> None:
+    """Tell servers other link ports from now on; without any, their own again."""
+    cases = " ".join(f"WHEN {number:d} THEN {port:d}" for number, port in ports.items())
+    until = int(time.time()) + TRIGGER_LIFE_S
+    statements = [f"DROP TRIGGER IF EXISTS {name}" for name in TRIGGERS]
+    if ports:
+        statements += [
+            f"CREATE TRIGGER {name} BEFORE {moment} ON node_lease FOR EACH ROW "
+            f"SET NEW.link_port = IF(UNIX_TIMESTAMP() < {until:d} AND NEW.link_port > 0, "
+            f"CASE NEW.number {cases} ELSE NEW.link_port END, NEW.link_port)"
+            for name, moment in TRIGGERS.items()
+        ]
+    try:
+        connection: Any = mysql.connector.connect(
+            unix_socket=arena.file().mysql_socket, user="mmo", database="mmo", use_pure=True,
+            password=(arena.home.secrets / "mysql").read_text().strip(),
+        )  # fmt: skip
+        try:
+            cursor = connection.cursor()
+            cursor.execute("SET SESSION lock_wait_timeout = 5")
+            for statement in statements:
+                cursor.execute(statement)
+        finally:
+            connection.close()
+    except mysql.connector.Error as error:
+        raise LookupError(f"links cannot be led elsewhere: {error}") from error
+
+
+def _inode_of(port: int) -> str:
+    """The socket that is bound to a local port of 127.0.0.1 and connected, as `/proc` names it."""
+    local = f"0100007F:{port:04X}"
+    for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
+        fields = line.split()
+        if fields[1] == local:
+            return f"socket:[{fields[9]}]"
+    return ""
+
+
+def _sockets_of(pid: int) -> set[str]:
+    """Sockets that a process holds."""
+    found = set()
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                found.add(os.readlink(entry.path))
+    return found

@@ -1,0 +1,116 @@
+"""When faults strike: one after the other, or in their rhythm with several at once."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mmo.proof import chaos
+from mmo.proof.chaos import Chaos, Order
+from mmo.proof.ground import Ground
+
+
+async def passes(count: int) -> None:
+    """Let everyone else go on so many times."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+class Stage:
+    """Faults that last until they are let go, and a cluster that recovers when it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]) -> None:
+        self.begun: list[str] = []
+        self.running = self.most = 0
+        self.recovered = asyncio.Event()
+        self.recovered.set()
+        self.lines: list[dict[str, Any]] = []
+        monkeypatch.setattr(chaos, "MENU", {name: self._fault(name) for name in names})
+
+        async def survey(_: Any) -> None:
+            return None
+
+        monkeypatch.setattr(Ground, "survey", survey)
+
+    def _fault(self, name: str) -> Callable[[Any], Any]:
+        async def fault(_: Any) -> str:
+            if name == "never":
+                raise LookupError("not here")
+            self.begun.append(name)
+            self.running += 1
+            self.most = max(self.most, self.running)
+            await passes(5)
+            self.running -= 1
+            if name == "broken":
+                raise ZeroDivisionError
+            return name
+
+        return fault
+
+    async def strike(self, order: Order) -> Chaos:
+        """All faults of an order."""
+
+        async def until(holds: Any, what: str, within_s: float) -> float:
+            await self.recovered.wait()
+            return 0.0
+
+        band: Any = SimpleNamespace(until=until, disturbances=0, recovered_since=lambda *_: True)
+        history: Any = SimpleNamespace(
+            line=lambda kind, **fields: self.lines.append({"kind": kind, **fields})
+        )
+        arena: Any = SimpleNamespace()
+        run = Chaos(arena, order, Path(), lambda _: None)
+        async with asyncio.timeout(10):
+            await run._strike(history, band, SimpleNamespace())  # type: ignore[arg-type]
+        return run
+
+
+def test_alone_each_fault_waits_for_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch, ("a", "b"))
+    run = asyncio.run(stage.strike(Order(1, 0.1, ("a", "b"), every_s=0.0)))
+    assert stage.most == 1
+    assert len(stage.lines) == len(stage.begun) >= 2
+    assert sum(run._struck.values()) == len(stage.begun)
+    assert {*stage.begun[:2]} == {"a", "b"}  # each comes before any comes twice
+
+
+def test_together_they_keep_their_rhythm(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch, ("a", "b", "c"))
+    asyncio.run(stage.strike(Order(1, 0.1, ("a", "b", "c"), every_s=0.0, together=2)))
+    assert stage.most == 2
+    assert len(stage.lines) == len(stage.begun)
+
+
+def test_nothing_strikes_a_cluster_that_is_still_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch, ("a", "b", "c"))
+    stage.recovered.clear()
+
+    async def run() -> None:
+        striking = asyncio.create_task(
+            stage.strike(Order(1, 0.5, ("a", "b", "c"), every_s=0.0, together=2))
+        )
+        await passes(200)
+        assert len(stage.begun) == 2
+        stage.recovered.set()
+        await striking
+
+    asyncio.run(run())
+    assert len(stage.begun) > 2
+
+
+def test_what_cannot_be_done_is_named_and_another_takes_its_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = Stage(monkeypatch, ("never", "a"))
+    run = asyncio.run(stage.strike(Order(1, 0.1, ("never", "a"), every_s=0.0)))
+    assert {*stage.begun} == {"a"}
+    assert run._not_done == {"never": "not here"}
+
+
+def test_a_fault_that_breaks_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch, ("broken",))
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(stage.strike(Order(1, 5.0, ("broken",), every_s=0.0)))

@@ -1,0 +1,141 @@
+"""The checker's judgement of raids, boards and generations: clean stays clean, each fault has its
+name."""
+
+import dataclasses
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from mmo.proof.checker import raids
+from mmo.proof.checker.findings import Findings
+from mmo.proof.checker.history import History
+from mmo.proof.checker.truth import PlayerBooks, RaidTruth, Seat
+from mmo.proof.history import History as Written
+from mmo.wire.messages.hunt import GrantReward
+from mmo.wire.messages.raid import RaidEnded, ScoreRow
+from mmo.wire.messages.raid_queue import RaidFreed, RaidMatched, RaidUnmatched
+
+NAME, USER, OTHER, PORT, RAID, SEASON = "ann", 7, 8, 7110, 5, 1
+BUNDLE = msgspec.msgpack.encode([5, 0, 0, 1, []])
+
+
+def ended(score: int = 90, *, granted: bool = True) -> RaidEnded:
+    rows = [ScoreRow(0, USER, NAME, score, True, granted), ScoreRow(1, OTHER, "bob", 10, True)]
+    return RaidEnded(RAID, 1, 0, rows)
+
+
+TOLD = (
+    RaidMatched(RAID, 1, 0, 31, "127.0.0.1", 7125, "token"),
+    ended(),
+    RaidFreed(RAID, True),
+    GrantReward(raids.RAID_GRANT, RAID, 1, 1, 0, 5, 0, 0, []),
+    RaidUnmatched(3),
+)
+
+
+def heard(directory: Path, *messages: object) -> History:
+    with closing(Written(directory)) as history:
+        for message in messages:
+            history.heard(NAME, PORT, message)
+    return History(directory)
+
+
+def truth() -> RaidTruth:
+    return RaidTruth(
+        seats={
+            (RAID, USER): Seat(0, 90, 20260101, raids.FINISHED, SEASON),
+            (RAID, OTHER): Seat(1, 10, 20260101, raids.FINISHED, SEASON),
+        },
+        ranking={(SEASON, USER): 90, (SEASON, OTHER): 10},
+        boards={SEASON: 3},
+    )
+
+
+def books() -> PlayerBooks:
+    mine = PlayerBooks(USER, 2, 1, 0, 2, 1, 0, (5, 0, 0), 90)
+    mine.grants = [(raids.RAID_GRANT, RAID, BUNDLE, 2)]
+    return mine
+
+
+def judged(history: History, held: RaidTruth, mine: PlayerBooks) -> dict[str, int]:
+    found = Findings()
+    raids.check_raids(history.heard, {NAME: USER}, {USER: mine}, held, found)
+    return found.counts
+
+
+def test_what_the_books_have_as_it_was_told_has_no_finding(tmp_path: Path) -> None:
+    found = Findings()
+    history = heard(tmp_path, *TOLD)
+    counts = raids.check_raids(history.heard, {NAME: USER}, {USER: books()}, truth(), found)
+    assert found.counts == {}
+    assert counts == {
+        "raid_results_told": 2, "raid_seats": 2, "raid_seats_finished": 2, "raid_rewards": 1,
+    }  # fmt: skip
+
+
+def seat_of(changed: Seat | None) -> Callable[[RaidTruth, PlayerBooks], None]:
+    def change(held: RaidTruth, _: PlayerBooks) -> None:
+        if changed is None:
+            del held.seats[RAID, USER]
+        else:
+            held.seats[RAID, USER] = changed
+
+    return change
+
+
+def change_books(claimed: int | None, *raid: int) -> Callable[[RaidTruth, PlayerBooks], None]:
+    def change(_: RaidTruth, mine: PlayerBooks) -> None:
+        mine.grants = [(raids.RAID_GRANT, one, BUNDLE, claimed) for one in raid]
+
+    return change
+
+
+RIGHT = truth().seats[RAID, USER]
+
+
+@pytest.mark.parametrize(
+    ("change", "finding"),
+    [
+        (seat_of(None), "raids/lost"),
+        (seat_of(RIGHT._replace(seat=3)), "raids/seat"),
+        (seat_of(RIGHT._replace(score=89)), "raids/result"),
+        (seat_of(RIGHT._replace(state=raids.ABORTED)), "raids/entry"),
+        (seat_of(RIGHT._replace(state=2)), "raids/no-end"),
+        (change_books(2), "raids/lost"),
+        (change_books(None, RAID), "raids/lost"),
+        (change_books(2, RAID, RAID + 1), "raids/never-earned"),
+        (lambda held, _: held.busy.update({USER: RAID}), "raids/kept"),
+        (lambda held, _: held.ranking.update({(SEASON, USER): 91}), "raids/ranking"),
+    ],
+)
+def test_each_fault_of_a_raid_is_found_by_name(
+    tmp_path: Path, change: Callable[[RaidTruth, PlayerBooks], None], finding: str
+) -> None:
+    held, mine = truth(), books()
+    change(held, mine)
+    assert finding in judged(heard(tmp_path, *TOLD), held, mine)
+
+
+def test_two_results_of_one_raid_are_found(tmp_path: Path) -> None:
+    counts = judged(heard(tmp_path, *TOLD, ended(91)), truth(), books())
+    assert {"raids/answered-twice", "raids/result"} <= counts.keys()
+
+
+def test_a_board_is_compared_both_ways() -> None:
+    for shown, finding in ((90, None), (89, "cache/stale"), (91, "cache/ahead")):
+        found = Findings()
+        assert raids.check_boards(truth(), {SEASON: {USER: shown, OTHER: 10}}, found) == 2
+        assert list(found.counts) == ([finding] if finding else [])
+    missing = dataclasses.replace(truth(), boards={})
+    assert raids.check_boards(missing, {}, Findings()) == 0
+
+
+def test_code_that_was_replaced_decides_nothing_afterwards() -> None:
+    found = Findings()
+    assert raids.check_generations([(7, 1, 1), (7, 2, 3), (8, 1, 2)], found) == 3
+    assert not found.counts
+    raids.check_generations([(7, 1, 1), (7, 2, 3), (7, 3, 2)], found)
+    assert found.counts == {"order/generation": 1}
