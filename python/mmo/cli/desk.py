@@ -47,8 +47,9 @@ class Done(msgspec.Struct, frozen=True):
     went_back: str = ""  # why a canary was not kept
     canary: dict[str, Any] = {}
     steps_ms: dict[str, float] = {}
-    """How long parts of it took: `read` of the files and of what decides, `check`, `prepare` (of it
-    `build` on the slowest node), then the pause: `hold`, `row`, and the rest until all have it."""
+    """How long parts of it took: `read` of the files and of what decides, `check` (beside it `keep`
+    in the store), `prepare` (of it `build` on the slowest node), then the pause: `hold`, `row`, and
+    the rest until all have it."""
 
     def as_json(self) -> dict[str, Any]:
         """The documented form first."""
@@ -108,6 +109,7 @@ class Desk:
         checking = asyncio.create_task(self._checker.check(bundle.packed, bundle.digest))
         try:
             await coordinator.keep(bundle)
+            coordinator.steps_ms["keep"] = _since(began) - coordinator.steps_ms["read"]
             living = await coordinator.living()
         finally:
             await checking
