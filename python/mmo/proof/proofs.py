@@ -176,7 +176,6 @@ PROOFS = (
         "mmo.proof.planted",
         "checker_is_proved",
         OVERLAY,
-        in_tests=False,
     ),
     Proof(
         "contrast",
