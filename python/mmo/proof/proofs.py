@@ -184,7 +184,6 @@ PROOFS = (
         "mmo.proof.contrast",
         "contrast",
         OVERLAY,
-        in_tests=False,
     ),
     Proof(
         "flood",
