@@ -26,8 +26,8 @@ class Proof(msgspec.Struct, frozen=True):
     `prepare` names a function of the module that makes files in a directory and returns more of
     the configuration; such a proof needs a cluster of its own and takes no other. `needs_cluster`
     False: it starts none.
-    `in_tests`: its short form is part of the tests. The instruments of chaos are not, nor what
-    other tests hold already: seeds of a simulation."""
+    `in_tests`: its short form is part of the tests. The hour of chaos is not, nor what other tests
+    hold already: seeds of a simulation."""
 
     name: str
     promise: str
