@@ -69,7 +69,7 @@ def mix(environment: Any, **_: Any) -> None:
 
 def begin(environment: Any, **_: Any) -> None:
     """The clock of the figures starts, and whoever started the generator is told."""
-    BOOK.began_s = time.monotonic()
+    BOOK.begin()
     print(BEGUN, flush=True)
     gevent.spawn(_watch_itself, environment.runner)
 

@@ -33,6 +33,10 @@ class Book:
         """`tell`: hears the name of each action, its milliseconds, and what went wrong if it
         did."""
         self.tell = tell
+        self.begin()
+
+    def begin(self) -> None:
+        """A new run: nothing was measured yet."""
         self.open = True
         self.began_s = time.monotonic()
         self.actions = Meter()  # and errors, with their texts

@@ -85,6 +85,7 @@ def charts(
     yield "waiting: inbound queue and commits", watch.gauge(*waiting)
     yield "readers stopped at high water, a second", watch.rate("mmo_core_reader_waits_total")
     yield "relay lag p99: cache behind the truth, ms", watch.gauge("mmo_store_relay_lag_p99_ms")
+    yield "processors in use", watch.processors()
     yield "memory of the process, MiB", watch.memory
 
 

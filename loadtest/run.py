@@ -28,7 +28,7 @@ from loadtest.watch import Watch
 from mmo.cli import terminal
 from mmo.errors import MmoError, OperatorError
 from mmo.proof import live_code
-from mmo.proof.arena import Arena
+from mmo.proof.arena import LOOK_EVERY_S, Arena
 from mmo.proof.bad_saves import DICE
 from mmo.proof.load import who_is_left
 
@@ -39,6 +39,7 @@ GONE_S = 30.0
 """Within this after the last user nothing of him is left."""
 AUDIT_S = 300.0
 RESTART_S = 300.0
+GENERATION_S = 10.0
 END_S = 180.0
 """Beyond its time and what it may take to stop, the generator gets so long to come and go."""
 FINDINGS_MAX = 20
@@ -166,14 +167,26 @@ class Run:
         if step.does == "reload":
             game = await live_code.game_of(arena)
             (game / DICE).write_text(live_code.RULES.format(word=turn), encoding="utf-8")
-            said = await arena.command("reload", deadline_s=60)
-            return "" if said["changed"] else "nothing changed"
+            said = await arena.command("reload", deadline_s=60, accept=(0, 4))
+            if not said["changed"]:
+                return "nothing changed"
+            return await self._on_all_nodes(arena, int(said["generation"]))
         before = {row["name"]: row["pid"] for row in (await arena.status())["nodes"]}
         said = await arena.command("restart", "--rolling", deadline_s=RESTART_S, accept=(0, 4))
         after = {row["name"]: row["pid"] for row in (await arena.status())["nodes"]}
         kept = [name for name, pid in after.items() if pid == before.get(name)]
         killed = [one["name"] for one in said["nodes"] if one["killed"]]
         return f"not replaced {kept}, did not end in order {killed}" if kept or killed else ""
+
+    async def _on_all_nodes(self, arena: Arena, generation: int) -> str:
+        """The names of nodes that decide by other code. One that did not answer in time finds out
+        by itself, at its next lease at the latest."""
+        until_s, older = time.monotonic() + GENERATION_S, ["all"]
+        while older and time.monotonic() < until_s:
+            rows = (await arena.status())["nodes"]
+            older = [row["name"] for row in rows if row["generation"] != generation]
+            await asyncio.sleep(LOOK_EVERY_S)
+        return f"generation {generation} is not on {' '.join(older)}" if older else ""
 
     async def _after(self, arena: Arena, watch: Watch) -> dict[str, Any]:
         """When all users are gone: who is left all the same, and do the books balance."""
@@ -201,6 +214,7 @@ class Run:
                 "commit_p99_ms_max": _tops(watch.percentile_ms(0.99, "mmo_commit_seconds")),
                 "loop_lag_p99_ms_max": _tops(watch.percentile_ms(0.99, "mmo_loop_lag_seconds")),
                 "relay_lag_p99_ms_max": _tops(watch.gauge("mmo_store_relay_lag_p99_ms")),
+                "processors_max": _tops(watch.processors()),
             },
         }
 
@@ -222,7 +236,9 @@ def nodes_overlay(channels: int) -> str:
 
 def _tops(series: dict[str, list[tuple[float, float]]]) -> dict[str, float]:
     """The highest point of each line."""
-    return {node: round(max(value for _, value in rows), 2) for node, rows in series.items()}
+    return {
+        node: round(max(value for _, value in rows), 3) for node, rows in series.items() if rows
+    }
 
 
 def main(words: list[str] | None = None) -> int:

@@ -6,6 +6,7 @@ process of `run`, apart from the generator, so that reading figures is in no lat
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import Iterable
 from itertools import pairwise
@@ -19,8 +20,9 @@ from mmo.errors import MmoError
 from mmo.proof.arena import Arena
 
 EVERY_S = 2.0
-MEMORY_EVERY = 5  # samples between two looks at the processes
+PROCESSES_EVERY = 5  # samples between two looks at the processes
 SCRAPE_S = 5.0
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 NAMES = (
     *("mmo_messages", "mmo_commit_seconds", "mmo_loop_lag_seconds", "mmo_connections"),
     *("mmo_players", "mmo_core_inbound_waiting", "mmo_core_reader_waits", "mmo_commits_waiting"),
@@ -73,21 +75,23 @@ def quantile(share: float, before: dict[float, float], now: dict[float, float]) 
 
 
 class Watch:
-    """Samples until cancelled. `scrapes`, `memory`: by node; memory in MiB of its process."""
+    """Samples until cancelled. `scrapes`, `memory`: by node; memory in MiB of its process.
+    `processor_s`: seconds that each node and each kind of store used so far."""
 
     def __init__(self, arena: Arena) -> None:
         self._arena = arena
         self.began_s = time.monotonic()
         self.scrapes: dict[str, list[Scrape]] = {}
         self.memory: Series = {}
+        self.processor_s: Series = {}
 
     async def run(self) -> None:
         """Look again and again."""
         self.began_s, turn = time.monotonic(), 0
         while True:
             await self.look()
-            if turn % MEMORY_EVERY == 0:
-                await self._look_at_memory()
+            if turn % PROCESSES_EVERY == 0:
+                await self._look_at_processes()
             turn += 1
             await asyncio.sleep(self.began_s + turn * EVERY_S - time.monotonic())
 
@@ -116,16 +120,19 @@ class Watch:
             read(body.decode(), time.monotonic() - self.began_s)
         )
 
-    async def _look_at_memory(self) -> None:
+    async def _look_at_processes(self) -> None:
         try:
-            rows = (await self._arena.status())["nodes"]
+            said = await self._arena.status()
         except (OSError, MmoError):
             return
-        for row in rows:
+        at_s = time.monotonic() - self.began_s
+        for row in said["nodes"]:
             mib = resident_mib(int(row["pid"]))
             if mib:
-                at = (time.monotonic() - self.began_s, mib)
-                self.memory.setdefault(row["name"], []).append(at)
+                self.memory.setdefault(row["name"], []).append((at_s, mib))
+        for name, pids in processes(said).items():
+            used_s = sum(processor_s(pid) for pid in pids)
+            self.processor_s.setdefault(name, []).append((at_s, used_s))
 
     def newest(self, name: str) -> float:
         """Sum of a figure over the last scrape of every node."""
@@ -149,6 +156,17 @@ class Watch:
                     points.append((now.at_s, rose / max(now.at_s - before.at_s, 1e-9)))
         return series
 
+    def processors(self) -> Series:
+        """Processors in use between each two looks; none where a process was replaced."""
+        return {
+            name: [
+                (now_s, (now - before) / max(now_s - before_s, 1e-9))
+                for (before_s, before), (now_s, now) in pairwise(rows)
+                if now >= before
+            ]
+            for name, rows in sorted(self.processor_s.items())
+        }
+
     def percentile_ms(self, share: float, name: str) -> Series:
         """A percentile of a distribution between each two scrapes, in milliseconds."""
         series: Series = {}
@@ -163,6 +181,26 @@ class Watch:
 def pairs(rows: list[Scrape]) -> Iterable[tuple[Scrape, Scrape]]:
     """Each scrape with the one before it."""
     return pairwise(rows)
+
+
+def processes(status: dict[str, Any]) -> dict[str, list[int]]:
+    """Process ids by node, and of the stores that are ours."""
+    found = {row["name"]: [int(row["pid"])] for row in status["nodes"]}
+    stores = status["stores"]
+    found["mysql"] = [int(stores["mysql"]["pid"])]
+    found["redis"] = [int(server["pid"]) for server in stores["redis"].get("servers", ())]
+    return {name: [pid for pid in pids if pid] for name, pids in found.items() if any(pids)}
+
+
+def processor_s(pid: int) -> float:
+    """Processor time of a process so far; 0 when there is none."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return 0.0
+    fields = text.rpartition(")")[2].split()
+    user, system = int(fields[11]), int(fields[12])  # utime and stime, 14 and 15 of proc(5)
+    return (user + system) / TICKS_PER_S
 
 
 def resident_mib(pid: int) -> float:

@@ -130,8 +130,8 @@ def test_call_sends_any_message_and_prints_the_reply(arena: Arena) -> None:
 
 def test_chaos_tells_the_promised_fields_and_finds_nothing(arena: Arena) -> None:
     words = ("--for", "2s", "--every", "1s", "--bots", "2", "--raiders", "0")
-    words += ("--faults", "kill-login,flush-redis")
-    told = asyncio.run(arena.command("chaos", *words, deadline_s=120))
+    faults = ("--faults", "kill-login,flush-redis")
+    told = asyncio.run(arena.command("chaos", *words, *faults, deadline_s=120))
     assert [*told][: len(CHAOS)] == CHAOS
     assert (told["findings"], told["lost"], told["duplicated"], told["stale"]) == ([], 0, 0, 0)
     assert told["faults"] >= 1 and told["acknowledged"] > 0

@@ -29,6 +29,8 @@ RESULTS = ROOT / "docs" / "results"
 MADE = RESULTS / "made.toml"
 TRIED_MAX = 8
 """Lines of a proof that are repeated in its table; all are in its raw file."""
+IN_TABLE = ("checks", "findings_total", "took_s")
+"""Figures of every proof, which the table of all proofs has."""
 HEAD = (
     "| bench | ours | limit, measured beside it | ratio | aims |\n| --- | --- | --- | --- | --- |\n"
 )
@@ -242,13 +244,47 @@ def proof_parts() -> str:
         if len(one["tried"]) > TRIED_MAX:
             parts.append(f"* and {len(one['tried']) - TRIED_MAX} lines more in the raw file\n")
         parts += [f"* **does not hold:** {text}\n" for text in one["findings"]]
-        counted = ", ".join(
-            f"{name} {figure(value)}"
-            for name, value in one["figures"].items()
-            if isinstance(value, int | float) and name not in ("checks", "findings_total", "took_s")
-        )
-        parts.append(f"\nCounted: {counted}.\n\n")
+        parts.append(counted(one["figures"]))
     return "".join(parts).rstrip("\n") + "\n"
+
+
+def counted(figures: dict[str, Any]) -> str:
+    """The figures of a proof: single ones and counts by name as lines, what has several figures by
+    name (recovery by fault, bugs, builds) as a table."""
+    own = {name: figures[name] for name in figures if name not in IN_TABLE}
+    parts = [f"\nCounted: {in_line(own)}.\n\n"]
+    for name, value in own.items():
+        if not isinstance(value, dict) or not value:
+            continue
+        rows = {key: row for key, row in value.items() if isinstance(row, dict)}
+        if not rows:
+            line = in_line(value, ": ")
+            parts.append(f"By `{name}`: {line}.\n\n" if line else "")
+            continue
+        heads = list(dict.fromkeys(head for row in rows.values() for head in row))
+        parts.append(f"| {name} | {' | '.join(heads)} |\n{'| --- ' * (len(heads) + 1)}|\n")
+        parts += [
+            f"| {key} | {' | '.join(cell(row.get(head)) for head in heads)} |\n"
+            for key, row in rows.items()
+        ]
+        parts.append("\n")
+    return "".join(parts)
+
+
+def in_line(figures: dict[str, Any], between: str = " ") -> str:
+    """Names and numbers, one after the other."""
+    numbers = {name: one for name, one in figures.items() if isinstance(one, int | float)}
+    return ", ".join(f"{name}{between}{figure(one)}" for name, one in numbers.items())
+
+
+def cell(value: Any) -> str:
+    """One cell of a table of figures."""
+    if isinstance(value, dict):
+        return in_line(value)
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return figure(value) if number else str("" if value is None else value)
 
 
 def without(kind: str, known: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ import ast
 import re
 from pathlib import Path
 
-from tests.house.tree import ROOT, parsed, python_files, short
+from tests.house.tree import ROOT, nodes, parsed, python_files, short
 
 from mmo.cli.explain import read_pages
 
@@ -20,7 +20,7 @@ def codes_in(path: Path) -> set[str]:
     """Operator codes that a source names as whole texts."""
     return {
         node.value
-        for node in ast.walk(parsed(path))
+        for node in nodes(parsed(path))
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
         and CODE.fullmatch(node.value)

@@ -59,13 +59,37 @@ def test_a_changed_result_is_not_taken_for_the_one_that_was_listed(
     assert "**no**" in figures.proof_table()
 
 
-def test_a_load_test_is_told_with_every_action_and_its_gates() -> None:
-    runs = {run["name"]: run for run in kept("load")}
-    plateau = runs["plateau"]["figures"]
-    assert plateau["users_max"] >= 100 and plateau["ghosts"] == plateau["money_drift"] == 0
-    for kind in ("Login", "Hit", "Buy", "Enhance", "PassClaim", "RaidAct", "Attack", "ComeBack"):
-        assert plateau["by_kind"][kind]["count"] > 0
-        assert f"| {kind} |" in figures.load_table()
+def test_figures_by_name_are_lines_and_figures_by_name_and_kind_are_tables() -> None:
+    told = figures.counted(
+        {
+            "faults": 600, "checks": 9, "seed": 12, "by_fault": {"kill-raid": 40, "flushall": 21},
+            "recovery": {"kill-raid": {"count": 40, "p99_ms": 1234.5, "by": "resumed"}},
+        }
+    )  # fmt: skip
+    assert "Counted: faults 600, seed 12." in told
+    assert "By `by_fault`: kill-raid: 40, flushall: 21." in told
+    assert "| recovery | count | p99_ms | by |\n| --- | --- | --- | --- |\n" in told
+    assert "| kill-raid | 40 | 1,234 | resumed |" in told
+
+
+def test_a_load_test_is_told_with_every_action_and_its_gates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "RESULTS", tmp_path)
+    taken = {"count": 1200, "p50_ms": 2.0, "p95_ms": 9.0, "p99_ms": 20.0, "max_ms": 30.0}
+    seen = {
+        "users_max": 120, "actions": 9000, "seconds": 100, "errors": 0, "p50_ms": 3.0,
+        "p99_ms": 40.0, "ghosts": 0, "money_drift": 0,
+        "by_kind": {"Buy": taken | {"count": 7}, "Hit": taken}, "pushes": {"RaidStream": taken},
+    }  # fmt: skip
+    run = {"name": "ramp", "held": False, "figures": seen, "gates": [{"held": True}] * 3}
+    (tmp_path / "load-ramp.json").write_text(json.dumps(run), encoding="utf-8")
+    told = figures.load_table()
+    assert (
+        "| `make load PROFILE=ramp` | 120 | 9,000 | 90 | 0 | 3, 40 | 0 | 0 | 3 of 3 held |" in told
+    )
+    assert told.index("| Hit | 1,200 | 2 | 9 | 20 |") < told.index("| Buy | 7 | 2 | 9 | 20 |")
+    assert "| RaidStream (age) | 1,200 |" in told
 
 
 def test_the_load_tests_of_the_reference_game_are_published_with_raw_numbers() -> None:

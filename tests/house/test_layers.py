@@ -6,7 +6,7 @@ Owns the judgement over Python imports; never runs the code it reads.
 import ast
 from pathlib import Path
 
-from tests.house.tree import PACKAGE, parsed, python_files, short, table
+from tests.house.tree import PACKAGE, nodes, parsed, python_files, short, table
 
 from mmo.node.hazards import PURE_MODULES
 
@@ -21,7 +21,7 @@ def layer_of(path: Path) -> str:
 def ours_in(tree: ast.AST) -> list[tuple[int, str]]:
     """Every import of ours as (line, dotted name below `mmo`), also those inside functions."""
     found: list[tuple[int, str]] = []
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Import):
             found += [(node.lineno, a.name) for a in node.names if a.name.split(".")[0] == "mmo"]
         elif isinstance(node, ast.ImportFrom):
@@ -73,7 +73,7 @@ def test_the_node_does_not_name_systems_or_roles_even_in_text() -> None:
     faults = [
         f"{short(path)}:{node.lineno}"
         for path in python_files("python/mmo/node")
-        for node in ast.walk(parsed(path))
+        for node in nodes(parsed(path))
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
         and node.value.startswith(("mmo.systems", "mmo.roles"))
@@ -109,7 +109,7 @@ def test_rules_and_state_import_nothing_that_reaches_the_outside() -> None:
 def outside_imports(tree: ast.AST, allowed: set[str]) -> list[str]:
     """Imports of modules that are neither ours nor in `allowed`."""
     found = []
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]

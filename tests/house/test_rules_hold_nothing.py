@@ -5,7 +5,7 @@ Owns the judgement over `systems/`, which a reload replaces under live players; 
 
 import ast
 
-from tests.house.tree import dotted, functions, parsed, python_files, short
+from tests.house.tree import dotted, functions, nodes, parsed, python_files, short
 
 HOT = ("python/mmo/systems", "python/mmo/roles")
 MUTABLE_CALLS = {
@@ -44,7 +44,7 @@ def held(tree: ast.Module) -> list[str]:
 def waits(tree: ast.AST) -> list[str]:
     """Awaiting, globals and calls to the outside."""
     found = []
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith):
             found.append(f"{node.lineno}: asynchronous")
         elif isinstance(node, ast.Global | ast.Nonlocal):
@@ -58,7 +58,7 @@ def clocks(tree: ast.AST) -> list[str]:
     """Calls that read the time instead of being handed it."""
     return [
         f"{node.lineno}: {dotted(node.func)}()"
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.Call) and ".".join(dotted(node.func).split(".")[-2:]) in CLOCKS
     ]
 
@@ -90,7 +90,7 @@ def test_nothing_in_the_package_writes_a_global() -> None:
     faults = [
         f"{short(path)}:{node.lineno}"
         for path in python_files("python/mmo")
-        for node in ast.walk(parsed(path))
+        for node in nodes(parsed(path))
         if isinstance(node, ast.Global)
     ]
     assert not faults, faults

@@ -7,7 +7,15 @@ import ast
 import re
 
 from tests.house.rust_text import blanked, only_tests
-from tests.house.tree import dotted, functions, parsed, python_files, rust_files, short
+from tests.house.tree import (
+    dotted,
+    functions,
+    nodes,
+    parsed,
+    python_files,
+    rust_files,
+    short,
+)
 
 SKIPS = {"pytest.skip", "pytest.importorskip", "pytest.xfail", "unittest.skip", "unittest.skipIf"}
 SKIP_MARKS = {"pytest.mark.skip", "pytest.mark.skipif", "pytest.mark.xfail"}
@@ -19,7 +27,7 @@ PROVES = re.compile(r"^_?(?:assert|expect|check|must|prove|verify|holds|attack|u
 def naps(tree: ast.AST) -> list[str]:
     """Calls that let time pass instead of waiting for something. `asyncio.sleep(0)` only yields."""
     found = []
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if not isinstance(node, ast.Call):
             continue
         name = dotted(node.func)
@@ -32,7 +40,7 @@ def naps(tree: ast.AST) -> list[str]:
 def skips(tree: ast.AST) -> list[str]:
     """Ways around running a test."""
     found = []
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Call) and dotted(node.func) in SKIPS:
             found.append(f"{node.lineno}: {dotted(node.func)}")
         elif isinstance(node, ast.Attribute) and dotted(node) in SKIP_MARKS:
@@ -47,7 +55,7 @@ def toothless(tree: ast.AST) -> list[str]:
     for node in functions(tree):
         if not node.name.startswith("test_"):
             continue
-        bites = any(_bites(one, biting) for one in ast.walk(node))
+        bites = any(_bites(one, biting) for one in nodes(node))
         if not bites:
             found.append(f"{node.lineno}: {node.name}")
     return found
@@ -58,9 +66,7 @@ def biting_here(tree: ast.AST) -> set[str]:
     names: set[str] = set()
     while True:
         more = {
-            node.name
-            for node in functions(tree)
-            if any(_bites(one, names) for one in ast.walk(node))
+            node.name for node in functions(tree) if any(_bites(one, names) for one in nodes(node))
         }
         if more == names:
             return names

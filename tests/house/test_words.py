@@ -12,6 +12,7 @@ from tests.house.tree import (
     HOUSE,
     committed_files,
     functions,
+    nodes,
     parsed,
     python_files,
     rust_files,
@@ -29,7 +30,7 @@ RUST_NAME = re.compile(r"\b(?:fn|struct|enum|trait|mod|type|const|static|let(?:\
 def python_names(tree: ast.AST) -> list[tuple[int, str]]:
     """Every name that the code chooses itself: definitions, arguments, variables, fields."""
     found: list[tuple[int, str]] = []
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.ClassDef):
             found.append((node.lineno, node.name))
         elif isinstance(node, ast.arg):

@@ -237,4 +237,4 @@ class Queues(RuleBasedStateMachine):
 
 
 TestQueues = Queues.TestCase
-TestQueues.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)
+TestQueues.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)

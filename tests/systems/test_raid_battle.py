@@ -64,7 +64,7 @@ def played(
     return states, BattleRecord(RULES, blob, seed, fighters, recorded)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(battles())
 def test_battle_when_anything_is_sent_then_all_numbers_stay_in_their_bounds(
     case: tuple[Arena, int, tuple[Fighter, ...], list[list[Input]]],
@@ -85,7 +85,7 @@ def test_battle_when_anything_is_sent_then_all_numbers_stay_in_their_bounds(
     assert (last.ended == EndReason.DEFEATED) == (last.hp == 0)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(battles())
 def test_record_when_run_again_then_every_number_is_the_same(
     case: tuple[Arena, int, tuple[Fighter, ...], list[list[Input]]],
@@ -96,7 +96,7 @@ def test_record_when_run_again_then_every_number_is_the_same(
     assert arena == case[0] and battle == states[-1]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(battles(), st.integers(0, 59))
 def test_checkpoint_when_restored_at_any_tick_then_the_battle_goes_on_alike(
     case: tuple[Arena, int, tuple[Fighter, ...], list[list[Input]]], at: int

@@ -10,6 +10,7 @@ import pytest
 
 from mmo.proof import chaos
 from mmo.proof.chaos import Chaos, Order
+from mmo.proof.ground import Ground
 
 
 async def passes(count: int) -> None:
@@ -32,7 +33,7 @@ class Stage:
         async def survey(_: Any) -> None:
             return None
 
-        monkeypatch.setattr(chaos.Ground, "survey", survey)
+        monkeypatch.setattr(Ground, "survey", survey)
 
     def _fault(self, name: str) -> Callable[[Any], Any]:
         async def fault(_: Any) -> str:

@@ -47,6 +47,14 @@ def test_result_when_told_then_score_best_and_reward_are_known(me: Hero) -> None
     assert me.raids.granted == {RAID} and me.raids.wrong == []
 
 
+def test_end_when_a_raid_was_aborted_then_is_no_result(me: Hero) -> None:
+    entered(me)
+    me.hear(RaidStart(300, 0, 8_000, 50))
+    rows = [ScoreRow(0, USER, "name", 0, False, False)]
+    me.hear(RaidEnded(RAID, 5, 300, rows))
+    assert (me.raids.runs, me.raids.scores, me.raids.aborted) == (False, {}, {RAID})
+
+
 @pytest.mark.parametrize(
     "told",
     [

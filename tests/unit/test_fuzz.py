@@ -22,8 +22,8 @@ from mmo.state.player import Snapshot
 from mmo.store import redis_cluster
 from mmo.wire import codec
 
-QUICK = settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
-FEW = settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
+QUICK = settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
+FEW = settings(deadline=None, max_examples=30, suppress_health_check=list(HealthCheck))
 LEAVES = (
     st.none()
     | st.booleans()

@@ -4,6 +4,7 @@ cluster.
 The whole of it runs in `tests/cluster`, in its shortest profile.
 """
 
+import os
 import random
 import struct
 from pathlib import Path
@@ -313,6 +314,7 @@ def two_scrapes(first: tuple[int, ...], second: tuple[int, ...]) -> watch.Watch:
     made = watch.Watch.__new__(watch.Watch)
     rows = [watch.read(SCRAPE % first, 0.0), watch.read(SCRAPE % second, 2.0)]
     made.scrapes, made.memory = {"center-1": rows}, {"center-1": [(0.0, 50.0)]}
+    made.processor_s = {"mysql": [(0.0, 5.0), (10.0, 9.0), (20.0, 1.0), (30.0, 2.5)]}
     return made
 
 
@@ -333,6 +335,19 @@ def test_a_replaced_process_has_no_point_where_its_counters_began_anew() -> None
     seen = two_scrapes((100, 100, 100, 100), (3, 1, 2, 2))
     assert seen.rate("mmo_messages_total") == {}
     assert seen.percentile_ms(0.5, "mmo_commit_seconds") == {}
+
+
+def test_processors_in_use_are_told_of_every_process_that_is_ours() -> None:
+    seen = two_scrapes((10, 100, 100, 100), (30, 150, 190, 200))
+    assert seen.processors() == {"mysql": [(10.0, 0.4), (30.0, 0.15)]}
+    stores = {"mysql": {"pid": 8}, "redis": {"servers": [{"pid": 5}, {"pid": 0}, {"pid": 6}]}}
+    rows = [{"name": "center-1", "pid": 3}, {"name": "cash-1", "pid": 0}]
+    assert watch.processes({"nodes": rows, "stores": stores}) == {
+        "center-1": [3], "mysql": [8], "redis": [5, 6]
+    }  # fmt: skip
+    elsewhere = {"mysql": {"pid": 0}, "redis": {"ready": True}}
+    assert watch.processes({"nodes": rows, "stores": elsewhere}) == {"center-1": [3]}
+    assert watch.processor_s(os.getpid()) > 0.0 < watch.resident_mib(os.getpid())
 
 
 def test_the_page_is_locusts_own_with_gates_and_charts_before_it() -> None:

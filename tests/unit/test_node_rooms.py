@@ -42,6 +42,18 @@ def test_rooms_when_there_are_many_then_each_ticks_at_its_own_fixed_pace(game: W
     assert game.engine.metrics.counts["room_ticks_overrun_total"] == 0
 
 
+def test_server_when_it_has_no_rooms_then_wakes_once_a_period(game: World) -> None:
+    (rooms,) = game.engine.rooms
+    game.move(10 * EVERY_MS)
+    assert rooms.turning == 1
+    hall_of(game).rooms = {number: Den(number) for number in range(PHASES)}
+    game.move(3 * EVERY_MS)
+    assert rooms.turning == PHASES
+    hall_of(game).rooms = {}
+    game.move(3 * EVERY_MS)
+    assert rooms.turning == 1
+
+
 def test_rooms_when_the_node_was_late_then_ticks_are_skipped_and_counted(game: World) -> None:
     hall = hall_of(game)
     hall.rooms = {1: Den(1)}

@@ -9,9 +9,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from mmo.client.fleet import muster, sail
+from mmo.client.hero import Hero
 from mmo.client.journeys import Journey
 from mmo.client.meter import Meter
-from mmo.client.steps import Pause
+from mmo.client.steps import Pause, Walk
 from mmo.proof.attacks import Attack, End, attacks
 from mmo.proof.forgeries import Forger
 from mmo.proof.proofs import keep, proofs
@@ -139,3 +140,21 @@ def test_every_promised_proof_is_listed_with_what_runs_it() -> None:
         "hostile-client", "disconnects",
     ]  # fmt: skip
     assert all(callable(proof.run()) and proof.promise for proof in listed.values())
+
+
+async def test_no_more_come_in_at_once_than_told() -> None:
+    heroes = muster([("127.0.0.1", 1)], 5, 1, Meter())
+    coming: set[str] = set()
+    most = 0
+
+    def walk(me: Hero, _: float) -> Walk[None]:
+        nonlocal most
+        coming.add(me.name)
+        most = max(most, len(coming))
+        yield Pause(5)
+        coming.remove(me.name)
+        me.session_token = "here"
+        yield Pause(5)
+
+    fleet = await sail(heroes, [Journey("come", "", walk, lambda _: 0)], 0, arriving_max=2)
+    assert (most, fleet.meter.errors, len(fleet.heroes)) == (2, 0, 5)

@@ -21,7 +21,7 @@ from mmo.store import LeaseRow
 from mmo.testing.fake_store import Faults
 from mmo.testing.world import World
 
-SEEDS = range(40)
+SEEDS = range(24)
 RELOADS = 5
 STEP_MS = 7  # what a call of the store takes by the database's clock
 

@@ -20,6 +20,7 @@ from mmo.client.meter import Meter, Summary
 H = TypeVar("H", bound=Hero)
 
 PASSWORD = "a-bots-long-password"
+LOOK_EVERY_S = 0.05
 NAME_PREFIXES = ("bot", "용사", "hé'ro", "ひと")
 """Names in several scripts and with a quote, so that every run walks them through all stores."""
 
@@ -82,17 +83,26 @@ async def sail(
     *,
     name: str = "",
     spread_s: float = 0,
+    arriving_max: int = 0,
 ) -> Fleet:
-    """All heroes walk, each its journey in turn of `journeys`; they begin within `spread_s`."""
+    """All heroes walk, each its journey in turn of `journeys`; they begin within `spread_s`.
+    `arriving_max`: no more are on their way in at once, however long a login takes; 0: no limit."""
     meter = heroes[0].meter
     below: list[str] = []
+    doors = asyncio.Semaphore(arriving_max or len(heroes))
 
     async def one(index: int, me: Hero) -> None:
         journey = journeys[index % len(journeys)]
         shell = Shell(source_of(index))
         await asyncio.sleep(spread_s * index / len(heroes))
         try:
-            await shell.walk(walk_guarded(me, journey, seconds))
+            async with doors:
+                walking = group.create_task(shell.walk(walk_guarded(me, journey, seconds)))
+                while arriving_max:
+                    if me.session_token or walking.done():
+                        break
+                    await asyncio.sleep(LOOK_EVERY_S)
+            await walking
         finally:
             shell.cut_all()
 

@@ -19,6 +19,9 @@ from mmo.wire.messages.raid_queue import RaidFreed, RaidMatched, RaidUnmatched
 RAID_GRANT = 4
 """`state.grant.SourceKind.RAID`."""
 
+ABORTED = frozenset({4, 5, 6, 7})
+"""Values of `state.raid.EndReason` that end a raid without a result: nobody scored."""
+
 RUNNING = 2
 """`RaidEntered.state` of a battle that runs."""
 
@@ -80,6 +83,9 @@ class RaidLog:
 
     def _end(self, ended: RaidEnded, user: int) -> None:
         self.runs = False
+        if ended.reason in ABORTED:
+            self.aborted.add(ended.raid)
+            return
         scores = [row.score for row in ended.scores]
         if scores != sorted(scores, reverse=True):
             self.wrong.append(f"the scores of raid {ended.raid} are not in their order")

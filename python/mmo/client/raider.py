@@ -177,7 +177,7 @@ def fight(
                 note_loss(me, lost)
                 me.meter.error(f"{me.name}: {lost}")
                 raise
-            if found.raid in me.raids.scores:
+            if found.raid in me.raids.scores or found.raid in me.raids.aborted:
                 return  # the server ends the connection once the result is told
             note_loss(me, lost)
             yield from retry.again(str(lost))
@@ -200,7 +200,7 @@ def battle(me: Hero, raid: int, between: Callable[[Hero], Walk[None]] | None = N
     said = yield from ask(me, RAID, RaidReady(), expects=(int(Code.NOT_IN_RAID),))
     if isinstance(said, Refused):
         return
-    while raid not in log.scores:
+    while raid not in log.scores and raid not in log.aborted:
         if log.key is not None:
             key, log.key = log.key, None
         if key is not None and streams and me.clock() - proved_at > PROVE_AGAIN_S:

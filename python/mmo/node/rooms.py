@@ -58,6 +58,11 @@ class Rooms:
         """Rooms now."""
         return len(self.values())
 
+    @property
+    def turning(self) -> int:
+        """Phases that have their timer now."""
+        return len(self._turning)
+
     def become(self, tick: TickRoute | None) -> None:
         """Another generation decides for rooms that begin from now on; None: it has no such
         rule."""

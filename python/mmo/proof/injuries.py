@@ -40,8 +40,9 @@ LONG_PAUSE_S = 7.0
 """Longer than a lease lives: the others switch without the server, which must notice."""
 LONG_PAUSED = "matching-1"
 FULL_S = 1.0
-HEARD_S = 2.0
-"""How long after a killed server is ready again a client may notice that it was cut."""
+HEARD_S = 60.0
+"""How long after a killed server is ready again a client may notice that it was cut: whoever fights
+a raid looks at his center when he comes out of it."""
 
 
 class Blow(msgspec.Struct):

@@ -24,8 +24,8 @@ from mmo.wire.messages.presence import ServerRow
 ENOUGH_KILLS = 3
 """A hunter that told fewer kills has proved nothing about what it owns."""
 
-ARRIVALS_PER_S = 20.0
-"""A crowd that comes in one second would wait for its password hashes, not for what is proved."""
+ARRIVING_MAX = 6
+"""A crowd that comes at once would wait for its password hashes, not for what is proved."""
 
 FAULT_POLICY = Policy(answer_ms=8_000, patience_ms=45_000, faults=True)
 
@@ -47,9 +47,8 @@ class Crew:
 
     def _set_out(self, journeys: list[Journey], *, name: str = "") -> None:
         """Start all, each its journey in turn."""
-        spread_s = max(1.0, len(self.heroes) / ARRIVALS_PER_S)
         self._task = asyncio.create_task(
-            sail(self.heroes, journeys, 0, name=name, spread_s=spread_s)
+            sail(self.heroes, journeys, 0, name=name, spread_s=1, arriving_max=ARRIVING_MAX)
         )
 
     async def until(self, holds: Callable[[], bool], what: str, within_s: float = 60) -> float:

@@ -155,7 +155,12 @@ class Run:
         """Only a process that was killed may have cut anybody."""
         strange = self._injuries.unexplained(cuts)
         for cut in strange[:10]:
-            self._trial.found(f"a connection to {cut.lane} ended at port {cut.port or 'unknown'}")
+            after_s = [cut.at_s - blow.began_s for blow in self._injuries.blows]
+            last = min((one for one in after_s if one > 0), default=0.0)
+            self._trial.found(
+                f"a connection to {cut.lane} ended at port {cut.port or 'unknown'}, {last:.1f} s "
+                "after the last kill"
+            )
         self._trial.expect(not strange, f"{len(strange)} connections ended at living servers")
         self._trial.tried(
             f"{len(cuts)} connections ended with the {len(self._injuries.blows)} processes that "

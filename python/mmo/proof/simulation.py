@@ -16,8 +16,8 @@ from mmo.proof.arena import Arena
 from mmo.proof.verdict import Trial
 
 SEEDS = 100_000
-SHORT_SEEDS = 30
-BATCH = 1_000
+SHORT_SEEDS = 12
+BATCH = 500
 BATCH_S = 3_600.0
 FAILED_MAX = 10
 COORDINATOR = "mmo.cli.switching"

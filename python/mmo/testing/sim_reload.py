@@ -77,7 +77,6 @@ class Reloads:
         self._lost: Any = module.NotRunning
         self._engines: list[Engine] = []
         self._running: asyncio.Task[Any] | None = None
-        self._lives = True
         database, first = simulation.database, versions()[0]
         database.code.bundle, database.bundles[first.digest] = first.digest, first.packed
         self._store = SimStore(

@@ -39,20 +39,19 @@ from mmo.testing.sim_store import SimCache, Weather
 from mmo.testing.virtual_loop import VirtualLoop, passes
 
 SERVERS = ((1, "login"), (2, "center"), (3, "center"), (11, "channel"), (12, "channel"))
-CLUSTERS = (
-    (*SERVERS, (21, "matching"), (31, "raid"), (32, "raid")),
-    SERVERS,
-    ((1, "login"), (2, "center"), (11, "channel"), (12, "channel")),
-    ((1, "login"), (2, "center"), (11, "channel")),
-)
-"""What the seeds have in turn: raids; nothing single; centers or all that there is but once."""
+RAIDS = (*SERVERS, (21, "matching"), (31, "raid"), (32, "raid"))
+FOUR = ((1, "login"), (2, "center"), (11, "channel"), (12, "channel"))
+THREE = ((1, "login"), (2, "center"), (11, "channel"))
+CLUSTERS = (THREE, SERVERS, FOUR, THREE, RAIDS, SERVERS, FOUR, THREE)
+"""What the seeds have in turn: a large cluster costs four times as much as a small one, and most
+faults need no more than one server of a kind."""
 
 POLICY = Policy(answer_ms=3_000, patience_ms=120_000, faults=True)
 CLOCKS_OFF_MS = 400
 BEGINS_MS = 1_797_000_000_000
 """Unix time at which a run begins: an evening in December 2026, when seasons of the box run."""
 
-RELOADS_EVERY, RELOADS_AT = 8, 1
+RELOADS_EVERY, RELOADS_AT = 16, 1
 """One seed in so many changes its code, of those with two of each server, when a coordinator is
 given."""
 
@@ -85,7 +84,7 @@ WalkOf = Callable[[Hero, Callable[[], bool]], Walk[None]]
 class Setup(msgspec.Struct, frozen=True):
     """What is simulated. `seconds`: how long faults strike. `misfortune`: 0 none, 1 as usual."""
 
-    seconds: float = 12.0
+    seconds: float = 8.0
     misfortune: float = 1.0
     servers: tuple[tuple[int, str], ...] = ()
     """Number and role of each; empty: those of the box, with raids in some seeds."""
