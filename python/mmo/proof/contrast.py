@@ -33,7 +33,7 @@ BEGIN_S = 30.0
 SEED = 75
 """By it Redis is wiped first and a primary killed last, so that there is something to be stale."""
 
-LONG_S, SHORT_S = 60.0, 6.0
+LONG_S, SHORT_S = 60.0, 4.0
 EVERY_S, SHORT_EVERY_S = 1.5, 1.0
 SETTLE_S = 8.0
 """As long as ours is given before Redis is judged; the short form looks at once."""

@@ -26,7 +26,7 @@ class Proof(msgspec.Struct, frozen=True):
     `prepare` names a function of the module that makes files in a directory and returns more of
     the configuration; such a proof needs a cluster of its own and takes no other. `needs_cluster`
     False: it starts none.
-    `in_tests`: its short form is part of the tests. The instruments of chaos are not."""
+    `in_tests`: its short form is part of the tests. The hour of chaos is not."""
 
     name: str
     promise: str
@@ -175,7 +175,6 @@ PROOFS = (
         "mmo.proof.planted",
         "checker_is_proved",
         OVERLAY,
-        in_tests=False,
     ),
     Proof(
         "contrast",
@@ -184,7 +183,6 @@ PROOFS = (
         "mmo.proof.contrast",
         "contrast",
         OVERLAY,
-        in_tests=False,
     ),
     Proof(
         "flood",
