@@ -232,6 +232,8 @@ async def duplicate_storm(arena: Arena, trial: Trial, short: bool) -> None:
     trial.expect(bool(kills), "nobody was killed during the storm")
     await _judge(trial, books, storms, witness)
     purged = await arena.command("purge", "--older-than", "0s", "--yes", deadline_s=120)
+    for one in storms:
+        await asyncio.to_thread(_expect_purged, trial, books, one.me.user, purged["before_ms"])
     told = dict(witness.answers)
     await asyncio.gather(
         *(_walk(index, one.me, witness, one.after_purge) for index, one in enumerate(storms))
@@ -307,6 +309,24 @@ def judge_spread(trial: Trial, witness: Witness) -> None:
         *(("copies_most", most), ("answered_by_several_servers", elsewhere)),
     ):
         trial.figure(name, value)
+
+
+def _expect_purged(trial: Trial, books: Books, user: int, before_ms: int) -> None:
+    """A player whose log was left alone is named, with what keeps it."""
+    ((session_epoch, floor_epoch, version),) = books.rows(
+        "SELECT session_epoch, operation_floor_epoch, version FROM player_head WHERE user_id = %s",
+        user,
+    )
+    lines = books.rows(
+        "SELECT operation_epoch, version, kind, created_ms - %s FROM event_log "
+        "WHERE user_id = %s ORDER BY version LIMIT 20",
+        *(before_ms, user),
+    )
+    trial.expect(
+        floor_epoch > 0,
+        f"user {user} was not purged: session {session_epoch}, version {version}, lines as "
+        f"(operation epoch, version, kind, ms after the edge): {lines}",
+    )
 
 
 def judge_refusals(trial: Trial, witness: Witness) -> None:
