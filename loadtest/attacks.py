@@ -38,14 +38,15 @@ def launch(attack: Attack, target: Address, source: str) -> str:
                 link.sendall(piece)
         except OSError:
             pass  # closed while it was still being sent to; how, is read below
-        end = read_end(link, len(attack.answers))
+        end = read_end(link, attack)
     return "" if attack.judge(end) else f"{attack.name}: {end}"
 
 
-def read_end(link: socket.socket, frames_max: int) -> End:
-    """Read until the connection ends, `frames_max` answers came (0: any), or time is over."""
+def read_end(link: socket.socket, attack: Attack) -> End:
+    """Read until it is the right end, such as a refusal after which the connection goes on; or
+    until the connection or the time is over."""
     end, buffer, until_s = End([], False, 0), bytearray(), time.monotonic() + END_S
-    while not frames_max or len(end.frames) < frames_max:
+    while not attack.judge(end):
         try:
             link.settimeout(max(0.001, until_s - time.monotonic()))
             data = link.recv(READ_BYTES)
