@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import mysql.connector
 import pytest
 from loadtest.profiles import profile_named
 from loadtest.run import Run
@@ -27,6 +26,7 @@ from mmo.client.session import arrive, log_out, register
 from mmo.client.steps import Walk
 from mmo.errors import OperatorError
 from mmo.proof.arena import Arena
+from mmo.proof.economy_books import connected
 from mmo.proof.proofs import OVERLAY, QUICK_LIMITS, proofs, prove
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
@@ -171,11 +171,7 @@ def test_a_load_test_holds_its_gates_and_tells_them_on_one_page(
 
 def damaged(arena: Arena, statement: str, user: int) -> None:
     """Change one player behind the cluster's back."""
-    password = (arena.home.secrets / "mysql").read_text().strip()
-    connection: Any = mysql.connector.connect(
-        unix_socket=arena.file().mysql_socket, user="mmo", password=password, database="mmo",
-        use_pure=True,
-    )  # fmt: skip
+    connection = connected(arena)
     cursor = connection.cursor()
     cursor.execute(statement, (user,))
     assert cursor.rowcount == 1

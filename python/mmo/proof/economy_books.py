@@ -19,10 +19,11 @@ CORRECTION = 3
 """`SourceKind.CORRECTION`: a grant that an operator leaves."""
 
 
-def connected(arena: Arena) -> Any:
-    """A connection to the database of an arena, as its servers have."""
+def connected(arena: Arena, through: str = "") -> Any:
+    """A connection to the database of an arena, as its servers have; `through` another socket than
+    theirs, such as the one behind a door."""
     return mysql.connector.connect(
-        unix_socket=arena.file().mysql_socket,
+        unix_socket=through or arena.file().mysql_socket,
         user="mmo",
         password=(arena.home.secrets / "mysql").read_text().strip(),
         database="mmo",

@@ -13,12 +13,12 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import mysql.connector
 
 from mmo.cluster.home import NodePorts
 from mmo.proof.arena import Arena
+from mmo.proof.economy_books import connected
 
 READ_BYTES = 65_536
 THROUGH_S = 6.0
@@ -192,10 +192,7 @@ def _lead(arena: Arena, ports: dict[int, int]) -> None:
             for name, moment in TRIGGERS.items()
         ]
     try:
-        connection: Any = mysql.connector.connect(
-            unix_socket=arena.file().mysql_socket, user="mmo", database="mmo", use_pure=True,
-            password=(arena.home.secrets / "mysql").read_text().strip(),
-        )  # fmt: skip
+        connection = connected(arena)
         try:
             cursor = connection.cursor()
             cursor.execute("SET SESSION lock_wait_timeout = 5")

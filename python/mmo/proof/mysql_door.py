@@ -10,11 +10,11 @@ import asyncio
 import os
 import socket
 import struct
-from typing import Any
 
 import mysql.connector
 
 from mmo.proof.arena import Arena
+from mmo.proof.economy_books import connected
 
 READ_BYTES = 65_536
 
@@ -117,10 +117,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 def _end_lines(arena: Arena, behind: str) -> None:
     """End every connection of before."""
-    connection: Any = mysql.connector.connect(
-        unix_socket=behind, user="mmo", database="mmo", use_pure=True,
-        password=(arena.home.secrets / "mysql").read_text().strip(),
-    )  # fmt: skip
+    connection = connected(arena, through=behind)
     try:
         cursor = connection.cursor()
         cursor.execute("SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID()")

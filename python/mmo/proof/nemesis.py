@@ -17,6 +17,7 @@ from mmo.cluster.process import identify
 from mmo.cluster.redis_protocol import RedisAnswerError
 from mmo.errors import OperatorError
 from mmo.proof.arena import Arena
+from mmo.proof.economy_books import connected
 from mmo.proof.ground import Fault, Ground, stopped
 from mmo.proof.kills import FAILPOINTS
 from mmo.proof.partitions import cut_link, cut_links, cut_off
@@ -167,10 +168,7 @@ async def lock_rows(ground: Ground) -> str:
 
 
 def _held(arena: Arena, table: str, seconds: float) -> int:
-    connection: Any = mysql.connector.connect(
-        unix_socket=arena.file().mysql_socket, user="mmo", database="mmo", use_pure=True,
-        password=(arena.home.secrets / "mysql").read_text().strip(),
-    )  # fmt: skip
+    connection = connected(arena)
     try:
         cursor = connection.cursor()
         cursor.execute("SET SESSION idle_transaction_timeout = 0")
