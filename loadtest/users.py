@@ -21,13 +21,14 @@ from loadtest.profiles import Profile, profile_named
 from mmo.cli.bot import login_addresses
 from mmo.client.fleet import muster_of, source_of
 from mmo.client.hero import Policy
-from mmo.client.hunting import KNOWN_EVERY_S, choose_channel, hold_on, settle, strike
+from mmo.client.hunting import choose_channel, hold_on, settle, strike
 from mmo.client.journeys import go_elsewhere
 from mmo.client.raider import at_center, fight, find_raid, take_rewards
 from mmo.client.session import (
     arrive,
     code_name,
     come_back,
+    keep_known,
     log_in,
     log_out,
     register,
@@ -96,7 +97,6 @@ class Player(User):
         self.every_s = self.profile.pace[type(self).__name__]
         self.due = time.monotonic()
         self.registered = self.here = self.amid = False
-        self.known_at = 0.0
 
     def wait_time(self) -> float:
         """Seconds until he means to do the next thing; he is late when there are none."""
@@ -130,7 +130,6 @@ class Player(User):
         """From nothing to where he plays."""
         yield from self.sign_up()
         yield from arrive(self.me)
-        self.known_at = self.me.clock()
 
     def sign_up(self) -> Walk[None]:
         """An account, once."""
@@ -150,9 +149,7 @@ class Player(User):
         """A blow, wherever there is a seat; the center is shown now and then that he is there."""
         me = self.me
         yield from settle(me)
-        if me.clock() - self.known_at > KNOWN_EVERY_S:
-            yield from stay_known(me)
-            self.known_at = me.clock()
+        yield from keep_known(me)
         if not me.channel:
             yield from choose_channel(me)
         yield from strike(me)
@@ -251,9 +248,7 @@ class Shopper(Player):
             yield from hold_on(me, lambda: to_lobby(me), to_lobby=True)
             yield from repeat_last(me, self.market)
         yield from shop_once(me, self.market)
-        if me.clock() - self.known_at > KNOWN_EVERY_S:
-            yield from hold_on(me, lambda: stay_known(me), to_lobby=True)
-            self.known_at = me.clock()
+        yield from hold_on(me, lambda: keep_known(me), to_lobby=True)
 
 
 class PassClaimer(Shopper):
@@ -308,7 +303,6 @@ class Reconnector(Player):
             yield Drop(lane)
         me.due = None
         yield from come_back(me, Lost(lanes[0], 0, "cut by himself"))
-        self.known_at = me.clock()
         yield from hold_on(me, self.hunt)
 
     def come(self) -> Walk[None]:

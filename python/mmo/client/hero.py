@@ -158,6 +158,7 @@ class Hero:
         self.pace_ms = 0.0  # attack cooldown as learned from refusals
         self.hit_at = -1e9
         self.renewed_at = 0.0
+        self.known_at = 0.0  # when the center last heard of him
         self.raids = RaidLog()
         self.hit_open = False  # a blow or its reward is not told yet
         self.rewards: list[KillReward] = []  # told and not yet looked at

@@ -15,10 +15,10 @@ from mmo.client.session import (
     ask,
     code_name,
     come_back,
+    keep_known,
     move_somewhere,
     overhear,
     silence,
-    stay_known,
 )
 from mmo.client.steps import GAME, Lost, Pause, Receive, Walk
 from mmo.wire.messages.hunt import (
@@ -32,9 +32,6 @@ from mmo.wire.messages.hunt import (
 )
 from mmo.wire.messages.session import Refused
 from mmo.wire.opcode import Code
-
-KNOWN_EVERY_S = 10.0
-"""How often a hunter shows the center that he is there."""
 
 
 def refused(me: Hero, lane: str, message: object, code: Code) -> Walk[None]:
@@ -126,14 +123,11 @@ def reward(me: Hero) -> Walk[KillReward]:
 
 def hunt_while(me: Hero, goes_on: Callable[[], bool]) -> Walk[None]:
     """Hunt, and come back from lost connections, until `goes_on` says no."""
-    known_at = me.clock()
     while goes_on():
         try:
             if not me.channel:
                 yield from choose_channel(me)
-            if me.clock() - known_at > KNOWN_EVERY_S:
-                yield from stay_known(me)
-                known_at = me.clock()
+            yield from keep_known(me)
             yield from strike(me)
         except Lost as lost:
             yield from come_back(me, lost)

@@ -10,7 +10,6 @@ from typing import Any
 
 from mmo.client.datagrams import PROVE_AGAIN_S
 from mmo.client.hero import Hero
-from mmo.client.hunting import KNOWN_EVERY_S
 from mmo.client.raid_log import RAID_GRANT
 from mmo.client.session import (
     BLAMELESS,
@@ -20,6 +19,7 @@ from mmo.client.session import (
     ask,
     code_name,
     come_back,
+    keep_known,
     log_out,
     note_loss,
     overhear,
@@ -118,7 +118,7 @@ def find_raid(me: Hero, goes_on: Callable[[], bool]) -> Walk[RaidMatched | None]
 def _wait_for_match(me: Hero, goes_on: Callable[[], bool]) -> Walk[RaidMatched | None]:
     """Wait for the match; sometimes ask why, sometimes leave the queue. None: out of the queue."""
     log = me.raids
-    known_at = began = me.clock()
+    began = me.clock()
     leaves = me.rng.random() < CANCEL_SHARE
     if me.rng.random() < EXPLAIN_SHARE:
         expects = (int(Code.NOT_QUEUED), int(Code.MATCHING_AWAY))
@@ -135,9 +135,7 @@ def _wait_for_match(me: Hero, goes_on: Callable[[], bool]) -> Walk[RaidMatched |
         event = yield Receive(CENTER, LISTEN_MS)
         if event is not None:
             overhear(me, event)
-        if me.clock() - known_at > KNOWN_EVERY_S:
-            yield from stay_known(me)
-            known_at = me.clock()
+        yield from keep_known(me)
         if (me.clock() - began) * 1000 > me.policy.patience_ms + WINDOW_MS:
             me.meter.error(f"{me.name}: nobody was found for a raid")
             return None

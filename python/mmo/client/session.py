@@ -46,6 +46,10 @@ BLAMELESS = frozenset(
 )
 """Ends of a connection that a healthy client may meet while servers come and go."""
 
+KNOWN_EVERY_S = 10.0
+"""How often a player whose game is elsewhere shows the center that he is there: a connection on
+which nothing comes for a minute is closed."""
+
 RENEW_AFTER_S = 300.0
 """A session token lives 15 minutes; it is renewed well before."""
 
@@ -254,6 +258,8 @@ def show(me: Hero, lane: str, address: Address, token: str) -> Walk[Any]:
     elif isinstance(reply, SessionOk):
         me.session_token, me.renewed_at = reply.session_token, me.clock()
         me.know_centers(reply.centers)
+    if lane == CENTER:
+        me.known_at = me.clock()
     return reply
 
 
@@ -369,6 +375,13 @@ def stay_known(me: Hero) -> Walk[None]:
         me.know_centers(reply.centers)
     else:
         yield from ask(me, CENTER, Ping())
+    me.known_at = me.clock()
+
+
+def keep_known(me: Hero) -> Walk[None]:
+    """`stay_known` when it is time; called often by walks that have nothing to ask of a center."""
+    if me.clock() - me.known_at > KNOWN_EVERY_S:
+        yield from stay_known(me)
 
 
 def come_back(me: Hero, lost: Lost, *, to_lobby: bool = False) -> Walk[None]:

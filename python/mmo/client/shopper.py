@@ -18,6 +18,7 @@ from mmo.client.session import (
     ask,
     code_name,
     come_back,
+    keep_known,
     lobby,
     log_out,
     register,
@@ -92,6 +93,7 @@ def shop_until_over(me: Hero, goes_on: Callable[[], bool]) -> Walk[None]:
         for _ in range(me.rng.randrange(5, 25)):
             if not goes_on():
                 break
+            yield from steadily(me, lambda: keep_known(me))
             yield from shop_once(me, market)
             low, high = THINK_MS
             yield Pause(low + (high - low) * me.rng.random())

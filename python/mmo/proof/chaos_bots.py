@@ -16,7 +16,16 @@ from mmo.client.journeys import Journey, walk_guarded
 from mmo.client.meter import Meter
 from mmo.client.raider import raid_until_over
 from mmo.client.rogue import plot
-from mmo.client.session import Displaced, Stranded, Unwelcome, arrive, come_back, log_out, register
+from mmo.client.session import (
+    Displaced,
+    Stranded,
+    Unwelcome,
+    arrive,
+    come_back,
+    keep_known,
+    log_out,
+    register,
+)
 from mmo.client.shopper import Market, operate, shop_until_over
 from mmo.client.steps import CENTER, Lost, Pause, Receive, Send, Walk
 from mmo.errors import MmoError
@@ -228,6 +237,7 @@ class Band:
             slot = (item.slot + 1) % SLOTS
             message = ItemMove(me.next_operation(), item.uid, slot)
             yield from operate(me, market, message, (Code.SLOT_INVALID, Code.ITEM_UNKNOWN))
+            yield from hold_on(me, lambda: keep_known(me), to_lobby=True)
             yield Pause(PROBE_EVERY_MS)
         try:
             yield from log_out(me)
@@ -252,6 +262,7 @@ class Band:
                 yield Pause(me.rng.random() * AWAKE_MS)
                 message = ItemMove(me.next_operation(), item.uid, (item.slot + 1) % SLOTS)
                 yield from operate(me, market, message, (Code.SLOT_INVALID, Code.ITEM_UNKNOWN))
+            yield from hold_on(me, lambda: keep_known(me), to_lobby=True)
             yield Pause(PROBE_EVERY_MS)
 
     def _look(self, me: Hero) -> Walk[None]:

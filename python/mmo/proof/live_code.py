@@ -20,9 +20,9 @@ import msgspec
 
 import mmo
 from mmo.client.hero import Hero
-from mmo.client.hunting import KNOWN_EVERY_S, hold_on, settle
+from mmo.client.hunting import hold_on, settle
 from mmo.client.journeys import Journey
-from mmo.client.session import arrive, ask, log_out, register, stay_known
+from mmo.client.session import arrive, ask, keep_known, log_out, register
 from mmo.client.steps import CENTER, GAME, Pause, Walk
 from mmo.errors import OperatorError
 from mmo.proof.arena import Arena
@@ -262,15 +262,13 @@ class Probers(Crew):
         yield from arrive(me)
         if lane == GAME:
             yield from settle(me)
-        known_at, at_center = me.clock(), lane == CENTER
+        at_center = lane == CENTER
         first = True
         while self.goes_on():
             yield from hold_on(me, lambda: self._ask(me, lane), to_lobby=at_center)
             self._here += first
             first = False
-            if me.clock() - known_at > KNOWN_EVERY_S:
-                yield from hold_on(me, lambda: stay_known(me), to_lobby=at_center)
-                known_at = me.clock()
+            yield from hold_on(me, lambda: keep_known(me), to_lobby=at_center)
             yield Pause(self._pause_ms * (0.5 + me.rng.random()))
         yield from log_out(me)
 
