@@ -5,13 +5,17 @@ process of its own because proofs know nothing of the node. Needs no cluster. Ca
 """
 
 import asyncio
+import hashlib
 import json
 import os
 import sys
 import time
-from collections import Counter
+from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from mmo.errors import OperatorError
 from mmo.proof.arena import Arena
 from mmo.proof.verdict import Trial
 
@@ -25,40 +29,114 @@ COORDINATOR = "mmo.cli.switching"
 
 SHOWN = f"python -m mmo.testing.simulate SEED --coordinator {COORDINATOR} shows it"
 SUMMED = ("failed", "acknowledged", "virtual_hours", "cpu_s")
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+class Progress(msgspec.Struct):
+    """How far a run is. `code`: what was simulated, a digest of the package and its content;
+    `findings`: what seeds found, without the words on how to see it."""
+
+    code: str
+    first: int
+    seeds: int
+    done: int = 0
+    wall_s: float = 0.0
+    sums: dict[str, int | float] = {}
+    faults: dict[str, int] = {}
+    findings: list[str] = []
+
+    def add(self, told: dict[str, Any]) -> None:
+        """One more batch."""
+        self.done += told["seeds"]
+        for name in SUMMED:
+            self.sums[name] = self.sums.get(name, 0) + told[name]
+        for name, count in told["faults"].items():
+            self.faults[name] = self.faults.get(name, 0) + count
+        self.findings += told["findings"]
+
+
+def code_digest() -> str:
+    """16 hex digits over every module and table of the package: two runs with the same one simulate
+    the same code."""
+    digest = hashlib.sha256(sys.version.encode())
+    for path in sorted(PACKAGE.rglob("*")):
+        if path.suffix in (".py", ".toml"):
+            digest.update(str(path.relative_to(PACKAGE)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def begun(place: Path | None, first: int, seeds: int) -> Progress:
+    """A run from its beginning, or where the file says that one of the same code and seeds stands.
+    Raises `OperatorError` E0790 for a file of another run, which is not thrown away."""
+    new = Progress(code_digest(), first, seeds)
+    if place is None or not place.exists():
+        return new
+    try:
+        found = msgspec.json.decode(place.read_bytes(), type=Progress)
+    except msgspec.DecodeError as fault:
+        raise OperatorError(
+            "E0790", f"{place} keeps no progress of a simulation: {fault}"
+        ) from None
+    if (found.code, found.first, found.seeds) != (new.code, first, seeds):
+        raise OperatorError(
+            "E0790",
+            f"{place} keeps the progress of other code or other seeds: {found.seeds} from "
+            f"{found.first}, code {found.code}; this is {seeds} from {first}, code {new.code}",
+            "remove the file to begin anew",
+        )
+    return found
 
 
 async def simulation(arena: Arena, trial: Trial, short: bool) -> None:
     """Seeds in batches, until all are done or many found something. `MMO_SEEDS` and
     `MMO_FIRST_SEED` choose others, `MMO_PROCESSES` how many processes share them (as many as
-    there are processors)."""
+    there are processors); `MMO_PROGRESS` names a file by which a run that was interrupted goes
+    on."""
     seeds = int(os.environ.get("MMO_SEEDS", SHORT_SEEDS if short else SEEDS))
     first = int(os.environ.get("MMO_FIRST_SEED", 0))
     processes = int(os.environ.get("MMO_PROCESSES", os.cpu_count() or 1))
-    done = 0
-    sums: Counter[str] = Counter()
-    faults: Counter[str] = Counter()
-    began = time.monotonic()
-    while done < seeds and sums["failed"] < FAILED_MAX:
-        told = await batch(first + done, min(BATCH, seeds - done), processes)
-        done += told["seeds"]
-        sums.update({name: told[name] for name in SUMMED})
-        faults.update(told["faults"])
-        for text in told["findings"]:
-            trial.found(f"{text}   ({SHOWN})")
-        left_s = (time.monotonic() - began) / done * (seeds - done)
+    named = os.environ.get("MMO_PROGRESS", "")
+    place = Path(named) if named else None
+    progress = begun(place, first, seeds)
+    if progress.done:
+        trial.tried(f"goes on after {progress.done} seeds")
+    while progress.done < seeds and progress.sums.get("failed", 0) < FAILED_MAX:
+        began = time.monotonic()
+        left = seeds - progress.done
+        progress.add(await batch(first + progress.done, min(BATCH, left), processes))
+        progress.wall_s += time.monotonic() - began
+        if place is not None:
+            keep(place, progress)
+        left_s = progress.wall_s / progress.done * (seeds - progress.done)
         trial.tried(
-            f"seeds {first} to {first + done - 1}: {sums['failed']} found something, "
-            f"{left_s / 60:.0f} minutes to go"
+            f"seeds {first} to {first + progress.done - 1}: {progress.sums['failed']} found "
+            f"something, {left_s / 60:.0f} minutes to go"
         )
+    judge(trial, progress, processes)
+
+
+def keep(place: Path, progress: Progress) -> None:
+    """Write the file at once or not at all."""
+    new = place.with_suffix(".new")
+    new.write_bytes(msgspec.json.encode(progress))
+    new.replace(place)
+
+
+def judge(trial: Trial, progress: Progress, processes: int) -> None:
+    """What must hold of all seeds together, and the figures."""
+    sums, done = progress.sums, progress.done
+    for text in progress.findings:
+        trial.found(f"{text}   ({SHOWN})")
     trial.expect(sums["failed"] == 0, f"{sums['failed']} of {done} seeds found something")
     trial.expect(sums["acknowledged"] > 0, "nothing was acknowledged")
-    wall_s, virtual_s = time.monotonic() - began, sums["virtual_hours"] * 3_600
+    virtual_s = sums["virtual_hours"] * 3_600
+    trial.figure("code", progress.code)
     trial.figure("seeds", done)
     trial.figure("acknowledged", sums["acknowledged"])
-    trial.figure("faults", dict(sorted(faults.items())))
-    trial.figure("virtual_hours", round(virtual_s / 3_600, 2))
+    trial.figure("faults", dict(sorted(progress.faults.items())))
+    trial.figure("virtual_hours", round(sums["virtual_hours"], 2))
     trial.figure("processes", processes)
-    trial.figure("times_real_time", round(virtual_s / wall_s, 1))
+    trial.figure("times_real_time", round(virtual_s / max(0.001, progress.wall_s), 1))
     trial.figure("times_real_time_a_core", round(virtual_s / max(0.001, sums["cpu_s"]), 1))
 
 
