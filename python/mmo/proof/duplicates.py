@@ -6,6 +6,7 @@ answers must be the same bytes; after a purge the old numbers are refused and ne
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -57,6 +58,9 @@ KILL_EVERY_S = 4.0
 VICTIMS = ("channel", "center", "mysql")
 EQUIPMENT, CONSUMABLE = 0, 1
 SLOTS = 10
+
+OLD_S = 15.0
+"""How far the clock of a server that decides may be ahead of the database's, at most."""
 
 
 class Storm:
@@ -231,6 +235,8 @@ async def duplicate_storm(arena: Arena, trial: Trial, short: bool) -> None:
     trial.tried(f"kill -9 during the storm: {', '.join(kills) or 'nobody'}")
     trial.expect(bool(kills), "nobody was killed during the storm")
     await _judge(trial, books, storms, witness)
+    users = [one.me.user for one in storms]
+    trial.expect(await _is_old(books, users), f"the log is younger than now for {OLD_S:.0f} s")
     purged = await arena.command("purge", "--older-than", "0s", "--yes", deadline_s=120)
     for one in storms:
         await asyncio.to_thread(_expect_purged, trial, books, one.me.user, purged["before_ms"])
@@ -309,6 +315,23 @@ def judge_spread(trial: Trial, witness: Witness) -> None:
         *(("copies_most", most), ("answered_by_several_servers", elsewhere)),
     ):
         trial.figure(name, value)
+
+
+async def _is_old(books: Books, users: list[int]) -> bool:
+    """Whether all lines of these players' log are older than now, soon: what a purge calls old is
+    told by the clocks of the servers that decided, and one that is ahead decides in the future."""
+    until_s = time.monotonic() + OLD_S
+    while time.monotonic() < until_s:
+        ((young,),) = await asyncio.to_thread(
+            books.rows,
+            "SELECT COUNT(*) FROM event_log WHERE created_ms >= UNIX_TIMESTAMP(NOW(3)) * 1000 AND"
+            f" user_id IN ({', '.join(['%s'] * len(users))})",
+            *users,
+        )
+        if not young:
+            return True
+        await asyncio.sleep(LOOK_EVERY_S)
+    return False
 
 
 def _expect_purged(trial: Trial, books: Books, user: int, before_ms: int) -> None:
