@@ -85,7 +85,7 @@ def test_player_when_he_hunts_moves_vanishes_and_returns_then_everything_is_as_i
     _, again = realm.arrive("쿼카")
     assert (again.level, again.exp, again.gold) == (more[-1].level, more[-1].exp, more[-1].gold)
     assert again.last_login_ms > 0
-    got = [r.item for r in [*rewards, *more] if r.item is not None]
+    got = [item for reward in [*rewards, *more] for item in reward.items]
     held = [*again.equipment, *again.consumables, *again.materials]
     assert {item.uid for item in held} == {item.uid for item in got}
 

@@ -133,12 +133,20 @@ def test_kill_when_it_drops_then_the_item_lies_in_the_bag_and_is_told() -> None:
     resident = player(1)
     reward, _ = _kill(resident, KillEarned(1, 1, 1, 3, (2, 1, 2)))
     item = resident.bag.at(2, 0)
-    assert item is not None and reward.item is not None
-    assert (item.code, item.count, item.uid) == (1, 2, reward.item.uid)
+    assert item is not None
+    assert (item.code, item.count, [item.uid]) == (1, 2, [one.uid for one in reward.items])
     reward, _ = _kill(resident, KillEarned(1, 1, 1, 3, (2, 1, 3)))
-    assert reward.item is not None
-    assert (reward.item.uid, reward.item.count) == (item.uid, 5)
+    assert [(one.uid, one.count) for one in reward.items] == [(item.uid, 5)]
     assert len(resident.bag.items()) == 1
+
+
+def test_kill_when_the_drop_overflows_a_stack_then_both_stacks_are_told() -> None:
+    resident = player(1)
+    _kill(resident, KillEarned(1, 1, 1, 3, (1, 1, 98)))
+    reward, _ = _kill(resident, KillEarned(1, 1, 1, 3, (1, 1, 2)))
+    told = sorted((one.uid, one.slot, one.count) for one in reward.items)
+    assert told == sorted((item.uid, item.slot, item.count) for item in resident.bag.items(1))
+    assert [count for _, _, count in told] == [99, 1]
 
 
 def test_kill_when_the_bag_is_full_then_exp_and_gold_come_and_the_loss_is_told() -> None:
@@ -147,6 +155,6 @@ def test_kill_when_the_bag_is_full_then_exp_and_gold_come_and_the_loss_is_told()
         reward, _ = _kill(resident, KillEarned(1, 0, 0, 0, (0, 1, 1)))
         assert not reward.bag_full
     reward, _ = _kill(resident, KillEarned(1, 1, 1, 3, (0, 1, 1)))
-    assert reward.bag_full and reward.item is None
+    assert reward.bag_full and not reward.items
     assert (reward.exp_gained, reward.gold_gained) == (1, 3)
     assert len(resident.bag.items(0)) == 10

@@ -248,5 +248,5 @@ class Realm:
             player.level, player.exp = player.level + 1, 0
         item = presence.ItemView(len(player.items) + 1, 2, len(player.items), 30, 1, 0)
         player.items[item.uid] = item
-        told = hunt.KillReward(1, 1, player.level, player.exp, 0, 5, player.gold, item)
+        told = hunt.KillReward(1, 1, player.level, player.exp, 0, 5, player.gold, [item])
         return [answer, told]

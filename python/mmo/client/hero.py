@@ -58,8 +58,8 @@ class Record:
         self.kills += 1
         self.level, self.exp, self.gold = reward.level, reward.exp, reward.gold
         self.levels_gained += reward.levels_gained
-        if reward.item is not None:
-            self.items[reward.item.uid] = reward.item
+        for item in reward.items:
+            self.items[item.uid] = item
 
     def grant(self, grant: GrantReward) -> None:
         """What somebody left for the player was claimed and told after its commit."""

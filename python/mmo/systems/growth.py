@@ -58,7 +58,7 @@ def reward_kill(
     gold = gain_coins(wallet, Currency.GOLD, message.gold, Account.MINT_HUNT)
     if gold > 0:
         changes.append(CoinsMoved(Currency.GOLD, gold, Account.MINT_HUNT))
-    view: ItemView | None = None
+    views: list[ItemView] = []
     bag_full = False
     if message.drop is not None:
         placed = place_items(content, bag, [message.drop], env.new_uid, Account.MINT_HUNT)
@@ -66,7 +66,7 @@ def reward_kill(
             bag_full = True
         else:
             changes.extend(placed)
-            view = item_view(item_of(placed[-1]))
+            views = [item_view(item_of(one)) for one in placed]
     sends: list[Send] = []
     if message.exp or message.gold:
         moved, told = moved_by(content, pass_progress, "kill", env.now_ms)
@@ -83,7 +83,7 @@ def reward_kill(
                 levels_gained=level - growth.level,
                 gold_gained=gold,
                 gold=wallet.gold + gold,
-                item=view,
+                items=views,
                 bag_full=bag_full,
             ),
         ),

@@ -110,7 +110,7 @@ class KillReward(msgspec.Struct, array_like=True, frozen=True):
     levels_gained: int
     gold_gained: int
     gold: int
-    item: ItemView | None = None
+    items: list[ItemView] = []  # the drop: the stack that grew and, when it overflows, the new one
     bag_full: bool = False  # the drop was lost because no slot was free
 
 
