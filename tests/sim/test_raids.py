@@ -182,3 +182,37 @@ def test_raid_when_the_store_is_away_at_its_end_then_is_settled_when_it_is_back(
     assert len(game.heard(ann, RaidEnded)) == 1
     record, grants = game.record()
     assert record.state is RaidState.FINISHED and judged(record, grants).findings == []
+
+
+def test_raid_when_a_member_comes_back_while_its_end_is_written_then_he_is_told(
+    game: Game,
+) -> None:
+    game.first.begins(game.users)
+    game.first.world.store.database.is_down = True
+    game.first.fights(200)
+    bob = game.users[1]
+    game.first.clients[bob].leaves()
+    game.first.world.store.database.is_down = False
+    assert isinstance(
+        game.first.enters(bob), RaidEntered
+    )  # the row is offered again a little later
+    game.first.world.move(1_000)
+    for user in game.users:
+        assert len(game.heard(game.first.clients[user], RaidEnded)) == 1
+        assert game.first.clients[user].closed_reason
+
+
+def test_raid_when_a_member_comes_while_its_start_is_written_then_he_hears_of_it(
+    game: Game,
+) -> None:
+    ann, bob = game.users
+    assert isinstance(game.first.enters(ann), RaidEntered)
+    game.first.clients[ann].asks(RaidReady())
+    game.first.world.move(CONTENT.raids.kinds[1].waiting_ms - 5 * TICK_MS)
+    game.first.world.store.database.is_down = True
+    game.first.world.move(6 * TICK_MS)
+    game.first.world.store.database.is_down = False
+    assert isinstance(game.first.enters(bob), RaidEntered)
+    game.first.world.move(1_000)
+    assert len(game.heard(game.first.clients[ann], RaidStart)) == 1
+    assert len(game.heard(game.first.clients[bob], RaidStart)) == 1

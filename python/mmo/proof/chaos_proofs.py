@@ -21,7 +21,7 @@ SHORT_FAULTS = (
 SHORT_S, MINUTE_S, HOUR_S = 20.0, 120.0, 3_600.0
 HOUR_FAULTS = 600
 HOUR_OPERATIONS = 500_000
-HOUR_BOTS, HOUR_RAIDERS = 48, 8
+HOUR_BOTS, HOUR_RAIDERS = 40, 8
 HOUR_EVERY_S, HOUR_TOGETHER = 5.4, 4
 """Faults keep their rhythm, some more than an hour must see, also on a machine that does other
 things and starts a process in ten seconds: one may then meet the end of another."""
