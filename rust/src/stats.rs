@@ -62,7 +62,7 @@ macro_rules! stats {
 stats! {
     /// Client connections open now.
     connections,
-    /// Client connections without a token now.
+    /// Client sockets without a token now, those that shake hands (TLS) or linger included.
     connections_unproved,
     /// Server links up now.
     links,

@@ -6,11 +6,11 @@
 
 pub mod crossing;
 pub mod net;
+pub mod places;
 pub mod serve;
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::Waker;
 
@@ -21,12 +21,13 @@ use crate::gate::Gate;
 use crate::ids::{ConnId, opcode};
 use crate::outbox::{Outbox, SLICES_MAX};
 use net::Net;
+use places::Place;
 
 /// Who is at the other end.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Peer {
-    /// A client, from this address.
-    Client(IpAddr),
+    /// A client, who holds this place.
+    Client(Place),
     /// A server of this number and incarnation.
     Server {
         /// Its unique number.
@@ -113,10 +114,15 @@ impl Connection {
         if self.is_link() || self.is_closing() {
             return;
         }
-        let was_open = self.gate.borrow().is_open();
         self.gate.borrow_mut().set_user(user, net.now_ns());
-        net.note_proved(was_open, user <= 0);
+        self.set_unproved(user <= 0);
         net.check_soon(self.id);
+    }
+
+    fn set_unproved(&self, unproved: bool) {
+        if let Peer::Client(place) = &self.peer {
+            place.set_unproved(unproved);
+        }
     }
 
     /// Adds whole frames that came through the sender.

@@ -4,8 +4,7 @@
 //! thread.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,6 +16,7 @@ use tokio::sync::Notify;
 use crate::bucket::Bucket;
 use crate::config::Settings;
 use crate::conn::crossing::Crossing;
+use crate::conn::places::Places;
 use crate::conn::{Connection, Peer};
 use crate::error::{CloseReason, CoreError};
 use crate::gate::{Gate, GateRules};
@@ -46,8 +46,9 @@ pub struct Net {
     orders: RefCell<VecDeque<Order>>,
     order_came: Notify,
     /// Told whenever a connection slot may have become free, or a link went down.
-    pub freed: Notify,
-    addresses: RefCell<HashMap<IpAddr, u32>>,
+    pub freed: Rc<Notify>,
+    /// The places of clients.
+    pub places: Rc<Places>,
     check_at_ns: RefCell<Vec<u64>>,
     pub(super) since_pass: Cell<usize>,
     record_bucket: RefCell<Bucket>,
@@ -64,6 +65,8 @@ impl Net {
         crossing: Arc<Crossing>,
         bodies: SlotPool,
     ) -> Result<Self, CoreError> {
+        let freed = Rc::new(Notify::new());
+        let places = Places::new(&settings, Arc::clone(&crossing), Rc::clone(&freed));
         Ok(Self {
             rules: GateRules::new(&settings)?,
             registry: RefCell::new(Registry::new(Arc::clone(&crossing.slots))),
@@ -79,8 +82,8 @@ impl Net {
             post: RefCell::default(),
             orders: RefCell::default(),
             order_came: Notify::new(),
-            freed: Notify::new(),
-            addresses: RefCell::default(),
+            freed,
+            places: Rc::new(places),
             check_at_ns: RefCell::default(),
             since_pass: Cell::new(0),
             record_bucket: RefCell::default(),
@@ -167,7 +170,6 @@ impl Net {
             stats.links.add(1);
         } else {
             stats.connections.add(1);
-            stats.connections_unproved.add(1);
         }
         self.check_soon(id);
         let (opcode, text) = first;
@@ -196,12 +198,8 @@ impl Net {
                 stats.links.set(stats.links.get() - 1);
                 opcode::PEER_DOWN
             }
-            Peer::Client(address) => {
+            Peer::Client(_) => {
                 stats.connections.set(stats.connections.get() - 1);
-                if connection.gate.borrow().is_open() {
-                    self.note_proved(true, false);
-                }
-                self.forget_address(*address);
                 opcode::CLOSED
             }
         };
@@ -246,39 +244,6 @@ impl Net {
         };
         self.crossing.inbound.push(event);
         self.crossing.python.ring();
-    }
-
-    /// Counts one more connection from `address` unless it has too many.
-    pub fn admit_address(&self, address: IpAddr) -> bool {
-        let most = self.settings.connections_per_address_max;
-        let mut addresses = self.addresses.borrow_mut();
-        let count = addresses.entry(address).or_default();
-        if most > 0 && *count >= most {
-            return false;
-        }
-        *count += 1;
-        true
-    }
-
-    /// Counts one connection less from `address`.
-    pub fn forget_address(&self, address: IpAddr) {
-        let mut addresses = self.addresses.borrow_mut();
-        if let Some(count) = addresses.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                addresses.remove(&address);
-            }
-        }
-    }
-
-    /// Keeps the number of clients without a token.
-    pub(super) fn note_proved(&self, was_open: bool, is_open: bool) {
-        let unproved = &self.stats().connections_unproved;
-        match (was_open, is_open) {
-            (true, false) => unproved.set(unproved.get() - 1),
-            (false, true) => unproved.add(1),
-            _ => {}
-        }
     }
 
     pub(super) fn take_outbox(&self) -> Box<Outbox> {

@@ -37,7 +37,8 @@ pub enum Stream {
     Any(Box<dyn ByteStream>),
 }
 
-/// Serves `connection` until it ended. `early` are bytes that were read before.
+/// Serves `connection` until it ended. `early` are bytes that were read before. Holds the
+/// connection, and so a client's place, until the socket is dropped.
 pub async fn serve(net: Rc<Net>, connection: Rc<Connection>, stream: Stream, early: Option<Ring>) {
     let held_back = early.is_some();
     let mut task = Serving {
@@ -57,7 +58,6 @@ pub async fn serve(net: Rc<Net>, connection: Rc<Connection>, stream: Stream, ear
         let time = Duration::from_millis(task.net.settings.close_flush_ms);
         Box::pin(linger(task.stream, time)).await;
     }
-    task.net.freed.notify_waiters();
 }
 
 struct Serving {
@@ -343,7 +343,7 @@ impl Serving {
         let proof = verified.inspect_err(|_| net.stats().tokens_refused_total.add(1))?;
         net.stats().tokens_accepted_total.add(1);
         gate.set_user(proof.user, now_ns);
-        net.note_proved(true, false);
+        self.connection.set_unproved(false);
         net.crossing.inbound.push(Event {
             conn: self.connection.id.as_i64(),
             user: proof.user,
