@@ -59,7 +59,7 @@ settings! {
     link_frame_bytes_max: u32,
     /// Receive ring of a client connection.
     ring_bytes: u32,
-    /// Rings in the pool.
+    /// Rings in the pool; when it is empty only long frames wait, and the oldest incomplete ends.
     rings_max: u32,
     /// Bytes of a pooled body slot.
     body_slot_bytes: u32,

@@ -37,7 +37,7 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     frame_unproved_bytes_max: int  # before a token was shown
     link_frame_bytes_max: int
     ring_bytes: int  # receive ring of a connection, >= 4 + frame_bytes_max
-    rings_max: int  # rings in the pool; empty pool: readers wait
+    rings_max: int  # rings in the pool; empty pool: only long frames wait
     body_slot_bytes: int  # pooled body slot; longer bodies take a counted heap block
     body_slots_max: int
     inbound_events_max: int  # bounded queue towards Python

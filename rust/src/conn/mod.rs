@@ -8,6 +8,7 @@ pub mod crossing;
 pub mod net;
 pub mod places;
 pub mod serve;
+pub mod stream;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -64,8 +65,8 @@ pub struct Connection {
     broken: Cell<bool>,
     /// Its last event was emitted.
     ended: Cell<bool>,
-    /// Not read for want of room here; its silence is not the peer's.
-    held_back: Cell<bool>,
+    /// Its ring is of the shared pool.
+    lends: Cell<bool>,
 }
 
 impl Connection {
@@ -87,7 +88,7 @@ impl Connection {
             dirty: Cell::new(false),
             broken: Cell::new(false),
             ended: Cell::new(false),
-            held_back: Cell::new(false),
+            lends: Cell::new(false),
         }
     }
 
@@ -123,6 +124,20 @@ impl Connection {
         if let Peer::Client(place) = &self.peer {
             place.set_unproved(unproved);
         }
+    }
+
+    /// Notes whether it is not read for want of room here.
+    fn hold(&self, net: &Net, held: bool) {
+        let mut gate = self.gate.borrow_mut();
+        if held || gate.is_held() {
+            gate.hold(held, net.now_ns());
+        }
+    }
+
+    /// Since when its peer keeps a ring of the pool by a frame that he does not complete.
+    fn lends_since_ns(&self) -> Option<u64> {
+        let lends = self.lends.get() && !self.is_closing();
+        self.gate.borrow().frame_since_ns().filter(|_| lends)
     }
 
     /// Adds whole frames that came through the sender.
@@ -278,10 +293,12 @@ impl Connection {
             }
             return close_by_ns.max(now_ns);
         }
-        if self.held_back.get() {
-            self.gate.borrow_mut().note_heard(now_ns);
+        let mut gate = self.gate.borrow_mut();
+        if gate.is_held() {
+            gate.hold(true, now_ns);
         }
-        let (deadline_ns, reason) = self.gate.borrow().deadline(net.rules());
+        let (deadline_ns, reason) = gate.deadline(net.rules());
+        drop(gate);
         if now_ns >= deadline_ns {
             self.begin_close(net, reason);
             return self.close_by_ns.get();

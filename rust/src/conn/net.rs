@@ -41,6 +41,8 @@ pub struct Net {
     pub(super) scratch: RefCell<Box<[u8]>>,
     outboxes: RefCell<OutboxPool>,
     stopped_readers: RefCell<Vec<Waker>>,
+    /// Someone was ended for his ring, or nobody could be, since readers were last woken.
+    ring_sought: Cell<bool>,
     dirty: RefCell<Vec<Rc<Connection>>>,
     post: RefCell<Post>,
     orders: RefCell<VecDeque<Order>>,
@@ -78,6 +80,7 @@ impl Net {
             scratch: RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice()),
             outboxes: RefCell::default(),
             stopped_readers: RefCell::default(),
+            ring_sought: Cell::new(false),
             dirty: RefCell::default(),
             post: RefCell::default(),
             orders: RefCell::default(),
@@ -275,7 +278,26 @@ impl Net {
         self.stopped_readers.borrow_mut().push(waker.clone());
     }
 
+    /// Every ring is lent and one is wanted: ends the client whose frame is incomplete for longest.
+    pub(super) fn seek_ring(&self) {
+        if self.ring_sought.replace(true) {
+            return;
+        }
+        let oldest = {
+            let registry = self.registry.borrow();
+            let holders = registry
+                .iter()
+                .filter_map(|holder| Some((holder.lends_since_ns()?, holder)));
+            let oldest = holders.min_by_key(|(since_ns, _)| *since_ns);
+            oldest.map(|(_, holder)| Rc::clone(holder))
+        };
+        if let Some(oldest) = oldest {
+            oldest.begin_close(self, CloseReason::FrameTimeout);
+        }
+    }
+
     fn wake_readers(&self) {
+        self.ring_sought.set(false);
         let stopped = std::mem::take(&mut *self.stopped_readers.borrow_mut());
         for waker in stopped {
             waker.wake();
@@ -294,6 +316,12 @@ impl Net {
     /// Looks at every connection whose time has come.
     pub fn sweep(&self) {
         let now_ns = self.now_ns();
+        // Who was held back here when a ring was sought may be the one to blame by now.
+        let is_sought = self.ring_sought.get() && !self.rings.borrow().has_one();
+        if is_sought && self.crossing.inbound.room() > 0 {
+            self.ring_sought.set(false);
+            self.seek_ring();
+        }
         let connections: Vec<Rc<Connection>> = {
             let check_at_ns = self.check_at_ns.borrow();
             let due = check_at_ns.iter().any(|at_ns| *at_ns <= now_ns);

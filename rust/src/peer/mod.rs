@@ -18,7 +18,8 @@ use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_local};
 
 use crate::conn::net::Net;
-use crate::conn::serve::{Stream, serve};
+use crate::conn::serve::serve;
+use crate::conn::stream::Stream;
 use crate::conn::{Connection, Peer};
 use crate::error::CloseReason;
 use crate::frame::{self, HEADER_BYTES, LENGTH_BYTES, LENGTH_MIN};
