@@ -145,6 +145,8 @@ impl Datagrams {
                 tokio::task::yield_now().await;
                 continue;
             };
+            self.net.note_work(1);
+            self.net.pass_if_due();
             let stats = self.net.stats();
             if self.prove(&datagram[..bytes], from) {
                 stats.datagrams_proved_total.add(1);

@@ -105,6 +105,8 @@ pub async fn accept(net: Rc<Net>, listener: TcpListener, tls: Option<TlsAcceptor
             Ok((stream, address)) => {
                 pause = PAUSE_MIN;
                 admit(&net, stream, address, tls.as_ref());
+                net.note_work(1);
+                net.pass_if_due();
             }
             Err(error) => {
                 net.crossing.inbound.release_lifecycle(2);

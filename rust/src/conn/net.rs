@@ -52,7 +52,7 @@ pub struct Net {
     /// The places of clients.
     pub places: Rc<Places>,
     check_at_ns: RefCell<Vec<u64>>,
-    pub(super) since_pass: Cell<usize>,
+    since_pass: Cell<usize>,
     record_bucket: RefCell<Bucket>,
     stopping: Cell<bool>,
 }
@@ -350,7 +350,8 @@ impl Net {
     }
 
     /// One pass: takes mail, writes every connection that has something once, lets readers go
-    /// on, wakes Python. Called before the thread waits and about every 256 events.
+    /// on, wakes Python. Called when Python wakes the thread, at every tick of the sweep and, as a
+    /// thread that always finds work never waits, after every [`WORK_A_PASS`].
     pub fn pass(&self) {
         self.since_pass.set(0);
         {
@@ -371,6 +372,20 @@ impl Net {
         }
         if !self.crossing.inbound.is_empty() && self.crossing.python.ring() {
             self.stats().python_wakes_total.add(1);
+        }
+    }
+
+    /// Counts work that was done: frames, reads, accepted connections, datagrams.
+    #[inline]
+    pub fn note_work(&self, count: usize) {
+        self.since_pass.set(self.since_pass.get() + count);
+    }
+
+    /// A pass, when enough was done since the last.
+    #[inline]
+    pub fn pass_if_due(&self) {
+        if self.since_pass.get() >= WORK_A_PASS {
+            self.pass();
         }
     }
 
@@ -480,5 +495,7 @@ pub fn unix_ms() -> i64 {
 
 /// Nanoseconds of a millisecond.
 pub const NS_PER_MS: u64 = 1_000_000;
+/// How much work may be done before mail is looked after.
+const WORK_A_PASS: usize = 256;
 /// One read takes at most this much; shared by all connections of the thread.
 const SCRATCH_BYTES: usize = 64 * 1024;

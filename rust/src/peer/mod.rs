@@ -125,11 +125,13 @@ impl Links {
     /// Accepts links for ever; `server` aborts it when the core stops.
     pub async fn accept(self: Rc<Self>, listener: TcpListener) {
         loop {
+            self.net.pass_if_due();
             let Ok((stream, address)) = listener.accept().await else {
                 self.net.stats().accept_errors_total.add(1);
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             };
+            self.net.note_work(1);
             if self.shaking.get() + self.up.borrow().len() >= self.net.settings.links_max as usize {
                 self.refuse(|| format!("link from {address}: links_max reached"));
                 continue;

@@ -1,0 +1,141 @@
+//! The parts of the network thread one by one, on a runtime of the test's own.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod world;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::rc::Rc;
+
+use mmo_core::config::Settings;
+use mmo_core::conn::crossing::Crossing;
+use mmo_core::conn::net::Net;
+use mmo_core::conn::serve::serve;
+use mmo_core::conn::stream::Stream;
+use mmo_core::conn::{Connection, Peer};
+use mmo_core::datagram::Datagrams;
+use mmo_core::error::CloseReason;
+use mmo_core::gate::Gate;
+use mmo_core::ids::opcode;
+use mmo_core::listener;
+use mmo_core::registry::Command;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::{LocalSet, spawn_local, yield_now};
+use world::{ACT, PATIENCE, PING, frame, udp};
+
+/// Runs `test` as the network thread would run, with nobody who takes mail beside it.
+fn inside(change: impl FnOnce(&mut Settings), test: impl AsyncFnOnce(Rc<Net>)) {
+    let mut settings = world::settings();
+    change(&mut settings);
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().build().unwrap();
+    let set = LocalSet::new();
+    set.block_on(&runtime, async {
+        let (crossing, bodies) = Crossing::new(&settings).unwrap();
+        test(Rc::new(Net::new(settings, crossing, bodies).unwrap())).await;
+    });
+}
+
+/// A connection from `address` that no task serves.
+fn open(net: &Net, address: IpAddr) -> Rc<Connection> {
+    assert!(net.crossing.inbound.reserve_lifecycle(2));
+    let peer = Peer::Client(net.places.take(address).unwrap());
+    let gate = Gate::for_client(net.rules(), net.now_ns());
+    let first = (opcode::OPENED, address.to_string());
+    net.open(peer, gate, None, first).unwrap()
+}
+
+async fn until(what: &str, held: impl Fn() -> bool) {
+    let waited = tokio::time::timeout(PATIENCE, async {
+        while !held() {
+            yield_now().await;
+        }
+    });
+    assert!(waited.await.is_ok(), "never: {what}");
+}
+
+fn post_close(net: &Net, connection: &Connection) {
+    let close = Command::Close(connection.id, CloseReason::Kicked);
+    net.crossing.mailbox.post(|mail| mail.commands.push(close));
+}
+
+const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// Mail is taken while a player sends `pieces` again and again and reads every answer.
+fn assert_mail_goes_on_beside(pieces: Vec<Vec<u8>>) {
+    inside(
+        |_| {},
+        async |net| {
+            let connection = open(&net, HOST);
+            connection.set_user(&net, 7);
+            let (own, other) = tokio::io::duplex(1_024);
+            let stream = Stream::Any(Box::new(own));
+            spawn_local(serve(Rc::clone(&net), Rc::clone(&connection), stream, None));
+            let (mut reader, mut writer) = tokio::io::split(other);
+            spawn_local(async move {
+                let mut answers = [0; 4_096];
+                while reader.read(&mut answers).await.is_ok_and(|got| got > 0) {}
+            });
+            post_close(&net, &connection);
+            spawn_local(async move {
+                for piece in pieces.iter().cycle() {
+                    if writer.write_all(piece).await.is_err() {
+                        return;
+                    }
+                    yield_now().await;
+                }
+            });
+            until("mail", || connection.is_closing()).await;
+            assert_eq!(net.stats().received_messages_total.get(), 0);
+        },
+    );
+}
+
+#[test]
+fn attack_echoes_that_never_end_hold_back_no_mail() {
+    assert_mail_goes_on_beside(vec![frame(PING, 1, b"")]);
+}
+
+#[test]
+fn attack_frame_in_many_pieces_holds_back_no_mail() {
+    let pieces = frame(ACT, 1, &[7; 10_000]);
+    assert_mail_goes_on_beside(pieces.chunks(1).map(<[u8]>::to_vec).collect());
+}
+
+#[test]
+fn attack_datagrams_that_never_end_hold_back_no_mail() {
+    inside(
+        |_| {},
+        async |net| {
+            let datagrams = Datagrams::bind(Rc::clone(&net)).await.unwrap().unwrap();
+            let flood = udp(datagrams.port().unwrap());
+            spawn_local(Rc::clone(&datagrams).receive());
+            let connection = open(&net, HOST);
+            post_close(&net, &connection);
+            until("mail", || {
+                flood.send(b"garbage").unwrap();
+                connection.is_closing()
+            })
+            .await;
+        },
+    );
+}
+
+#[test]
+fn attack_connections_that_never_end_hold_back_no_mail() {
+    let one_place = |settings: &mut Settings| settings.connections_unproved_max = 1;
+    inside(one_place, async |net| {
+        let listener = listener::bind("127.0.0.1", 0, 128).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        spawn_local(listener::accept(Rc::clone(&net), listener, None));
+        let connection = open(&net, HOST);
+        post_close(&net, &connection);
+        until("mail", || {
+            let address = SocketAddr::from((HOST, port));
+            // Nobody waits for it to be refused.
+            drop(TcpStream::connect(address).unwrap());
+            connection.is_closing()
+        })
+        .await;
+    });
+}
