@@ -7,6 +7,7 @@ mod world;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::rc::Rc;
 
+use hmac::{Hmac, KeyInit, Mac};
 use mmo_core::config::Settings;
 use mmo_core::conn::crossing::Crossing;
 use mmo_core::conn::net::Net;
@@ -19,6 +20,7 @@ use mmo_core::gate::Gate;
 use mmo_core::ids::opcode;
 use mmo_core::listener;
 use mmo_core::registry::Command;
+use sha2::Sha256;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::{LocalSet, spawn_local, yield_now};
 use world::{ACT, PATIENCE, PING, frame, udp};
@@ -60,6 +62,25 @@ fn post_close(net: &Net, connection: &Connection) {
 }
 
 const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// A player's datagram identity: its number and key.
+struct Key(u64, [u8; 16]);
+
+impl Key {
+    fn give(datagrams: &Datagrams, connection: &Connection, number: u64) -> Self {
+        let key = [u8::try_from(number).unwrap(); 16];
+        datagrams.add(connection.id, 7, number, key);
+        Self(number, key)
+    }
+
+    fn proof(&self, counter: u64) -> Vec<u8> {
+        let mut proof = [self.0.to_le_bytes(), counter.to_le_bytes()].concat();
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.1).unwrap();
+        mac.update(&proof);
+        proof.extend_from_slice(&mac.finalize().into_bytes()[..8]);
+        proof
+    }
+}
 
 /// Mail is taken while a player sends `pieces` again and again and reads every answer.
 fn assert_mail_goes_on_beside(pieces: Vec<Vec<u8>>) {
@@ -138,4 +159,46 @@ fn attack_connections_that_never_end_hold_back_no_mail() {
         })
         .await;
     });
+}
+
+#[test]
+fn attack_address_that_cannot_be_sent_to_silences_nobody_behind_it() {
+    inside(
+        |_| {},
+        async |net| {
+            let datagrams = Datagrams::bind(Rc::clone(&net)).await.unwrap().unwrap();
+            let good = udp(datagrams.port().unwrap());
+            let good_address = good.local_addr().unwrap();
+            // Broadcast: the system refuses it to a socket that did not ask for it.
+            let bad_address = SocketAddr::from((Ipv4Addr::BROADCAST, 9));
+            let bad = open(&net, bad_address.ip());
+            let others = [open(&net, HOST), open(&net, HOST)];
+            let bad_key = Key::give(&datagrams, &bad, 1);
+            let portless = SocketAddr::from((bad_address.ip(), 0));
+            assert!(!datagrams.prove(&bad_key.proof(1), portless));
+            assert!(datagrams.prove(&bad_key.proof(1), bad_address));
+            for (number, other) in (2..).zip(&others) {
+                let key = Key::give(&datagrams, other, number);
+                assert!(datagrams.prove(&key.proof(1), good_address));
+            }
+            let takes = |one: &Connection| net.crossing.slots.takes_datagrams(one.id, net.now_ns());
+            assert!(takes(&bad) && takes(&others[0]));
+            let stats = net.stats();
+            until("writable", || {
+                datagrams.send(&[others[0].id], 800, b"0000");
+                stats.datagrams_sent_total.get() == 1
+            })
+            .await;
+            let dropped = stats.datagrams_dropped_total.get();
+            datagrams.send(&[others[0].id, bad.id, others[1].id], 800, b"news");
+            let mut datagram = [0; 100];
+            for _ in 0..3 {
+                assert_eq!(good.recv(&mut datagram).unwrap(), 4 + 4 + 2 + 4 + 8);
+            }
+            assert_eq!(stats.datagrams_sent_total.get(), 3);
+            assert_eq!(stats.datagrams_dropped_total.get(), dropped + 1);
+            assert!(!takes(&bad), "told by TCP from now on");
+            assert!(takes(&others[0]) && takes(&others[1]));
+        },
+    );
 }
