@@ -18,10 +18,11 @@ use sha2::Sha256;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
+use crate::conn::Peer;
 use crate::conn::net::{NS_PER_MS, Net};
 use crate::error::CoreError;
 use crate::ids::ConnId;
-use crate::listener::resolve;
+use crate::listener::{resolve, subscriber};
 
 /// Bytes of the MAC at the end of each datagram.
 pub const MAC_BYTES: usize = 8;
@@ -170,7 +171,15 @@ impl Datagrams {
         let Some(identity) = identities.get_mut(&number) else {
             return false;
         };
-        if self.net.get(identity.id).is_none() || !identity.prove(proof) {
+        let Some(connection) = self.net.get(identity.id) else {
+            return false;
+        };
+        // Whoever holds the key could else have the stream sent to a third party.
+        let is_own = match &connection.peer {
+            Peer::Client(place) => place.address() == subscriber(from.ip()),
+            Peer::Server { .. } => false,
+        };
+        if !is_own || !identity.prove(proof) {
             return false;
         }
         identity.address = Some(from);

@@ -202,3 +202,23 @@ fn attack_address_that_cannot_be_sent_to_silences_nobody_behind_it() {
         },
     );
 }
+
+#[test]
+fn attack_datagram_from_another_host_proves_no_address() {
+    inside(
+        |_| {},
+        async |net| {
+            let datagrams = Datagrams::bind(Rc::clone(&net)).await.unwrap().unwrap();
+            let key = Key::give(&datagrams, &open(&net, HOST), 1);
+            let victim = SocketAddr::from(([127, 0, 0, 2], 53));
+            assert!(!datagrams.prove(&key.proof(9), victim));
+            let own = SocketAddr::from((HOST, 53));
+            assert!(
+                datagrams.prove(&key.proof(1), own),
+                "the other changed nothing"
+            );
+            let clothed = SocketAddr::from((Ipv4Addr::LOCALHOST.to_ipv6_mapped(), 53));
+            assert!(datagrams.prove(&key.proof(2), clothed));
+        },
+    );
+}
