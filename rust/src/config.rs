@@ -75,7 +75,7 @@ settings! {
     outbox_bytes_max: u32,
     /// Bytes that may wait for one link.
     link_outbox_bytes_max: u32,
-    /// Time to show a token.
+    /// Time to show a token, the TLS handshake included.
     prove_ms: u64,
     /// Life of a connection to a server without tokens.
     open_ms: u64,

@@ -140,7 +140,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// The gate of a client that said nothing yet.
+    /// The gate of a client that came at `now_ns` and said nothing yet.
     #[must_use]
     pub fn for_client(rules: &GateRules, now_ns: u64) -> Self {
         Self {

@@ -197,7 +197,7 @@ fn open_client(
     address: SocketAddr,
     writer: Option<tokio::net::tcp::OwnedWriteHalf>,
 ) -> Option<Rc<crate::conn::Connection>> {
-    let gate = Gate::for_client(net.rules(), net.now_ns());
+    let gate = Gate::for_client(net.rules(), place.since_ns());
     let first = (opcode::OPENED, address.to_string());
     let connection = net.open(Peer::Client(place), gate, writer, first);
     if connection.is_none() {

@@ -7,6 +7,7 @@ mod world;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use mmo_core::error::CloseReason;
 use mmo_core::ids::{ConnId, opcode};
@@ -109,6 +110,23 @@ fn attack_clients_that_never_shake_hands_are_counted_as_unproved_once() {
         .unwrap();
     world.until(|seen| seen.opcode == opcode::ENTER);
     assert_eq!(world.stat("connections_unproved"), 0);
+}
+
+#[test]
+fn attack_slow_handshake_wins_no_time_to_prove_oneself() {
+    let prove = Duration::from_secs(3);
+    let mut world = World::with(|settings| {
+        settings.tls_certificate_file = CERTIFICATE.into();
+        settings.tls_key_file = KEY.into();
+        settings.prove_ms = u64::try_from(prove.as_millis()).unwrap();
+    });
+    let mut client = connect(&world);
+    assert!(!world.pump_within(prove / 2), "no word of TLS was said");
+    let begun = Instant::now();
+    client.write_all(&frame(HELLO, 1, b"")).unwrap();
+    let conn = world.until(|seen| seen.opcode == HELLO).conn;
+    assert_eq!(world.closed(conn), CloseReason::ProveTimeout);
+    assert!(begun.elapsed() < prove, "one deadline for both");
 }
 
 #[test]

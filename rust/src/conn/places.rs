@@ -64,6 +64,7 @@ impl Places {
         Ok(Place {
             places: Rc::clone(self),
             address,
+            since_ns: self.crossing.now_ns(),
             unproved: Cell::new(true),
         })
     }
@@ -93,6 +94,7 @@ impl Places {
 pub struct Place {
     places: Rc<Places>,
     address: IpAddr,
+    since_ns: u64,
     unproved: Cell<bool>,
 }
 
@@ -101,6 +103,12 @@ impl Place {
     #[must_use]
     pub fn address(&self) -> IpAddr {
         self.address
+    }
+
+    /// When the client came; from then on his time to prove himself runs.
+    #[must_use]
+    pub fn since_ns(&self) -> u64 {
+        self.since_ns
     }
 
     /// Keeps the number of clients without a token.
