@@ -47,7 +47,7 @@ settings! {
     connections_unproved_max: u32,
     /// Client connections of one address, of IPv6 one network of 64 bits; 0: no limit.
     connections_per_address_max: u32,
-    /// Server links at once, those shaking hands included.
+    /// Server links at once, and as many that dialled us and still shake hands.
     links_max: u32,
     /// Connections the system keeps waiting for `accept`.
     accept_backlog: u32,
