@@ -7,6 +7,7 @@
 pub mod crossing;
 pub mod net;
 pub mod places;
+mod readers;
 pub mod serve;
 pub mod stream;
 

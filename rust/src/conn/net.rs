@@ -25,7 +25,7 @@ use crate::outbox::{Outbox, OutboxPool};
 use crate::pool::SlotPool;
 use crate::queue::{Body, Event};
 use crate::registry::{Command, Order, Post, Registry, Slots};
-use crate::ring::{Ring, RingPool};
+use crate::ring::RingPool;
 use crate::stats::{Record, Stats};
 
 /// Everything of one core that lives on the network thread.
@@ -35,14 +35,14 @@ pub struct Net {
     /// What was configured.
     pub settings: Settings,
     rules: GateRules,
-    registry: RefCell<Registry<Rc<Connection>>>,
+    pub(super) registry: RefCell<Registry<Rc<Connection>>>,
     pub(super) rings: RefCell<RingPool>,
     pub(super) bodies: RefCell<SlotPool>,
     pub(super) scratch: RefCell<Box<[u8]>>,
     outboxes: RefCell<OutboxPool>,
-    stopped_readers: RefCell<Vec<Waker>>,
+    pub(super) stopped_readers: RefCell<Vec<Waker>>,
     /// Someone was ended for his ring, or nobody could be, since readers were last woken.
-    ring_sought: Cell<bool>,
+    pub(super) ring_sought: Cell<bool>,
     dirty: RefCell<Vec<Rc<Connection>>>,
     post: RefCell<Post>,
     orders: RefCell<VecDeque<Order>>,
@@ -257,51 +257,8 @@ impl Net {
         self.outboxes.borrow_mut().give_back(outbox);
     }
 
-    pub(super) fn give_back_ring(&self, ring: Ring) {
-        let mut rings = self.rings.borrow_mut();
-        let was_empty = !rings.has_one();
-        rings.give_back(ring);
-        self.stats().rings_lent.set(rings.lent() as u64);
-        drop(rings);
-        if was_empty {
-            self.wake_readers();
-        }
-    }
-
     pub(super) fn note_dirty(&self, connection: &Rc<Connection>) {
         self.dirty.borrow_mut().push(Rc::clone(connection));
-    }
-
-    /// A reader stops for want of room; it is woken when there may be some.
-    pub(super) fn stop_reader(&self, waker: &Waker) {
-        self.stats().reader_waits_total.add(1);
-        self.stopped_readers.borrow_mut().push(waker.clone());
-    }
-
-    /// Every ring is lent and one is wanted: ends the client whose frame is incomplete for longest.
-    pub(super) fn seek_ring(&self) {
-        if self.ring_sought.replace(true) {
-            return;
-        }
-        let oldest = {
-            let registry = self.registry.borrow();
-            let holders = registry
-                .iter()
-                .filter_map(|holder| Some((holder.lends_since_ns()?, holder)));
-            let oldest = holders.min_by_key(|(since_ns, _)| *since_ns);
-            oldest.map(|(_, holder)| Rc::clone(holder))
-        };
-        if let Some(oldest) = oldest {
-            oldest.begin_close(self, CloseReason::FrameTimeout);
-        }
-    }
-
-    fn wake_readers(&self) {
-        self.ring_sought.set(false);
-        let stopped = std::mem::take(&mut *self.stopped_readers.borrow_mut());
-        for waker in stopped {
-            waker.wake();
-        }
     }
 
     /// Has the sweep look at this connection at its next tick.
@@ -316,12 +273,7 @@ impl Net {
     /// Looks at every connection whose time has come.
     pub fn sweep(&self) {
         let now_ns = self.now_ns();
-        // Who was held back here when a ring was sought may be the one to blame by now.
-        let is_sought = self.ring_sought.get() && !self.rings.borrow().has_one();
-        if is_sought && self.crossing.inbound.room() > 0 {
-            self.ring_sought.set(false);
-            self.seek_ring();
-        }
+        self.seek_ring_again();
         let connections: Vec<Rc<Connection>> = {
             let check_at_ns = self.check_at_ns.borrow();
             let due = check_at_ns.iter().any(|at_ns| *at_ns <= now_ns);
