@@ -374,6 +374,20 @@ fn attack_one_address_may_not_take_every_place() {
 }
 
 #[test]
+fn attack_reconnecting_again_and_again_is_rate_limited() {
+    let mut world = World::with(|settings| {
+        settings.connects_per_address_per_s_max = 1;
+        settings.connects_per_address_burst_max = 3;
+    });
+    for _ in 0..100 {
+        drop(world.client());
+    }
+    world.wait("all seen", |world| world.stat("accepted_total") == 100);
+    assert!(world.stat("closed_address_limit_total") > 50);
+    world.wait("all gone", |world| world.stat("connections_unproved") == 0);
+}
+
+#[test]
 fn attack_client_that_lingers_keeps_its_place_until_its_socket_is_gone() {
     let mut world = World::with(|settings| {
         settings.connections_unproved_max = 2;

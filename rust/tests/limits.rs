@@ -122,11 +122,9 @@ fn empty_ring_pool_ends_who_leaves_his_frame_incomplete_for_longest() {
     let mut world = World::with(|settings| settings.rings_max = 2);
     let mut players: Vec<_> = (1..=4).map(|user| world.player(user)).collect();
     let long = frame(ACT, 2, &[7; 10_000]);
-    for lent in 1..=2 {
-        players[lent].0.raw(&long[..5]);
-        world.wait("lent", |world| {
-            world.stat("rings_lent") == u64::try_from(lent).unwrap()
-        });
+    for (lent, (client, _)) in (1..).zip(&mut players[1..=2]) {
+        client.raw(&long[..5]);
+        world.wait("lent", |world| world.stat("rings_lent") == lent);
     }
     // Frames that fit into a block need none, in pieces or whole.
     let short = frame(ACT, 3, b"short");
@@ -348,12 +346,15 @@ fn visit_to_a_server_without_tokens_ends_after_its_time() {
 #[test]
 fn every_wrong_setting_is_named() {
     type Change = fn(&mut mmo_core::config::Settings);
-    let cases: [(&str, Change); 16] = [
+    let cases: [(&str, Change); 17] = [
         ("server_number", |s| s.server_number = 0),
         ("role", |s| s.role = "a b".into()),
         ("client_port", |s| s.client_port = 70_000),
         ("tls_key_file", |s| s.tls_key_file = "x".into()),
         ("connections_max", |s| s.connections_max = 1 << 24),
+        ("connects_per_address_burst_max", |s| {
+            s.connects_per_address_burst_max = 0
+        }),
         ("ring_bytes", |s| s.ring_bytes = 100),
         ("inbound_low_water", |s| {
             s.inbound_low_water = s.inbound_high_water
