@@ -65,7 +65,8 @@ class Router:
         """The fast path: nothing waits before this message."""
         player = lane.awake
         if (
-            (not source.entered and route.by == "user")
+            source.refused  # told to go: `perform` drops what it still had on the way
+            or (not source.entered and route.by == "user")
             or lane.stale
             or (route.parts and not player)
         ):
