@@ -327,7 +327,7 @@ NOT_HERE = (
     "that hangs or is overruled by a failover stands in for it",
     "loss of bytes that were written and not synced: it takes a file system of its own",
     "promotion of a replica of the database: one home has one database",
-    "a cap on memory: it takes a control group; starved processors and lacking descriptors are here",
+    "a cap on memory: it takes a control group",
     "clocks an hour off: servers forgive two seconds (`net.token_leeway_s`)",
     "values of a stranger's in Redis: what Redis holds is ours alone, by its password",
     "rolling restarts and login storms: `prove rolling` and `make load` have them",
