@@ -263,7 +263,7 @@ class Router:
         engine.log.error(
             "rule raised", rule=route.name, opcode=route.opcode,
             conn=source.conn if source else 0, user=source.user if source else 0,
-            generation=engine.env.node.generation, exc_info=True,
+            exc_info=True,
         )  # fmt: skip
         engine.quarantine.failed(route)
         engine.refuse(source, seq, Code.INTERNAL)
