@@ -303,6 +303,7 @@ MENU: dict[str, Fault] = {
     "line-delay": _line("delay"),
     "line-drip": _line("drip"),
     "line-reset": _line("reset"),
+    "line-double": _line("double"),
 }
 """Every fault by name, as `chaos --faults` takes it."""
 
