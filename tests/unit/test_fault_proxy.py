@@ -91,9 +91,12 @@ def test_trouble_is_made_only_where_somebody_is() -> None:
 
 def test_what_a_client_says_arrives_on_a_second_connection_and_is_answered_once() -> None:
     heard: list[bytes] = []
+    both = asyncio.Event()
 
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         heard.append(await reader.readexactly(4))
+        if len(heard) == 2:
+            both.set()
         writer.write(b"answer")
         await reader.read()
         writer.close()
@@ -110,8 +113,7 @@ def test_what_a_client_says_arrives_on_a_second_connection_and_is_answered_once(
                 assert await reader.readexactly(6) == b"answer"
                 writer.write_eof()
                 assert await reader.read() == b""
-                while len(heard) < 2:
-                    await asyncio.sleep(0)
+                await both.wait()
         finally:
             await proxy.close()
             server.close()
