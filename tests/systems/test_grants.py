@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from tests.systems.game import CHANNEL, Game, applied, parts, player
 
+from mmo.client.hero import Record
 from mmo.contract import Outcome
 from mmo.state.bag import Item
 from mmo.state.grant import Bundle, BundleItem, GrantClaimed, SourceKind
@@ -13,6 +14,7 @@ from mmo.state.player import Player
 from mmo.state.score import ScoreRaised
 from mmo.state.wallet import COINS_MAX, Account, CoinsMoved, Currency
 from mmo.systems.grants import claim_grant
+from mmo.systems.inventory import item_view
 from mmo.wire.messages.cash import CashChanged
 from mmo.wire.messages.hunt import GrantClaim
 
@@ -100,6 +102,22 @@ def test_correction_when_it_takes_items_then_worn_ones_and_full_stacks_go_last()
     resident = player(1, items=(small, large, worn, spare))
     claim(resident, items=(BundleItem(2, 1, -3), BundleItem(0, 1, -1)))
     assert [(item.uid, item.count) for item in resident.bag.items()] == [(3, 1), (2, 8)]
+
+
+def test_correction_when_it_takes_items_then_what_shrank_and_what_is_gone_are_told() -> None:
+    small, large = Item(1, 2, 0, 1, 2), Item(2, 2, 1, 1, 9)
+    resident = player(1, items=(small, large, Item(3, 0, 0, 1, 1)))
+    items = (BundleItem(2, 1, -3), BundleItem(0, 1, -1), BundleItem(1, 1, 4))
+    reply = claim(resident, items=items).replies[0]
+    assert reply.gone == [1, 3]
+    held = resident.bag.items()
+    assert sorted((one.uid, one.kind, one.count) for one in reply.items) == sorted(
+        (item.uid, item.kind, item.count) for item in held
+    )
+    me = Record()
+    me.items = {item.uid: item_view(item) for item in (small, large)}
+    me.grant(reply)
+    assert me.items == {item.uid: item_view(item) for item in held}
 
 
 def grant(resident: Player, source_kind: int, **bundle: Any) -> Outcome:

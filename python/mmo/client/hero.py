@@ -6,7 +6,7 @@ sends anything; `session` does, on its behalf.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -68,6 +68,12 @@ class Record:
         self.cash, self.mileage = grant.cash, grant.mileage
         for item in grant.items:
             self.items[item.uid] = item
+        self.lose(grant.gone)
+
+    def lose(self, uids: Iterable[int]) -> None:
+        """Items were told to be no more."""
+        for uid in uids:
+            self.items.pop(uid, None)
 
     def compare(self, told: Welcome) -> list[str]:
         """Differences between the record and what a server tells on arrival, as sentences; empty

@@ -19,7 +19,7 @@ from mmo.state.growth import Growth
 from mmo.state.score import Score, ScoreRaised
 from mmo.state.wallet import COINS_MAX, Account, CoinsMoved, Currency, Wallet
 from mmo.systems.growth import gain_exp
-from mmo.systems.inventory import Placement, item_of, item_view, place_items
+from mmo.systems.inventory import Placement, item_view, place_items
 from mmo.systems.items import less
 from mmo.systems.missions import PassParts, with_event
 from mmo.wire.messages.cash import CashChanged
@@ -76,7 +76,8 @@ def claim_grant(
     balances = [wallet.gold, wallet.cash, wallet.mileage]
     for moved in coins:
         balances[moved.currency] += moved.amount
-    items = {item_of(placement).uid: item_view(item_of(placement)) for placement in placed}
+    shrunk = [change for change in taken if isinstance(change, ItemStacked)]
+    items = {one.item.uid: item_view(one.item) for one in (*shrunk, *placed)}
     told = GrantReward(
         source_kind=message.source_kind,
         source_id=message.source_id,
@@ -87,6 +88,7 @@ def claim_grant(
         cash=balances[1],
         mileage=balances[2],
         items=list(items.values()),
+        gone=[change.item.uid for change in taken if isinstance(change, ItemDied)],
     )
     outcome = Outcome(replies=[told], changes=changes)
     if bundle.cash:
