@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.systems.game import CHANNEL, Game, applied, parts, player
+from tests.systems.game import CHANNEL, NOW_MS, Game, applied, parts, player
 
 from mmo.client.hero import Record
 from mmo.contract import Outcome
@@ -118,6 +118,14 @@ def test_correction_when_it_takes_items_then_what_shrank_and_what_is_gone_are_to
     me.items = {item.uid: item_view(item) for item in (small, large)}
     me.grant(reply)
     assert me.items == {item.uid: item_view(item) for item in held}
+
+
+def test_correction_when_a_rented_item_is_alike_then_the_owned_one_is_taken() -> None:
+    rented, owned = Item(1, 0, 0, 1, 1, expires_ms=NOW_MS + 1), Item(2, 0, 1, 1, 1)
+    resident = player(1, items=(rented, owned))
+    assert claim(resident, items=(BundleItem(0, 1, -1),)).replies[0].gone == [2]
+    assert resident.bag.items() == [rented]
+    assert claim(resident, items=(BundleItem(0, 1, -1),)) == Outcome()
 
 
 def grant(resident: Player, source_kind: int, **bundle: Any) -> Outcome:

@@ -101,14 +101,15 @@ def claim_grant(
 
 def taken_from(bag: Bag, items: list[BundleItem]) -> list[ItemStacked | ItemDied] | None:
     """What corrections take away (counts below 0): all of it from what is not worn first, the
-    smallest stacks before others; None when there is not so much."""
+    smallest stacks before others; None when there is not so much. Rented items are not counted by a
+    restore and stay."""
     taken: list[ItemStacked | ItemDied] = []
     for wanted in items:
         left = -wanted.count
         held = [
             item
             for item in bag.items(wanted.kind)
-            if (item.code, item.enhance) == (wanted.code, wanted.enhance)
+            if (item.code, item.enhance, item.expires_ms) == (wanted.code, wanted.enhance, 0)
         ]
         for item in sorted(held, key=lambda item: (item.equipped, item.count, item.slot)):
             if left:
