@@ -1,7 +1,8 @@
 """Grants: what others left for a player, claimed once by his owner.
 
 Installed wherever players are owned. A grant that does not fit now (bag full, balance at its limit)
-stays unclaimed and is tried again at the next sweep; nothing of it is lost or given in part.
+stays unclaimed and is tried again at the next sweep; nothing of it is lost or given in part. Rented
+items whose days are over leave meanwhile, so they are in its way once at most.
 """
 
 from collections.abc import Iterable
@@ -19,7 +20,7 @@ from mmo.state.growth import Growth
 from mmo.state.score import Score, ScoreRaised
 from mmo.state.wallet import COINS_MAX, Account, CoinsMoved, Currency, Wallet
 from mmo.systems.growth import gain_exp
-from mmo.systems.inventory import Placement, item_view, place_items
+from mmo.systems.inventory import Placement, expiry, item_view, place_items
 from mmo.systems.items import less
 from mmo.systems.missions import PassParts, with_event
 from mmo.wire.messages.cash import CashChanged
@@ -64,7 +65,7 @@ def claim_grant(
     placed = place_items(content, bag, wanted, env.new_uid, mint)
     taken = taken_from(bag, [item for item in bundle.items if item.count <= 0])
     if coins is None or placed is None or taken is None or bundle.exp < 0:
-        return Outcome()
+        return Outcome(tells=expiry(bag, env))
     enhance_born(placed, bundle.items)
     grown = gain_exp(content.levels, growth, bundle.exp)
     claimed = GrantClaimed(message.source_kind, message.source_id)
