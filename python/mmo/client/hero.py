@@ -14,6 +14,7 @@ import msgspec
 from mmo.client.meter import Meter
 from mmo.client.raid_log import RAID_GRANT, RaidLog
 from mmo.wire.messages.hunt import GrantReward, KillReward, MonsterRow
+from mmo.wire.messages.inventory import ItemsExpired
 from mmo.wire.messages.presence import ItemView, ServerLeaving, Welcome
 
 Address = tuple[str, int]
@@ -77,7 +78,8 @@ class Record:
 
     def compare(self, told: Welcome) -> list[str]:
         """Differences between the record and what a server tells on arrival, as sentences; empty
-        when they agree (exactly, or at least as much while something is loose)."""
+        when they agree (exactly, or at least as much while something is loose). A rented item whose
+        days are over by the server's clock may be gone untold."""
         if not self.known:
             return []
         found: list[str] = []
@@ -96,7 +98,8 @@ class Record:
         for uid, item in self.items.items():
             there = held.get(uid)
             if there is None:
-                found.append(f"item {uid} (code {item.code}) is gone")
+                if not 0 < item.expires_ms <= told.now_ms:
+                    found.append(f"item {uid} (code {item.code}) is gone")
             elif (there.kind, there.code) != (item.kind, item.code):
                 found.append(f"item {uid} is code {there.code}, acknowledged {item.code}")
             elif there.count < item.count or (exact and there != item):
@@ -198,6 +201,8 @@ class Hero:
             self.hit_open = False
         elif isinstance(message, GrantReward):
             self.record.grant(message)
+        elif isinstance(message, ItemsExpired):
+            self.record.lose(message.uids)
         elif isinstance(message, ServerLeaving):
             if message.token:
                 self.leaving = message
