@@ -41,7 +41,8 @@ _SINKS = MappingProxyType(
     }
 )
 _EVENTS = MappingProxyType({int(SourceKind.RAID): "raid", int(Op.KILL_EARNED): "kill"})
-"""Grants that are events of the missions: who owned the player then could not count them."""
+"""Grants that are events of the missions: who owned the player then could not count them. A kill
+that gives neither experience nor gold, such as a straw man's, is none (`growth.reward_kill`)."""
 
 
 @handles(Op.GRANT_CLAIM, by="node", needs=("growth", "wallet", "bag", "score", "pass_progress"))
@@ -95,7 +96,7 @@ def claim_grant(
     if bundle.cash:
         outcome.replies = [told, CashChanged(balances[1], bundle.cash)]
     event = _EVENTS.get(message.source_kind)
-    if event is not None:
+    if event is not None and (event != "kill" or bundle.exp or bundle.gold):
         with_event(outcome, content, pass_progress, event, env)
     return outcome
 
