@@ -198,6 +198,8 @@ class Router:
             return
         if route.mutates and player is not None and not self._may_mutate(lane, job, player):
             return
+        if job.version is not None and player is not None and player.head.version != job.version:
+            return  # its unanswered commit happened: every commit raises the version
         if job.earned is not None and not job.certain:
             self._engine.residents.make_certain(lane, job)
             return
