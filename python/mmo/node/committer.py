@@ -16,6 +16,7 @@ from mmo.errors import StoreError, StoreUnavailable
 from mmo.node import operations
 from mmo.node.engine import Engine
 from mmo.node.lanes import Job, Lane
+from mmo.node.rooms import ROW_AGAIN_MS
 from mmo.state.grant import Grant
 from mmo.state.player import OperationRecord, Player
 from mmo.store import PlayerCommit, Verdict
@@ -57,6 +58,7 @@ class Committer:
         self._grants: deque[Grant] = deque()
         self._kept: set[Lane] = set()  # lanes with earned jobs kept over an outage
         self._locked = 0  # outcomes that wait for a lock of others
+        self._insisting = 0  # rows that wait to be offered again
         self._row_turn = False
         self._granting = False
         self._back_ms = -CALM_MS  # when the last outage ended
@@ -70,6 +72,7 @@ class Committer:
             or self._rows
             or self._granting
             or self._locked
+            or self._insisting
             or self._kept
         )
 
@@ -240,7 +243,10 @@ class Committer:
         except StoreError as fault:
             self.in_flight -= 1
             engine.now()
-            self._failed(pending, fault)
+            if pending.outcome.row_insists and isinstance(fault, StoreUnavailable):
+                self._insist(pending)
+            else:
+                self._failed(pending, fault)
             engine.turn()
             return
         engine.failpoints.reach("after-row")
@@ -264,6 +270,17 @@ class Committer:
             else:
                 engine.edges.run_again(lane, job)
         engine.turn()
+
+    def _insist(self, pending: Pending) -> None:
+        """It may have happened: only the store knows, and nobody else asks it again."""
+        self.went_out()
+        self._insisting += 1
+        self._engine.timers.after(ROW_AGAIN_MS, lambda: self._offer_again(pending))
+
+    def _offer_again(self, pending: Pending) -> None:
+        self._insisting -= 1
+        self.in_flight += 1
+        self._engine.spawn(self._write(pending))
 
     def _failed(self, pending: Pending, fault: StoreError | None) -> None:
         engine = self._engine

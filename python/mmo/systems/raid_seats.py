@@ -163,6 +163,7 @@ def reserve(message: RaidReserve, *, raids: RaidRooms, env: Env) -> Outcome:
         effects=(opened,),
         replies=(_reserved(message.raid, env, True),),
         row_refused=Outcome(replies=(_reserved(message.raid, env, False, users),)),
+        row_insists=True,  # a raid in the books without a room would keep its team for ever
     )
 
 
