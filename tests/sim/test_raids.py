@@ -23,7 +23,14 @@ from mmo.wire.messages.raid import (
     RaidStart,
     RaidStruck,
 )
-from mmo.wire.messages.raid_link import RaidOver, RaidReserve, RaidReserved, RaidTeamFound, Seated
+from mmo.wire.messages.raid_link import (
+    RaidOver,
+    RaidRelease,
+    RaidReserve,
+    RaidReserved,
+    RaidTeamFound,
+    Seated,
+)
 
 RAID = 7 << 32
 CONTENT = load_content()
@@ -216,3 +223,24 @@ def test_raid_when_a_member_comes_while_its_start_is_written_then_he_hears_of_it
     game.first.world.move(1_000)
     assert len(game.heard(game.first.clients[ann], RaidStart)) == 1
     assert len(game.heard(game.first.clients[bob], RaidStart)) == 1
+
+
+def test_reservation_when_the_word_of_the_store_is_lost_then_the_room_opens_all_the_same() -> None:
+    server = Server(51)
+    world = server.world
+    users = [world.account(name) for name in NAMES]
+    for user, name in zip(users, NAMES, strict=True):
+        world.login(user, name)
+    world.store.faults.next_after = 1
+    team = [Seated(user, 1, 1, user, f"name-{user}", 1, 0) for user in users]
+    server.matching.post(RaidReserve(RAID, 1, team))
+    server.matching.post(RaidRelease(RAID))  # it was not answered in time
+    world.settle()
+    assert not server.matching.heard() and not world.engine.committer.is_idle
+    world.move(1_000)
+    said = server.matching.heard()
+    assert [(one.raid, one.held) for one in said if isinstance(one, RaidReserved)] == [(RAID, True)]
+    assert [one for one in said if isinstance(one, RaidOver)] == [RaidOver(RAID, users, False)]
+    assert world.run(world.store.raid(RAID)).state is RaidState.ABORTED
+    assert world.engine.committer.is_idle
+    world.close()
