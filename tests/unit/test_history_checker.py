@@ -193,6 +193,26 @@ def test_a_refusal_of_what_was_done_is_found(tmp_path: Path) -> None:
     assert "unknown/refused-yet-done" in judged(written(tmp_path, refused), player()).counts
 
 
+def test_a_refusal_of_one_copy_decides_nothing_while_another_is_on_its_way(tmp_path: Path) -> None:
+    def refused(history: Written) -> None:
+        history.asked((NAME, 1, 1), PORT, int(Op.BUY), BUY)
+        history.asked((NAME, 1, 1), PORT, int(Op.BUY), BUY)
+        history.answered((NAME, 1, 1), PORT, int(Op.REFUSED), b"", int(Code.NOT_ENOUGH_GOLD))
+        history.unanswered((NAME, 1, 1), PORT)
+
+    assert judged(written(tmp_path, refused), player()).counts == {}
+
+
+def test_a_refusal_after_a_copy_was_given_up_is_final(tmp_path: Path) -> None:
+    def refused(history: Written) -> None:
+        history.asked((NAME, 1, 1), PORT, int(Op.BUY), BUY)
+        history.unanswered((NAME, 1, 1), PORT)
+        history.asked((NAME, 1, 1), PORT, int(Op.BUY), BUY)
+        history.answered((NAME, 1, 1), PORT, int(Op.REFUSED), b"", int(Code.NOT_ENOUGH_GOLD))
+
+    assert "unknown/refused-yet-done" in judged(written(tmp_path, refused), player()).counts
+
+
 def test_a_request_to_come_again_decides_nothing(tmp_path: Path) -> None:
     def later(history: Written) -> None:
         history.asked((NAME, 1, 1), PORT, int(Op.BUY), BUY)

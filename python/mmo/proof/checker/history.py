@@ -33,13 +33,17 @@ class Operation:
     answered: set[bytes] = field(default_factory=set)  # hashes of the requests that were answered
     differing: list[bytes] = field(default_factory=list)
     refusals: list[tuple[int, int]] = field(default_factory=list)  # at, code
+    open_copies: int = 0  # sent, and neither answered nor given up
+    left_open: int = 0  # the same when the last refusal came
 
     @property
     def was_refused(self) -> bool:
-        """The last word was a final no, and it was never acknowledged."""
+        """The last word was a final no, and it was never acknowledged. A copy that was on its way
+        then is decided anew, on a state that others changed meanwhile: its fate is open."""
         last = self.refusals[-1] if self.refusals else (0, 2)
         decides = last[1] not in OPEN_REFUSALS and last[1] != MISMATCH
-        return self.answer is None and decides and not self.others and last[0] > self.sent[-1][0]
+        is_last = not self.left_open and last[0] > self.sent[-1][0]
+        return self.answer is None and decides and not self.others and is_last
 
 
 @dataclass(slots=True)
@@ -109,7 +113,7 @@ class History:
         for row in _rows(path):
             self.lines += 1
             kind = row["kind"]
-            if kind in ("intent", "ok", "refused"):
+            if kind in ("intent", "ok", "refused", "unknown"):
                 self._operation(kind, row)
             elif kind == "claim":
                 self.claims[first + row["claim"]] = Claim(
@@ -146,6 +150,7 @@ class History:
     def _operation(self, kind: str, row: dict[str, Any]) -> None:
         name, epoch, counter = row["op"]
         operation = self.operations.setdefault((name, epoch, counter), Operation())
+        operation.open_copies += 1 if kind == "intent" else -1
         if kind == "intent":
             body = bytes.fromhex(row["body"])
             asked = request_hash(row["opcode"], body)
@@ -156,7 +161,8 @@ class History:
                 operation.others.append(asked)
         elif kind == "refused":
             operation.refusals.append((row["at"], row["code"]))
-        else:
+            operation.left_open = operation.open_copies
+        elif kind == "ok":
             answer = (row["opcode"], bytes.fromhex(row["body"]))
             operation.answers.append((row["at"], row["port"]))
             operation.answered.add(request_hash(operation.opcode, bytes.fromhex(row["asked"])))
