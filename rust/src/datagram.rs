@@ -288,7 +288,10 @@ impl Datagrams {
                     if let Some(identity) = number.and_then(|number| identities.get_mut(number)) {
                         identity.address = None;
                     }
-                    self.net.crossing.slots.set_datagram_until(id, 0);
+                    // The slot of a gone connection may be another's by now.
+                    if self.net.get(id).is_some() {
+                        self.net.crossing.slots.set_datagram_until(id, 0);
+                    }
                     next += 1;
                 }
             }

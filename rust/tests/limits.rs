@@ -84,9 +84,14 @@ fn attack_strangers_with_half_a_frame_take_no_ring_of_the_pool() {
     let (mut player, _) = world.player(1);
     let mut strangers: Vec<_> = (0..20).map(|_| world.client()).collect();
     let entering = frame(opcode::ENTER, 1, &token(2));
+    let before = world.stat("received_bytes_total");
     for stranger in &mut strangers {
         stranger.raw(&entering[..1]);
     }
+    world.wait("read", |world| {
+        world.stat("received_bytes_total") == before + 20
+    });
+    assert_eq!(world.stat("rings_lent"), 0);
     let before = world.stat("received_bytes_total");
     player.raw(&whole[..5_000]);
     world.wait("read", |world| {
@@ -152,51 +157,73 @@ fn empty_ring_pool_ends_who_leaves_his_frame_incomplete_for_longest() {
     assert_eq!(world.stat("closed_frame_timeout_total"), 1);
 }
 
+/// A queue of four, full; the client who filled it has words left that are not read.
+fn full_queue(world: &mut World) -> world::Client {
+    let (mut client, _) = world.player(1);
+    client.raw(&frame(ACT, 1, b"x").repeat(100));
+    spin(|| world.stat("inbound_waiting") == 4);
+    client
+}
+
+/// Waits as `World::wait` does, but takes no events.
+fn spin(held: impl Fn() -> bool) {
+    let deadline = Instant::now() + world::PATIENCE;
+    while !held() {
+        assert!(Instant::now() < deadline, "never");
+        std::thread::yield_now();
+    }
+}
+
+fn small_queue(settings: &mut mmo_core::config::Settings) {
+    settings.inbound_events_max = 4;
+    settings.inbound_high_water = 4;
+    settings.inbound_low_water = 1;
+}
+
 #[test]
 fn full_queue_ends_nobody_for_a_ring() {
     let mut world = World::with(|settings| {
-        settings.rings_max = 1;
-        settings.inbound_events_max = 4;
-        settings.inbound_high_water = 4;
-        settings.inbound_low_water = 1;
+        small_queue(settings);
+        settings.rings_max = 2;
     });
-    let (mut first, _) = world.player(1);
-    let (mut second, _) = world.player(2);
-    first.raw(&frame(ACT, 1, b"x").repeat(100));
-    world.wait("held back", |world| world.stat("rings_lent") == 1);
-    let waits = world.stat("reader_waits_total");
+    let (mut slow, _) = world.player(3);
+    let (mut late, _) = world.player(2);
     let long = frame(ACT, 2, &[7; 10_000]);
-    second.raw(&long[..5_000]);
-    world.wait("stopped", |world| world.stat("reader_waits_total") > waits);
-    for _ in 0..100 {
-        assert_eq!(world.until(|seen| seen.opcode == ACT).user, 1);
+    slow.raw(&long[..5]);
+    world.wait("lent", |world| world.stat("rings_lent") == 1);
+    let _client = full_queue(&mut world);
+    spin(|| world.stat("rings_lent") == 2);
+    let waits = world.stat("reader_waits_total");
+    late.raw(&long[..5_000]);
+    spin(|| world.stat("reader_waits_total") > waits);
+    let sweeps = Instant::now() + Duration::from_millis(300);
+    spin(|| Instant::now() > sweeps);
+    late.raw(&long[5_000..]);
+    slow.raw(&long[5..]);
+    let mut users = Vec::new();
+    for _ in 0..102 {
+        users.push(world.until(|seen| seen.opcode == ACT).user);
     }
-    second.raw(&long[5_000..]);
-    assert_eq!(world.until(|seen| seen.opcode == ACT).user, 2);
+    assert!(users.contains(&2) && users.contains(&3));
     assert_eq!(world.stat("closed_frame_timeout_total"), 0);
 }
 
 #[test]
 fn time_in_which_a_client_is_not_read_is_not_taken_from_his_time_to_prove_himself() {
     let mut world = World::with(|settings| {
-        settings.inbound_events_max = 4;
-        settings.inbound_high_water = 4;
-        settings.inbound_low_water = 1;
-        settings.prove_ms = 300;
+        small_queue(settings);
+        settings.prove_ms = 500;
     });
-    let (mut player, _) = world.player(1);
-    player.raw(&frame(ACT, 1, b"x").repeat(100));
-    world.wait("stopped", |world| world.stat("reader_waits_total") > 0);
+    let _client = full_queue(&mut world);
     let waits = world.stat("reader_waits_total");
     let mut newcomer = world.client();
     newcomer.send(opcode::ENTER, 1, &token(2));
-    let late = Instant::now() + Duration::from_millis(600);
-    while Instant::now() < late || world.stat("reader_waits_total") == waits {
-        assert_eq!(world.stat("closed_prove_timeout_total"), 0);
-        std::thread::yield_now();
-    }
+    spin(|| world.stat("reader_waits_total") > waits);
+    let late = Instant::now() + Duration::from_millis(900);
+    spin(|| Instant::now() > late);
     let entered = world.until(|seen| seen.opcode == opcode::ENTER);
     assert_eq!(entered.user, 2, "his token waited here");
+    assert_eq!(world.stat("closed_prove_timeout_total"), 0);
 }
 
 #[test]
