@@ -63,7 +63,8 @@ def parts() -> Iterator[Part]:
     pure = [*pytest("house", "systems", "unit", "sim"), *halves]
     yield Part("python", "pytest pure", pure, "pytest")
     yield Part("rust", "cargo test", ["cargo", "test", "--quiet", "--workspace"], "cargo")
-    loom = ["cargo", "test", "--quiet", "--package", "mmo-core", "--release", "--test", "loom"]
+    loom = ["cargo", "test", "--quiet", "--package", "mmo-core", "--profile", "loom"]
+    loom += ["--test", "loom"]
     yield Part(
         "rust",
         "loom",

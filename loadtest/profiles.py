@@ -42,7 +42,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is done to the cluster so many seconds after the first user came."""
 
     at_s: Seconds
-    does: Literal["reload", "restart"]
+    does: Literal["reload", "restart", "drain"]
 
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

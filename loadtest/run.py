@@ -40,6 +40,7 @@ GONE_S = 30.0
 AUDIT_S = 300.0
 RESTART_S = 300.0
 GENERATION_S = 10.0
+DRAINED = "channel-2"
 END_S = 180.0
 """Beyond its time and what it may take to stop, the generator gets so long to come and go."""
 FINDINGS_MAX = 20
@@ -171,12 +172,24 @@ class Run:
             if not said["changed"]:
                 return "nothing changed"
             return await self._on_all_nodes(arena, int(said["generation"]))
+        if step.does == "drain":
+            return await self._drain(arena)
         before = {row["name"]: row["pid"] for row in (await arena.status())["nodes"]}
         said = await arena.command("restart", "--rolling", deadline_s=RESTART_S, accept=(0, 4))
         after = {row["name"]: row["pid"] for row in (await arena.status())["nodes"]}
         kept = [name for name, pid in after.items() if pid == before.get(name)]
         killed = [one["name"] for one in said["nodes"] if one["killed"]]
         return f"not replaced {kept}, did not end in order {killed}" if kept or killed else ""
+
+    async def _drain(self, arena: Arena) -> str:
+        """One server is emptied, stands still for a moment, and comes back."""
+        await arena.command("drain", DRAINED, deadline_s=RESTART_S)
+        left = await arena.node(DRAINED)
+        await arena.command("start", deadline_s=RESTART_S)
+        back = await arena.node(DRAINED)
+        if left["ready"]:
+            return f"{DRAINED} played on when it was drained"
+        return "" if back["ready"] else f"{DRAINED} did not come back"
 
     async def _on_all_nodes(self, arena: Arena, generation: int) -> str:
         """The names of nodes that decide by other code. One that did not answer in time finds out

@@ -98,7 +98,8 @@ class NetCore:
     def datagram_key(self, conn: int, room: int) -> tuple[int, bytes]:
         """Make a datagram identity for `conn` in `room` (u32): `(id u64, 16-byte key)`, to be told
         to the client over TCP. A client datagram `id u64, counter u64, mac 8` (MAC = first 8 bytes
-        of HMAC-SHA-256 over the first 16 bytes) proves its source address for `datagram_proof_ms`.
+        of HMAC-SHA-256 over the first 16 bytes) proves its source address for `datagram_proof_ms`,
+        if the connection comes from that address too (of IPv6: from the same /64 network).
         Server datagrams are `room u32, sequence u32, opcode u16, body, mac 8`, MACed with the same
         key over all before the MAC."""
 

@@ -213,6 +213,9 @@ class Outcome(msgspec.Struct):
     row_refused: Refuse | Outcome | None = None
     """The reply when the guard of `row` did not hold, or the database's clock was outside the
     window of a change; or all that is to be done instead (an outcome without a row)."""
+    row_insists: bool = False
+    """Offer the row again, the lane closed, until the store says whether it holds: for one whose
+    sender asks no second time. Its guard must hold for a repeat of the same row."""
     sends: Sequence[Send] = ()
     earned: Sequence[Earned] = ()
     tells: Sequence[Tell] = ()

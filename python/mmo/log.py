@@ -69,6 +69,11 @@ class Log:
         """The same log with `keys` in every line."""
         return Log(self._write, self._level, {**self._bound, **keys})
 
+    def carry(self, **keys: Any) -> None:
+        """From now on every line of this very log has `keys`, in place of those of the same
+        name."""
+        self._bound.update(keys)
+
     def debug(self, event: str, **keys: Any) -> None:
         """Of use while looking for a fault."""
         self._line("debug", event, keys)

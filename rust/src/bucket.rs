@@ -1,7 +1,7 @@
 //! A token bucket in eight bytes.
 //!
 //! Owns the arithmetic of one rate limit. Never reads a clock: time is an argument. Called by
-//! `gate` and by the sampling of log records.
+//! `gate`, by the places of clients and by the sampling of log records.
 //!
 //! Kept as the moment at which the bucket would be full again (the "generic cell rate
 //! algorithm", ITU-T I.371), which admits exactly what a bucket of tokens admits.
@@ -49,6 +49,12 @@ impl Bucket {
         self.full_at_ns = full_at;
         true
     }
+
+    /// Whether nothing is missing at `now_ns`, so that a new bucket would do as well.
+    #[must_use]
+    pub fn is_full(&self, now_ns: u64) -> bool {
+        self.full_at_ns <= now_ns
+    }
 }
 
 /// Thirteen days.
@@ -68,6 +74,8 @@ mod tests {
         let start = 3 * SECOND_NS;
         assert_eq!((0..20).filter(|_| bucket.take(rate, 1, start)).count(), 5);
         assert!(!bucket.take(rate, 1, start + SECOND_NS / 10 - 1));
+        assert!(!bucket.is_full(start + SECOND_NS / 2 - 1));
+        assert!(bucket.is_full(start + SECOND_NS / 2));
         assert!(bucket.take(rate, 1, start + SECOND_NS / 10));
         let later = start + 100 * SECOND_NS;
         assert_eq!((0..20).filter(|_| bucket.take(rate, 1, later)).count(), 5);

@@ -47,7 +47,11 @@ settings! {
     connections_unproved_max: u32,
     /// Client connections of one address, of IPv6 one network of 64 bits; 0: no limit.
     connections_per_address_max: u32,
-    /// Server links at once, those shaking hands included.
+    /// New client connections a second of one address, counted likewise; 0: no limit.
+    connects_per_address_per_s_max: u32,
+    /// New client connections of one address at once.
+    connects_per_address_burst_max: u32,
+    /// Server links at once, and as many that dialled us and still shake hands.
     links_max: u32,
     /// Connections the system keeps waiting for `accept`.
     accept_backlog: u32,
@@ -59,7 +63,7 @@ settings! {
     link_frame_bytes_max: u32,
     /// Receive ring of a client connection.
     ring_bytes: u32,
-    /// Rings in the pool.
+    /// Rings in the pool; when it is empty only long frames wait, and the oldest incomplete ends.
     rings_max: u32,
     /// Bytes of a pooled body slot.
     body_slot_bytes: u32,
@@ -75,7 +79,7 @@ settings! {
     outbox_bytes_max: u32,
     /// Bytes that may wait for one link.
     link_outbox_bytes_max: u32,
-    /// Time to show a token.
+    /// Time to show a token, the TLS handshake included.
     prove_ms: u64,
     /// Life of a connection to a server without tokens.
     open_ms: u64,
@@ -169,6 +173,8 @@ impl Settings {
         need(tls_whole, "tls_key_file", "certificate and key go together")?;
         positive("connections_max", self.connections_max)?;
         positive("connections_unproved_max", self.connections_unproved_max)?;
+        let burst = self.connects_per_address_burst_max;
+        positive("connects_per_address_burst_max", burst)?;
         positive("accept_backlog", self.accept_backlog)?;
         let slots = u64::from(self.connections_max) + u64::from(self.links_max);
         let slots_fit = slots <= u64::from(ConnId::SLOTS_MAX);

@@ -1,8 +1,9 @@
 //! Datagrams: lossy messages to clients that proved an address.
 //!
 //! Owns the datagram socket, the identities and their MACs. What does not fit now is dropped and
-//! counted: a newer one follows. A datagram from a client only ever proves its address; it never
-//! reaches Python. Called by `server`.
+//! counted: a newer one follows. An address that the system refuses is forgotten, and its client is
+//! told by TCP again. A datagram from a client only ever proves its address; it never reaches
+//! Python. Called by `server`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -17,10 +18,11 @@ use sha2::Sha256;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
+use crate::conn::Peer;
 use crate::conn::net::{NS_PER_MS, Net};
 use crate::error::CoreError;
 use crate::ids::ConnId;
-use crate::listener::resolve;
+use crate::listener::{resolve, subscriber};
 
 /// Bytes of the MAC at the end of each datagram.
 pub const MAC_BYTES: usize = 8;
@@ -145,6 +147,8 @@ impl Datagrams {
                 tokio::task::yield_now().await;
                 continue;
             };
+            self.net.note_work(1);
+            self.net.pass_if_due();
             let stats = self.net.stats();
             if self.prove(&datagram[..bytes], from) {
                 stats.datagrams_proved_total.add(1);
@@ -154,7 +158,12 @@ impl Datagrams {
         }
     }
 
-    fn prove(&self, datagram: &[u8], from: SocketAddr) -> bool {
+    /// Whether `datagram`, which came from `from`, proves that address.
+    pub fn prove(&self, datagram: &[u8], from: SocketAddr) -> bool {
+        // Nothing can be sent to port 0, but anyone who may forge sources can come from it.
+        if from.port() == 0 {
+            return false;
+        }
         let Some((number, proof)) = named(datagram) else {
             return false;
         };
@@ -162,7 +171,15 @@ impl Datagrams {
         let Some(identity) = identities.get_mut(&number) else {
             return false;
         };
-        if self.net.get(identity.id).is_none() || !identity.prove(proof) {
+        let Some(connection) = self.net.get(identity.id) else {
+            return false;
+        };
+        // Whoever holds the key could else have the stream sent to a third party.
+        let is_own = match &connection.peer {
+            Peer::Client(place) => place.address() == subscriber(from.ip()),
+            Peer::Server { .. } => false,
+        };
+        if !is_own || !identity.prove(proof) {
             return false;
         }
         identity.address = Some(from);
@@ -232,6 +249,7 @@ impl Datagrams {
         let mut identities = self.identities.borrow_mut();
         let mut bytes = Vec::new();
         let mut addresses = Vec::new();
+        let mut receivers = Vec::new();
         for id in ids {
             let identity = numbers
                 .get(id)
@@ -244,6 +262,7 @@ impl Datagrams {
             };
             identity.write(&mut bytes, opcode, body);
             addresses.push(Some(SockaddrStorage::from(address)));
+            receivers.push(*id);
         }
         if addresses.is_empty() {
             return 0;
@@ -252,15 +271,43 @@ impl Datagrams {
             .chunks(bytes.len() / addresses.len())
             .map(|one| [IoSlice::new(one)])
             .collect();
+        let (mut next, mut sent) = (0, 0);
+        while next < slices.len() {
+            match self.send_now(&slices[next..], &addresses[next..]) {
+                Ok(count) => {
+                    sent += count;
+                    next += count.max(1);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Full: the rest is dropped, newer ones follow.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // The first of them has an address that cannot be sent to; those behind have not.
+                Err(_) => {
+                    let id = receivers[next];
+                    let number = numbers.get(&id);
+                    if let Some(identity) = number.and_then(|number| identities.get_mut(number)) {
+                        identity.address = None;
+                    }
+                    self.net.crossing.slots.set_datagram_until(id, 0);
+                    next += 1;
+                }
+            }
+        }
+        sent
+    }
+
+    fn send_now(
+        &self,
+        slices: &[[IoSlice<'_>; 1]],
+        addresses: &[Option<SockaddrStorage>],
+    ) -> io::Result<usize> {
         let descriptor = self.socket.as_raw_fd();
-        let sent = self.socket.try_io(Interest::WRITABLE, || {
+        self.socket.try_io(Interest::WRITABLE, || {
             let mut headers = MultiHeaders::preallocate(slices.len(), None);
             let flags = MsgFlags::MSG_DONTWAIT;
-            let sent = sendmmsg(descriptor, &mut headers, &slices, &addresses, [], flags)?;
+            let sent = sendmmsg(descriptor, &mut headers, slices, addresses, [], flags)?;
             Ok(sent.count())
-        });
-        // Full, or refused by a host on the way: these are dropped, newer ones follow.
-        sent.unwrap_or(0)
+        })
     }
 }
 

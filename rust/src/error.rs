@@ -102,7 +102,7 @@ close_reasons! {
     FrameTimeout = 11, "FRAME_TIMEOUT", "closed_frame_timeout_total";
     /// No frame within `idle_ms`.
     Idle = 12, "IDLE", "closed_idle_total";
-    /// Too many connections from one address.
+    /// Too many connections from one address, at once or a second.
     AddressLimit = 13, "ADDRESS_LIMIT", "closed_address_limit_total";
     /// Too many connections without a token.
     ServerFull = 14, "SERVER_FULL", "closed_server_full_total";

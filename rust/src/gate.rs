@@ -135,10 +135,12 @@ pub struct Gate {
     heard_ns: u64,
     /// When the frame that is incomplete now was begun; 0: none is.
     frame_since_ns: u64,
+    /// Since when it is not read for want of room here; 0: it is read.
+    held_since_ns: u64,
 }
 
 impl Gate {
-    /// The gate of a client that said nothing yet.
+    /// The gate of a client that came at `now_ns` and said nothing yet.
     #[must_use]
     pub fn for_client(rules: &GateRules, now_ns: u64) -> Self {
         Self {
@@ -149,6 +151,7 @@ impl Gate {
             open_since_ns: now_ns,
             heard_ns: now_ns,
             frame_since_ns: 0,
+            held_since_ns: 0,
         }
     }
 
@@ -163,6 +166,7 @@ impl Gate {
             open_since_ns: now_ns,
             heard_ns: now_ns,
             frame_since_ns: 0,
+            held_since_ns: 0,
         }
     }
 
@@ -288,9 +292,32 @@ impl Gate {
         self.frame_since_ns = 0;
     }
 
-    /// The peer cannot be heard for want of room here: its silence begins now at the earliest.
-    pub fn note_heard(&mut self, now_ns: u64) {
-        self.heard_ns = now_ns;
+    /// Notes whether the peer is not read for want of room here. That time counts against none of
+    /// his deadlines, and his silence begins after it.
+    pub fn hold(&mut self, held: bool, now_ns: u64) {
+        if self.is_held() {
+            let held_ns = now_ns.saturating_sub(self.held_since_ns);
+            self.heard_ns = now_ns;
+            self.open_since_ns += held_ns;
+            if self.frame_since_ns > 0 {
+                self.frame_since_ns += held_ns;
+            }
+        }
+        self.held_since_ns = if held { now_ns } else { 0 };
+    }
+
+    /// Whether the peer is not read for want of room here.
+    #[inline]
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.held_since_ns > 0
+    }
+
+    /// When the frame was begun that the peer has to complete now.
+    #[must_use]
+    pub fn frame_since_ns(&self) -> Option<u64> {
+        let waits_for_peer = self.frame_since_ns > 0 && !self.is_held();
+        waits_for_peer.then_some(self.frame_since_ns)
     }
 
     /// When this connection ends if nothing more is heard, and why.

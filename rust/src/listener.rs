@@ -16,7 +16,9 @@ use tokio_rustls::TlsAcceptor;
 use crate::config::Settings;
 use crate::conn::Peer;
 use crate::conn::net::Net;
-use crate::conn::serve::{Stream, serve};
+use crate::conn::places::Place;
+use crate::conn::serve::serve;
+use crate::conn::stream::Stream;
 use crate::error::{CloseReason, CoreError};
 use crate::gate::Gate;
 use crate::ids::opcode;
@@ -97,13 +99,14 @@ pub fn subscriber(address: IpAddr) -> IpAddr {
 /// Accepts for ever; `server` aborts it when the core stops.
 pub async fn accept(net: Rc<Net>, listener: TcpListener, tls: Option<TlsAcceptor>) {
     let mut pause = PAUSE_MIN;
-    let open = Rc::new(());
     loop {
-        permit(&net, &open).await;
+        permit(&net).await;
         match listener.accept().await {
             Ok((stream, address)) => {
                 pause = PAUSE_MIN;
-                admit(&net, &open, stream, address, tls.as_ref());
+                admit(&net, stream, address, tls.as_ref());
+                net.note_work(1);
+                net.pass_if_due();
             }
             Err(error) => {
                 net.crossing.inbound.release_lifecycle(2);
@@ -117,16 +120,14 @@ pub async fn accept(net: Rc<Net>, listener: TcpListener, tls: Option<TlsAcceptor
     }
 }
 
-/// Waits until one more connection may exist and reserves its lifecycle events. `open` is held
-/// by every connection in existence, the lingering ones included.
-async fn permit(net: &Net, open: &Rc<()>) {
-    let most = net.settings.connections_max as usize;
+/// Waits until one more connection may exist and reserves its lifecycle events.
+async fn permit(net: &Net) {
     let mut counted = false;
     loop {
         let freed = net.freed.notified();
         tokio::pin!(freed);
         freed.as_mut().enable();
-        if Rc::strong_count(open) <= most {
+        if net.places.has_one() {
             if net.crossing.inbound.reserve_lifecycle(2) {
                 return;
             }
@@ -146,55 +147,34 @@ async fn permit(net: &Net, open: &Rc<()>) {
     }
 }
 
-fn admit(
-    net: &Rc<Net>,
-    open: &Rc<()>,
-    stream: TcpStream,
-    address: SocketAddr,
-    tls: Option<&TlsAcceptor>,
-) {
+fn admit(net: &Rc<Net>, stream: TcpStream, address: SocketAddr, tls: Option<&TlsAcceptor>) {
     net.stats().accepted_total.add(1);
-    let unproved_max = u64::from(net.settings.connections_unproved_max);
-    let refusal = if net.stats().connections_unproved.get() >= unproved_max {
-        Some(CloseReason::ServerFull)
-    } else if !net.admit_address(subscriber(address.ip())) {
-        Some(CloseReason::AddressLimit)
-    } else {
-        None
+    let place = match net.places.take(subscriber(address.ip())) {
+        Ok(place) => place,
+        Err(reason) => {
+            refuse(net, reason, address);
+            return;
+        }
     };
-    if let Some(reason) = refusal {
-        refuse(net, reason, address);
-        return;
-    }
     // Answers are small and must not wait for more to be sent.
     let _ = stream.set_nodelay(true);
-    let permit = Rc::clone(open);
+    let net = Rc::clone(net);
     match tls {
         None => {
             let (reader, writer) = stream.into_split();
-            if let Some(connection) = open_client(net, address, Some(writer)) {
-                let net = Rc::clone(net);
-                spawn_local(async move {
-                    serve(net, connection, Stream::Tcp(reader), None).await;
-                    drop(permit);
-                });
+            if let Some(connection) = open_client(&net, place, address, Some(writer)) {
+                spawn_local(serve(net, connection, Stream::Tcp(reader), None));
             }
         }
         Some(tls) => {
-            spawn_local(shake_hands(
-                Rc::clone(net),
-                permit,
-                stream,
-                address,
-                tls.clone(),
-            ));
+            spawn_local(shake_hands(net, place, stream, address, tls.clone()));
         }
     }
 }
 
 async fn shake_hands(
     net: Rc<Net>,
-    permit: Rc<()>,
+    place: Place,
     stream: TcpStream,
     address: SocketAddr,
     tls: TlsAcceptor,
@@ -202,33 +182,25 @@ async fn shake_hands(
     let time = Duration::from_millis(net.settings.prove_ms);
     let shaken = tokio::time::timeout(time, tls.accept(stream)).await;
     let Ok(Ok(stream)) = shaken else {
-        net.forget_address(subscriber(address.ip()));
         refuse(&net, CloseReason::TlsFailed, address);
         return;
     };
-    if let Some(connection) = open_client(&net, address, None) {
-        serve(
-            Rc::clone(&net),
-            connection,
-            Stream::Any(Box::new(stream)),
-            None,
-        )
-        .await;
+    if let Some(connection) = open_client(&net, place, address, None) {
+        let stream = Stream::Any(Box::new(stream));
+        serve(net, connection, stream, None).await;
     }
-    drop(permit);
-    net.freed.notify_waiters();
 }
 
 fn open_client(
     net: &Net,
+    place: Place,
     address: SocketAddr,
     writer: Option<tokio::net::tcp::OwnedWriteHalf>,
 ) -> Option<Rc<crate::conn::Connection>> {
-    let gate = Gate::for_client(net.rules(), net.now_ns());
+    let gate = Gate::for_client(net.rules(), place.since_ns());
     let first = (opcode::OPENED, address.to_string());
-    let connection = net.open(Peer::Client(subscriber(address.ip())), gate, writer, first);
+    let connection = net.open(Peer::Client(place), gate, writer, first);
     if connection.is_none() {
-        net.forget_address(subscriber(address.ip()));
         refuse(net, CloseReason::ServerFull, address);
     }
     if let Some(connection) = connection.as_ref().filter(|_| net.is_stopping()) {

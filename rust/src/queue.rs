@@ -57,7 +57,7 @@ pub struct InboundLimits {
     pub high_water: usize,
     /// Readers go on at so few.
     pub low_water: usize,
-    /// Room kept for lifecycle events.
+    /// Room kept for lifecycle events, one of it for STOPPED.
     pub lifecycle_max: usize,
 }
 
@@ -76,7 +76,8 @@ impl Inbound {
         Self {
             events: ArrayQueue::new(limits.events_max + limits.lifecycle_max),
             limits,
-            lifecycle_held: AtomicUsize::new(0),
+            // Room for STOPPED, which nobody reserves and which must come in last.
+            lifecycle_held: AtomicUsize::new(1),
             readers_wait: AtomicBool::new(false),
         }
     }
@@ -226,7 +227,7 @@ mod tests {
             events_max: 2,
             high_water: 2,
             low_water: 1,
-            lifecycle_max: 2,
+            lifecycle_max: 3,
         };
         let inbound = Inbound::new(limits);
         assert!(inbound.reserve_lifecycle(2) && !inbound.reserve_lifecycle(1));
@@ -235,7 +236,9 @@ mod tests {
         assert_eq!(inbound.room(), 0);
         inbound.push(event(true));
         inbound.push(event(true));
-        assert_eq!(inbound.waiting(), 4);
+        // STOPPED has its room without asking.
+        inbound.push(event(true));
+        assert_eq!(inbound.waiting(), 5);
         assert!(inbound.stop_reading(|| inbound.room() > 0));
         assert!(!inbound.resume_reading());
         while inbound.pop().is_some() {}

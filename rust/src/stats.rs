@@ -62,7 +62,7 @@ macro_rules! stats {
 stats! {
     /// Client connections open now.
     connections,
-    /// Client connections without a token now.
+    /// Client sockets without a token now, those that shake hands (TLS) or linger included.
     connections_unproved,
     /// Server links up now.
     links,
@@ -98,7 +98,7 @@ stats! {
     heap_bodies_total,
     /// Body slots in existence.
     body_slots_made,
-    /// Receive rings lent to connections now.
+    /// Receive rings of the pool lent to connections now.
     rings_lent,
     /// Wakes of the Python thread.
     python_wakes_total,

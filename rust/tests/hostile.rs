@@ -374,6 +374,46 @@ fn attack_one_address_may_not_take_every_place() {
 }
 
 #[test]
+fn attack_reconnecting_again_and_again_is_rate_limited() {
+    let mut world = World::with(|settings| {
+        settings.connects_per_address_per_s_max = 1;
+        settings.connects_per_address_burst_max = 3;
+    });
+    for _ in 0..100 {
+        drop(world.client());
+    }
+    world.wait("all seen", |world| world.stat("accepted_total") == 100);
+    assert!(world.stat("closed_address_limit_total") > 50);
+    world.wait("all gone", |world| world.stat("connections_unproved") == 0);
+}
+
+#[test]
+fn attack_client_that_lingers_keeps_its_place_until_its_socket_is_gone() {
+    let mut world = World::with(|settings| {
+        settings.connections_unproved_max = 2;
+        settings.connections_per_address_max = 2;
+        settings.close_flush_ms = 60_000;
+    });
+    let lingering: Vec<_> = (0..2)
+        .map(|_| {
+            let mut client = world.client();
+            let conn = world.until(|seen| seen.opcode == opcode::OPENED).conn;
+            client.raw(&frame(999, 1, b""));
+            assert_eq!(world.closed(conn), CloseReason::UnknownOpcode);
+            client
+        })
+        .collect();
+    assert_eq!(world.stat("connections"), 0);
+    assert_eq!(world.stat("connections_unproved"), 2);
+    assert_eq!(world.client().frame(), None, "no third socket of theirs");
+    assert_eq!(world.stat("closed_server_full_total"), 1);
+    drop(lingering);
+    world.wait("places", |world| world.stat("connections_unproved") == 0);
+    world.seen.clear();
+    world.assert_serves();
+}
+
+#[test]
 fn attack_slow_half_open_and_silent_clients_are_timed_out() {
     let mut world = World::with(|settings| {
         settings.prove_ms = 150;

@@ -222,6 +222,34 @@ fn attack_half_open_handshakes_take_no_place_for_ever() {
 }
 
 #[test]
+fn attack_handshakes_use_up_no_place_of_a_link() {
+    let mut center = World::with(|settings| {
+        settings.server_number = 1;
+        settings.links_max = 2;
+        settings.dial_ms = 60_000;
+    });
+    let mut first = HandMade::shake(&center, 2);
+    let at_first = up(&mut center);
+    // Half a length: the handshake is begun and stays open.
+    let mut silent = center.link_client();
+    silent.raw(&[1]);
+    let _second = HandMade::shake(&center, 3);
+    up(&mut center);
+    // The places of links are taken, and one handshake more is open.
+    let dialler = HandMade::dialler(4);
+    let mut third = center.link_client();
+    third.send(opcode::LINK_HELLO, 0, dialler.hello());
+    let (_, _, challenge) = third.frame().unwrap();
+    let (_, proof) = dialler.answer(&challenge).unwrap();
+    third.send(opcode::LINK_PROOF, 0, &proof);
+    assert_eq!(third.frame().unwrap().0, opcode::LINK_REFUSED);
+    let mut more: Vec<_> = (0..2).map(|_| center.link_client()).collect();
+    assert_eq!(more[1].frame(), None, "no third handshake at once");
+    center.send(at_first, LINK_ACT, 1, b"");
+    assert_eq!(first.client.frame().unwrap().0, LINK_ACT);
+}
+
+#[test]
 fn attack_client_never_becomes_a_link_nor_a_link_a_client() {
     let mut center = server(1, "center", 1);
     let mut client = center.client();

@@ -7,13 +7,14 @@ mod world;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use mmo_core::error::CloseReason;
 use mmo_core::ids::{ConnId, opcode};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use world::{ACT, PATIENCE, PING, PONG, World, frame, token};
+use world::{ACT, HELLO, PATIENCE, PING, PONG, World, frame, token};
 
 const CERTIFICATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls/certificate.pem");
 const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls/key.pem");
@@ -82,6 +83,50 @@ fn attack_plain_text_on_the_tls_port_is_closed_and_counted() {
         .write_all(&frame(opcode::ENTER, 1, &token(8)))
         .unwrap();
     assert_eq!(world.until(|seen| seen.opcode == opcode::ENTER).user, 8);
+}
+
+#[test]
+fn attack_clients_that_never_shake_hands_are_counted_as_unproved_once() {
+    let mut world = World::with(|settings| {
+        settings.tls_certificate_file = CERTIFICATE.into();
+        settings.tls_key_file = KEY.into();
+        settings.connections_unproved_max = 2;
+    });
+    let silent = [world.client(), world.client()];
+    world.wait("counted", |world| world.stat("connections_unproved") == 2);
+    assert_eq!(world.client().frame(), None);
+    assert_eq!(world.stat("closed_server_full_total"), 1);
+    drop(silent);
+    world.wait("given back", |world| {
+        world.stat("connections_unproved") == 0
+    });
+    assert_eq!(world.stat("closed_tls_failed_total"), 2);
+    let mut client = connect(&world);
+    client.write_all(&frame(HELLO, 1, b"")).unwrap();
+    world.until(|seen| seen.opcode == HELLO);
+    assert_eq!(world.stat("connections_unproved"), 1, "and not twice");
+    client
+        .write_all(&frame(opcode::ENTER, 2, &token(8)))
+        .unwrap();
+    world.until(|seen| seen.opcode == opcode::ENTER);
+    assert_eq!(world.stat("connections_unproved"), 0);
+}
+
+#[test]
+fn attack_slow_handshake_wins_no_time_to_prove_oneself() {
+    let prove = Duration::from_secs(3);
+    let mut world = World::with(|settings| {
+        settings.tls_certificate_file = CERTIFICATE.into();
+        settings.tls_key_file = KEY.into();
+        settings.prove_ms = u64::try_from(prove.as_millis()).unwrap();
+    });
+    let mut client = connect(&world);
+    assert!(!world.pump_within(prove / 2), "no word of TLS was said");
+    let begun = Instant::now();
+    client.write_all(&frame(HELLO, 1, b"")).unwrap();
+    let conn = world.until(|seen| seen.opcode == HELLO).conn;
+    assert_eq!(world.closed(conn), CloseReason::ProveTimeout);
+    assert!(begun.elapsed() < prove, "one deadline for both");
 }
 
 #[test]

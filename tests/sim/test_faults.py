@@ -5,17 +5,23 @@ and seeded players loose and looks at the invariants after each step.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from tests.sim.realm import PASSWORD, Realm
+from tests.systems.pass_game import mission, season
 
-from mmo.testing.fake_store import Faults
+from mmo.errors import StoreUnavailable
+from mmo.state.pass_progress import MissionCount
+from mmo.store import PlayerCommit, Verdict
+from mmo.testing.fake_store import FakeStore, Faults
 from mmo.testing.world import Client
 from mmo.wire.messages.account import Login, LoginOk, Register
 from mmo.wire.messages.hunt import ChannelEnter, Hit, HitOk, KillReward
 from mmo.wire.messages.presence import Lobby, Logout, LogoutOk, Move, MoveOk, Welcome
+from mmo.wire.messages.season_pass import PassProgressed
 from mmo.wire.messages.session import Refused
 from mmo.wire.opcode import Code
 
@@ -98,6 +104,37 @@ def test_kill_when_the_database_is_away_then_combat_goes_on_and_the_reward_follo
     rewards = [message for message in channel.heard() if isinstance(message, KillReward)]
     assert [reward.exp_gained for reward in rewards] == [1]
     assert realm.asks(center, Lobby()).level == 2
+
+
+@pytest.mark.parametrize("happened", [False, True])
+def test_login_when_the_database_goes_away_after_the_claim_then_it_counts_once(
+    realm: Realm, monkeypatch: pytest.MonkeyPatch, happened: bool
+) -> None:
+    realm.register("quokka")
+    ticket = realm.log_in("quokka")
+    center = realm.worlds[ticket.number]
+    now_ms = center.clock.now_ms
+    running = season(missions=(mission(1, "login"),), starts_ms=0, ends_ms=2 * now_ms)
+    passes = msgspec.structs.replace(realm.content.passes, seasons={1: running})
+    center.engine.env.content = msgspec.structs.replace(realm.content, passes=passes)
+    store: FakeStore = center.store
+    commit, asked = store.commit, list[Sequence[PlayerCommit]]()
+
+    async def fails_once(group: Sequence[PlayerCommit]) -> list[Verdict]:
+        asked.append(group)
+        if len(asked) > 1:
+            return await commit(group)
+        if happened:
+            await commit(group)
+        raise StoreUnavailable("the first answer is lost")
+
+    monkeypatch.setattr(store, "commit", fails_once)
+    client, welcome = realm.enter(ticket.number, ticket.token)
+    assert isinstance(welcome, Welcome) and asked
+    realm.move(2_000)
+    assert realm.database.passes[welcome.user][1].missions == (MissionCount(1, 0, 1),)
+    told = [message for message in client.heard() if isinstance(message, PassProgressed)]
+    assert [(one.mission, one.exp) for one in told] == ([] if happened else [(1, 1)])
 
 
 def test_lobby_when_he_levelled_in_a_channel_then_the_center_knows_the_new_level(

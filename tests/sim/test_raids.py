@@ -23,7 +23,14 @@ from mmo.wire.messages.raid import (
     RaidStart,
     RaidStruck,
 )
-from mmo.wire.messages.raid_link import RaidOver, RaidReserve, RaidReserved, RaidTeamFound, Seated
+from mmo.wire.messages.raid_link import (
+    RaidOver,
+    RaidRelease,
+    RaidReserve,
+    RaidReserved,
+    RaidTeamFound,
+    Seated,
+)
 
 RAID = 7 << 32
 CONTENT = load_content()
@@ -182,3 +189,58 @@ def test_raid_when_the_store_is_away_at_its_end_then_is_settled_when_it_is_back(
     assert len(game.heard(ann, RaidEnded)) == 1
     record, grants = game.record()
     assert record.state is RaidState.FINISHED and judged(record, grants).findings == []
+
+
+def test_raid_when_a_member_comes_back_while_its_end_is_written_then_he_is_told(
+    game: Game,
+) -> None:
+    game.first.begins(game.users)
+    game.first.world.store.database.is_down = True
+    game.first.fights(200)
+    bob = game.users[1]
+    game.first.clients[bob].leaves()
+    game.first.world.store.database.is_down = False
+    assert isinstance(
+        game.first.enters(bob), RaidEntered
+    )  # the row is offered again a little later
+    game.first.world.move(1_000)
+    for user in game.users:
+        assert len(game.heard(game.first.clients[user], RaidEnded)) == 1
+        assert game.first.clients[user].closed_reason
+
+
+def test_raid_when_a_member_comes_while_its_start_is_written_then_he_hears_of_it(
+    game: Game,
+) -> None:
+    ann, bob = game.users
+    assert isinstance(game.first.enters(ann), RaidEntered)
+    game.first.clients[ann].asks(RaidReady())
+    game.first.world.move(CONTENT.raids.kinds[1].waiting_ms - 5 * TICK_MS)
+    game.first.world.store.database.is_down = True
+    game.first.world.move(6 * TICK_MS)
+    game.first.world.store.database.is_down = False
+    assert isinstance(game.first.enters(bob), RaidEntered)
+    game.first.world.move(1_000)
+    assert len(game.heard(game.first.clients[ann], RaidStart)) == 1
+    assert len(game.heard(game.first.clients[bob], RaidStart)) == 1
+
+
+def test_reservation_when_the_word_of_the_store_is_lost_then_the_room_opens_all_the_same() -> None:
+    server = Server(51)
+    world = server.world
+    users = [world.account(name) for name in NAMES]
+    for user, name in zip(users, NAMES, strict=True):
+        world.login(user, name)
+    world.store.faults.next_after = 1
+    team = [Seated(user, 1, 1, user, f"name-{user}", 1, 0) for user in users]
+    server.matching.post(RaidReserve(RAID, 1, team))
+    server.matching.post(RaidRelease(RAID))  # it was not answered in time
+    world.settle()
+    assert not server.matching.heard() and not world.engine.committer.is_idle
+    world.move(1_000)
+    said = server.matching.heard()
+    assert [(one.raid, one.held) for one in said if isinstance(one, RaidReserved)] == [(RAID, True)]
+    assert [one for one in said if isinstance(one, RaidOver)] == [RaidOver(RAID, users, False)]
+    assert world.run(world.store.raid(RAID)).state is RaidState.ABORTED
+    assert world.engine.committer.is_idle
+    world.close()

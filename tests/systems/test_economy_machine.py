@@ -231,7 +231,7 @@ class Economy(RuleBasedStateMachine):
         needs = ("growth", "wallet", "bag", "pass_progress")
         message = KillEarned(1, kind, row.exp, row.gold, fallen)
         outcome = self.act(growth.reward_kill, message, *needs)
-        assert self.sources(outcome) <= {Account.MINT_HUNT}
+        assert self.sources(outcome) <= {Account.MINT_HUNT, Account.SINK_EXPIRED}
 
     @rule(event=st.sampled_from(["login", "raid", "sing"]))
     def lives(self, event: str) -> None:

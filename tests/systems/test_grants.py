@@ -4,17 +4,21 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.systems.game import CHANNEL, Game, applied, parts, player
+from tests.systems.game import CHANNEL, NOW_MS, Game, applied, parts, player
 
-from mmo.contract import Outcome
+from mmo.client.hero import Record
+from mmo.contract import Outcome, Tell
 from mmo.state.bag import Item
 from mmo.state.grant import Bundle, BundleItem, GrantClaimed, SourceKind
 from mmo.state.player import Player
 from mmo.state.score import ScoreRaised
 from mmo.state.wallet import COINS_MAX, Account, CoinsMoved, Currency
 from mmo.systems.grants import claim_grant
+from mmo.systems.inventory import item_view
+from mmo.systems.items import expire
 from mmo.wire.messages.cash import CashChanged
 from mmo.wire.messages.hunt import GrantClaim
+from mmo.wire.messages.inventory import ItemsExpire
 
 
 def claim(resident: Player, **bundle: Any) -> Outcome:
@@ -100,6 +104,41 @@ def test_correction_when_it_takes_items_then_worn_ones_and_full_stacks_go_last()
     resident = player(1, items=(small, large, worn, spare))
     claim(resident, items=(BundleItem(2, 1, -3), BundleItem(0, 1, -1)))
     assert [(item.uid, item.count) for item in resident.bag.items()] == [(3, 1), (2, 8)]
+
+
+def test_correction_when_it_takes_items_then_what_shrank_and_what_is_gone_are_told() -> None:
+    small, large = Item(1, 2, 0, 1, 2), Item(2, 2, 1, 1, 9)
+    resident = player(1, items=(small, large, Item(3, 0, 0, 1, 1)))
+    items = (BundleItem(2, 1, -3), BundleItem(0, 1, -1), BundleItem(1, 1, 4))
+    reply = claim(resident, items=items).replies[0]
+    assert reply.gone == [1, 3]
+    held = resident.bag.items()
+    assert sorted((one.uid, one.kind, one.count) for one in reply.items) == sorted(
+        (item.uid, item.kind, item.count) for item in held
+    )
+    me = Record()
+    me.items = {item.uid: item_view(item) for item in (small, large)}
+    me.grant(reply)
+    assert me.items == {item.uid: item_view(item) for item in held}
+
+
+def test_grant_when_an_expired_item_holds_the_slot_then_it_leaves_and_the_next_claim_fits() -> None:
+    swords = [Item(uid, 0, uid, 1, 1, expires_ms=NOW_MS) for uid in range(10)]
+    resident = player(1, items=tuple(swords))
+    first = claim(resident, items=(BundleItem(0, 2, 1),))
+    assert first == Outcome(tells=(Tell(0, ItemsExpire(1)),))
+    env = Game("channel", CHANNEL).env(1)
+    applied(resident, expire(ItemsExpire(1), bag=resident.bag, env=env))
+    reply = claim(resident, items=(BundleItem(0, 2, 1),)).replies[0]
+    assert [view.code for view in reply.items] == [2]
+
+
+def test_correction_when_a_rented_item_is_alike_then_the_owned_one_is_taken() -> None:
+    rented, owned = Item(1, 0, 0, 1, 1, expires_ms=NOW_MS + 1), Item(2, 0, 1, 1, 1)
+    resident = player(1, items=(rented, owned))
+    assert claim(resident, items=(BundleItem(0, 1, -1),)).replies[0].gone == [2]
+    assert resident.bag.items() == [rented]
+    assert claim(resident, items=(BundleItem(0, 1, -1),)) == Outcome()
 
 
 def grant(resident: Player, source_kind: int, **bundle: Any) -> Outcome:

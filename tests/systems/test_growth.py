@@ -3,12 +3,18 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.systems.game import CHANNEL, CONTENT, Game, applied, parts, player
+from msgspec.structs import replace
+from tests.systems.game import CHANNEL, CONTENT, NOW_MS, Game, applied, parts, player
 
+from mmo.contract import Outcome
+from mmo.state.bag import Item, ItemDied
+from mmo.state.change import Change
 from mmo.state.growth import Growth
-from mmo.state.wallet import COINS_MAX, CoinsMoved
+from mmo.state.player import Player
+from mmo.state.wallet import COINS_MAX, Account, CoinsMoved
 from mmo.systems.growth import gain_exp, reward_kill
 from mmo.wire.messages.hunt import KillEarned, KillReward
+from mmo.wire.messages.inventory import ItemsExpired
 
 LEVELS = CONTENT.levels
 TOTAL_MAX = sum(LEVELS.exp_need[1 : LEVELS.level_max])
@@ -82,14 +88,15 @@ def test_exp_when_gained_in_one_step_or_two_then_is_the_same(first: int, second:
     assert grow(grow(Growth(), first), second) == grow(Growth(), first + second)
 
 
-def _kill(resident: object, earned: KillEarned) -> tuple[KillReward, list[object]]:
-    game = Game("channel", CHANNEL)
-    outcome = reward_kill(
-        earned,
-        **parts(resident, "growth", "wallet", "bag", "pass_progress"),  # type: ignore[arg-type]
-        env=game.env(1),
-    )
-    applied(resident, outcome)  # type: ignore[arg-type]
+def _killed(resident: Player, earned: KillEarned) -> Outcome:
+    needs = parts(resident, "growth", "wallet", "bag", "pass_progress")
+    outcome = reward_kill(earned, **needs, env=Game("channel", CHANNEL).env(1))
+    applied(resident, outcome)
+    return outcome
+
+
+def _kill(resident: Player, earned: KillEarned) -> tuple[KillReward, list[Change]]:
+    outcome = _killed(resident, earned)
     return outcome.replies[0], list(outcome.changes)
 
 
@@ -158,3 +165,20 @@ def test_kill_when_the_bag_is_full_then_exp_and_gold_come_and_the_loss_is_told()
     assert reward.bag_full and not reward.items
     assert (reward.exp_gained, reward.gold_gained) == (1, 3)
     assert len(resident.bag.items(0)) == 10
+
+
+def test_kill_when_an_expired_item_holds_the_last_slot_then_it_dies_for_the_drop() -> None:
+    swords = [Item(uid, 0, uid, 1, 1, expires_ms=NOW_MS + uid) for uid in range(10)]
+    resident = player(1, items=(*swords[1:], replace(swords[0], expires_ms=NOW_MS)))
+    outcome = _killed(resident, KillEarned(1, 1, 1, 3, (0, 2, 1)))
+    reward, gone = outcome.replies
+    assert ItemDied(replace(swords[0], expires_ms=NOW_MS), Account.SINK_EXPIRED) in outcome.changes
+    assert gone == ItemsExpired([0]) and not reward.bag_full
+    assert [(one.slot, one.code) for one in reward.items] == [(0, 2)]
+    assert resident.bag.at(0, 0) is not None and len(resident.bag.items(0)) == 10
+
+
+def test_kill_when_an_expired_item_is_in_nobodys_way_then_it_stays_for_the_next_look() -> None:
+    resident = player(1, items=(Item(1, 0, 0, 1, 1, expires_ms=NOW_MS),))
+    outcome = _killed(resident, KillEarned(1, 1, 1, 3, (0, 2, 1)))
+    assert len(outcome.replies) == 1 and len(resident.bag.items()) == 2

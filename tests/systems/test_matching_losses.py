@@ -10,6 +10,7 @@ from tests.systems.test_matching import LEVEL, PAIR, game_with, queue, teams
 from mmo.state.center_tickets import CenterTickets
 from mmo.state.match_tickets import MatchTickets
 from mmo.systems.matching_rooms import LOST_A_LOOK_MAX
+from mmo.systems.raid_entry import row_of
 from mmo.wire.messages.raid_link import TicketsAll
 from mmo.wire.messages.raid_queue import RaidCancelOk, RaidMatched, RaidQueueOk, RaidUnmatched
 from mmo.wire.messages.session import Refused
@@ -244,6 +245,22 @@ def test_tickets_when_a_thousand_are_told_then_are_told_in_parts_of_the_limit() 
     assert max(len(part.rows) for part in parts) == LIMITS.told_rows_max
     assert [part.last for part in parts].count(True) == 1 and parts[-1].last
     assert set(held(game).tickets) == set(users)
+
+
+def test_list_of_tickets_when_its_rest_never_comes_then_is_dropped_and_nobody_with_it() -> None:
+    game = game_with(0, rooms=0)
+    for user in (1, 2):
+        game.arrive(user, 2)
+        game.queue(user, PAIR, level=LEVEL)
+    game.settle()
+    part = TicketsAll(7, [row_of(game.games[2].tickets.of_user[1])], last=False)
+    game.send(2, MATCHING, part)
+    game.settle()
+    center = held(game).centers[2]
+    assert center.listing is not None and center.listing.heard
+    game.advance(LIMITS.center_fresh_ms + 500)
+    assert center.listing is None
+    assert set(held(game).tickets) == {1, 2}
 
 
 def test_tickets_when_players_come_and_go_all_the_time_then_are_told_again_seldom() -> None:

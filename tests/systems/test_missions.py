@@ -9,7 +9,7 @@ from mmo.content.passes import Season
 from mmo.content.tables import EQUIPMENT
 from mmo.contract import Outcome, ToUser
 from mmo.state.bag import Item
-from mmo.state.grant import Bundle, SourceKind
+from mmo.state.grant import Bundle, BundleItem, SourceKind
 from mmo.state.pass_progress import MissionCount, PassMoved
 from mmo.systems import season_pass
 from mmo.systems.enhance import enhance
@@ -72,19 +72,21 @@ def test_enhancement_when_tried_then_moves_its_mission_whatever_comes_of_it() ->
 
 
 @pytest.mark.parametrize(
-    ("source_kind", "missions"),
+    ("source_kind", "bundle", "missions"),
     [
-        (SourceKind.RAID, [5]),
-        (Op.KILL_EARNED, [2]),  # a kill whose player had moved on is counted where he is
-        (SourceKind.PAYMENT, []),
-        (SourceKind.CORRECTION, []),
+        (SourceKind.RAID, Bundle(), [5]),
+        (Op.KILL_EARNED, Bundle(gold=1), [2]),  # whose player had moved on: counted where he is
+        (Op.KILL_EARNED, Bundle(exp=1), [2]),
+        (Op.KILL_EARNED, Bundle(items=(BundleItem(2, 1, 1),)), []),  # a straw man
+        (SourceKind.PAYMENT, Bundle(gold=1), []),
+        (SourceKind.CORRECTION, Bundle(gold=1), []),
     ],
 )
 def test_grant_when_of_a_raid_or_a_kill_then_moves_its_mission(
-    source_kind: int, missions: list[int]
+    source_kind: int, bundle: Bundle, missions: list[int]
 ) -> None:
     env = at(STARTS, all_events()).env(1)
-    message = GrantClaim(1, int(source_kind), 9, msgspec.msgpack.encode(Bundle(gold=1)))
+    message = GrantClaim(1, int(source_kind), 9, msgspec.msgpack.encode(bundle))
     needs = parts(player(), "growth", "wallet", "bag", "score", "pass_progress")
     assert moved(claim_grant(message, **needs, env=env)) == missions
 

@@ -184,6 +184,7 @@ def test_end_when_scores_are_told_then_all_hear_all_of_them_best_first(game: Rai
     assert game.told(BOB, RaidEnded) == [ended]
     scores = [row.score for row in ended.scores]
     assert scores == sorted(scores, reverse=True) and len(scores) == 2
+    # his best of all seasons is what counts, whatever he reached in this one
     assert {row.user: row.best for row in ended.scores} == {ANN: False, BOB: True}
     settled = game.rows_of(RaidSettled)[0]
     granted = {row.user: row.bundle != b"" for row in settled.scores}

@@ -17,6 +17,7 @@ from mmo.state.raid import (
     RaidState,
     RaidTaken,
 )
+from mmo.state.raid_room import Kept
 from mmo.systems import raid_seats
 from mmo.wire.messages.link import ServerLoad
 from mmo.wire.messages.raid import RaidEnded, RaidLeave, RaidOrphan, RaidReady, RaidStart, RaidTeam
@@ -342,13 +343,22 @@ def test_orphan_when_one_comes_back_then_he_goes_on_after_the_wait(game: RaidGam
     assert heir.rows_of(RaidSettled)[0].state == RaidState.FINISHED
 
 
-@pytest.mark.parametrize("why", ["no checkpoint", "taken over too often", "unreadable"])
+def of_another_arena(game: RaidGame) -> bytes:
+    """A checkpoint whose arena has a form that this code does not know."""
+    kept = msgspec.msgpack.decode(orphan(game).checkpoint, type=Kept)
+    return msgspec.msgpack.encode(msgspec.structs.replace(kept, arena=b"\x93\x01\x02\x03"))
+
+
+@pytest.mark.parametrize(
+    "why", ["no checkpoint", "taken over too often", "unreadable", "arena unreadable"]
+)
 def test_orphan_when_nobody_can_go_on_then_is_aborted_once(game: RaidGame, why: str) -> None:
     fought(game)
     cases: dict[str, dict[str, Any]] = {
         "no checkpoint": {"checkpoint": b""},
         "taken over too often": {"takeovers": CONTENT.raids.takeovers_max},
         "unreadable": {"checkpoint": b"\x93\x01\x02\x03"},
+        "arena unreadable": {"checkpoint": of_another_arena(game)},
     }
     changed = cases[why]
     heir = taken_over(orphan(game, **changed), game.now_ms)

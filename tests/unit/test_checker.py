@@ -120,13 +120,16 @@ def test_a_bundle_is_what_its_name_says(box: Bundle) -> None:
 def test_a_new_game_runs_and_its_tests_pass(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     written = write_game(folder)
-    assert "game/systems/dice.py" in written and "tests/test_dice.py" in written
+    assert "game/systems/dice.py" in written and {
+        "tests/test_dice.py",
+        "tests/test_tips.py",
+    } <= set(written)
     config_file = str(folder / "cluster.toml")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "tests", "-p", "no:cacheprovider"],
         cwd=folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 0 and "2 passed" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "5 passed" in done.stdout, done.stdout + done.stderr
     config = load_config(folder / "cluster.toml", {}).config
     assert game_folder(config) == folder / "game"
     bundle = read_sources(config).bundle

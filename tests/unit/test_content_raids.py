@@ -11,8 +11,11 @@ from mmo.content import load_content
 from mmo.content.raids import RaidFile, Raids, build_raids
 from mmo.content.tables import data_directory
 from mmo.errors import ContentError
+from mmo.systems.raid_battle import hp_max
+from mmo.wire.raid_stream import HP_MAX
 
 MASTER = load_content().items
+LEVEL_MAX = load_content().levels.level_max
 
 
 def raw() -> dict[str, Any]:
@@ -24,7 +27,7 @@ def built(changed: Callable[[dict[str, Any]], None]) -> Raids:
     """The checked tables after a change of the file."""
     file = raw()
     changed(file)
-    return build_raids(msgspec.convert(file, RaidFile), MASTER)
+    return build_raids(msgspec.convert(file, RaidFile), MASTER, LEVEL_MAX)
 
 
 def set_in(*path: Any) -> Callable[[dict[str, Any]], None]:
@@ -52,6 +55,8 @@ def set_in(*path: Any) -> Callable[[dict[str, Any]], None]:
         (set_in("map", 2, "phase", 2, "below_permille", 700), "go downwards"),
         (set_in("map", 0, "phase", 0, "pattern", 0, "kind", "roar"), "none of area"),
         (set_in("map", 0, "phase", 0, "pattern", 0, "windup_ms", 5_000), "windup_ms"),
+        (set_in("kind", 1, "hp", 2**32), "kind[1]"),
+        (set_in("kind", 0, "hp_per_level", 2**32 // 28), "against a whole team of level 15"),
     ],
 )
 def test_table_when_it_contradicts_itself_then_is_refused_by_name(
@@ -77,6 +82,19 @@ def test_table_when_out_of_range_or_misspelt_then_is_refused(
 ) -> None:
     with pytest.raises(msgspec.ValidationError):
         built(change)
+
+
+def test_monster_when_it_has_all_hit_points_that_the_stream_tells_then_is_taken() -> None:
+    def change(file: dict[str, Any]) -> None:
+        kind = file["kind"][0]
+        team = kind["team_size"] * (LEVEL_MAX - 1)
+        kind["hp"] = HP_MAX * 1000 // max(row["hp_permille"] for row in file["map"])
+        kind["hp"] -= kind["hp_per_level"] * team
+
+    raids = built(change)
+    levels = [LEVEL_MAX] * raids.kinds[1].team_size
+    most = max(hp_max(arena, levels) for (kind, _), arena in raids.arenas.items() if kind == 1)
+    assert HP_MAX - 2 <= most <= HP_MAX
 
 
 def test_arena_when_made_then_counts_in_ticks_rounded_up() -> None:

@@ -87,3 +87,36 @@ def test_trouble_is_made_only_where_somebody_is() -> None:
         assert proxies.via(2) == 2
 
     asyncio.run(run())
+
+
+def test_what_a_client_says_arrives_on_a_second_connection_and_is_answered_once() -> None:
+    heard: list[bytes] = []
+    both = asyncio.Event()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readexactly(4))
+        if len(heard) == 2:
+            both.set()
+        writer.write(b"answer")
+        await reader.read()
+        writer.close()
+
+    async def run() -> None:
+        server = await asyncio.start_server(listen, "127.0.0.1", 0)
+        proxy = Proxy(server.sockets[0].getsockname()[1])
+        await proxy.start()
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                proxy.trouble = "double"
+                reader, writer = await dial(proxy)
+                writer.write(b"said")
+                assert await reader.readexactly(6) == b"answer"
+                writer.write_eof()
+                assert await reader.read() == b""
+                await both.wait()
+        finally:
+            await proxy.close()
+            server.close()
+        assert heard == [b"said", b"said"]
+
+    asyncio.run(run())

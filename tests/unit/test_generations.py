@@ -11,6 +11,8 @@ from tests.unit.node_game import messages as m
 from tests.unit.reload_game import ROLE, RULES, Game, bundle_of
 
 from mmo.errors import OperatorError
+from mmo.node.bundle import Bundle
+from mmo.node.edges import NodeOutside
 from mmo.node.generation import build
 from mmo.node.node import EXIT_FENCED
 from mmo.testing.world import World
@@ -32,6 +34,16 @@ def test_the_next_message_after_a_switch_is_decided_by_the_new_rules(game: Game)
     game.switches(bundle_of("two"))
     assert game.says(ann, "a ") == m.Echoed("a two", 2)
     assert game.world.engine.env.node.generation == 2
+
+
+def test_edges_read_the_tables_that_rules_read(game: Game) -> None:
+    outside, first = NodeOutside(game.world.engine, None), game.world.engine.env.content
+    assert outside.content is first
+    two = bundle_of("two")
+    levels = two.files["content/levels.toml"] + "\n# another text\n"
+    game.switches(Bundle({**two.files, "content/levels.toml": levels}, two.packages))
+    assert outside.content is game.world.engine.env.content
+    assert outside.content is not first
 
 
 def test_a_held_node_decides_nothing_and_loses_nothing(game: Game) -> None:

@@ -51,7 +51,7 @@ def test_every_shape_has_a_profile_and_every_class_plays() -> None:
     assert set(found["plateau"].mix) == set(found["smoke"].mix) == set(CLASSES)
     assert all(set(one.pace) == set(CLASSES) for one in found.values())
     assert all(one.gates.ghosts_max == one.gates.money_drift_max == 0 for one in found.values())
-    assert {step.does for step in found["deploy"].steps_at} == {"reload", "restart"}
+    assert {step.does for step in found["deploy"].steps_at} == {"drain", "reload", "restart"}
 
 
 def test_limits_of_a_profile_lie_over_those_of_all() -> None:
@@ -176,7 +176,7 @@ def test_what_never_happened_is_not_held() -> None:
 
 def test_ghosts_money_memory_and_undone_steps_are_judged_when_all_are_gone() -> None:
     deploy = read_profiles()["deploy"]
-    well = {"ghosts": 0, "money_drift": 0, "growth_mib": 1.0, "steps_done": 3}
+    well = {"ghosts": 0, "money_drift": 0, "growth_mib": 1.0, "steps_done": len(deploy.steps_at)}
     assert not not_held(gates.judge_after(deploy, well))
     for other, name in (
         ({"ghosts": 1}, "ghost sessions"),

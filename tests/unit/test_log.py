@@ -50,3 +50,16 @@ def test_line_when_it_has_half_a_character_is_written_all_the_same(tmp_path: Pat
     path = tmp_path / "node.jsonl"
     LogFile(str(path), 1_000, 1).write("a name \ud800\n")
     assert path.read_text("utf-8") == "a name \\ud800\n"
+
+
+def test_line_when_a_log_carries_keys_then_has_them_until_they_change(tmp_path: Path) -> None:
+    path = tmp_path / "node.jsonl"
+    log = open_log("node", level="info", path=str(path), bytes_max=9_999, files_kept=1)
+    for generation in (1, 2):
+        log.carry(generation=generation)
+        log.info("link up", peer=3)
+    told = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    assert [(one["node"], one["generation"], one["peer"]) for one in told] == [
+        ("node", 1, 3),
+        ("node", 2, 3),
+    ]

@@ -321,3 +321,13 @@ def test_end_of_an_old_connection_when_a_claim_is_on_its_way_is_not_taken_for_th
         assert new.asks(m.Look()) == m.Looked(0)
         game.move(20_000)
         assert left(game) == []
+
+
+def test_message_when_its_connection_was_told_to_go_then_is_dropped(world: MakeWorld) -> None:
+    game, _ = a_world(world)
+    ann = game.player("ann")
+    source = game.engine.sources[ann.connection.conn]
+    source.refused = True  # what came before the close is still in the queue
+    assert ann.asks(m.Echo("late")) is None
+    source.refused = False
+    assert isinstance(ann.asks(m.Echo("in time")), m.Echoed)

@@ -4,18 +4,22 @@ import random
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from mmo.client.hero import Hero
 from mmo.client.meter import Meter
 from mmo.client.protocol import Answer
+from mmo.client.purchases import take_down
 from mmo.client.shopper import Market, operate, repeat_last
 from mmo.client.steps import CENTER, Receive, Send, Walk
-from mmo.wire.messages.inventory import ItemUse, ItemUseOk
+from mmo.wire.messages.enhance import EnhanceOk
+from mmo.wire.messages.inventory import ItemsExpired, ItemUse, ItemUseOk
 from mmo.wire.messages.presence import ItemView, Welcome
 from mmo.wire.messages.session import Refused
 from mmo.wire.opcode import Code
 
 POTION = ItemView(5, 1, 0, 1, 3, 0)
+RENTED = ItemView(9, 0, 0, 1, 1, 0, expires_ms=1_000)
 USE = ItemUse((1, 1), 5, 1)
 USED = ItemUseOk(5, 2, 1, 0, 2, 0, 70)
 
@@ -55,6 +59,28 @@ def test_answer_when_it_comes_then_is_taken_down(me: Hero) -> None:
     assert me.record.items[5].count == 2
     assert me.record.compare(welcome(70, 0, 2, 2)) == []
     assert me.meter.errors == 0
+
+
+def rented(now_ms: int, *held: ItemView) -> Welcome:
+    """What an arrival at a moment tells of equipment."""
+    return replace(welcome(70, 0, 1, 3), equipment=list(held), now_ms=now_ms)
+
+
+def test_rented_item_when_its_end_is_told_then_the_record_has_it_no_more(me: Hero) -> None:
+    me.record.adopt(rented(0, RENTED))
+    me.hear(ItemsExpired([RENTED.uid]))
+    assert me.record.compare(rented(1_000, RENTED)) == ["item 9 was never told"]
+    assert me.record.compare(rented(1_000)) == []
+    take_down(me.record, EnhanceOk(9, 1, True, 1, 1, 0, 0, 70, 1, 1))  # an old answer, told again
+    assert 9 not in me.record.items
+
+
+@pytest.mark.parametrize(("now_ms", "differences"), [(999, 1), (1_000, 0)])
+def test_rented_item_when_its_end_was_not_heard_then_it_may_be_gone_from_then_on(
+    me: Hero, now_ms: int, differences: int
+) -> None:
+    me.record.adopt(rented(0, RENTED))
+    assert len(me.record.compare(rented(now_ms))) == differences
 
 
 def test_refusal_when_it_is_expected_then_changes_nothing(me: Hero) -> None:

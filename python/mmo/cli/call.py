@@ -17,7 +17,7 @@ from mmo.cli import terminal
 from mmo.cli.bot import login_addresses
 from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption, load
 from mmo.cli.rim import FAILED, OK
-from mmo.cli.sources import OPCODE_GAME_MIN, import_game
+from mmo.cli.sources import import_game
 
 LOGIN_FIRST, CENTER_FIRST, GAME_FIRST = 200, 300, 400
 OPCODES_MAX = 1000
@@ -105,7 +105,7 @@ def _messages() -> dict[str, type]:
     """Messages by the name of their opcode; those of a game by the name of their class:
     `RollDice` -> `ROLL_DICE`."""
     from mmo.wire import codec, messages
-    from mmo.wire.opcode import Op
+    from mmo.wire.opcode import OPCODE_GAME_MIN, Op
 
     assert messages  # importing the package declares every message
     found: dict[str, type] = {}
@@ -141,7 +141,7 @@ def _ask_at_its_place(me: Any, message: Any, channel: int) -> Any:
     from mmo.client.steps import CENTER, GAME, LOGIN
     from mmo.wire.messages.account import LoginOk
     from mmo.wire.messages.hunt import ChannelEnter
-    from mmo.wire.opcode import Code, Op
+    from mmo.wire.opcode import OPCODE_GAME_MIN, Code, Op
 
     every = tuple(int(code) for code in Code if code != Code.RETRY_LATER)
     opcode = message.opcode

@@ -32,7 +32,7 @@ EDGES = "mmo.edges"
 WALL_TIMES = 4  # a check may take this many times its processor time before it is ended
 WALL_S = 5.0  # and this much more
 LENGTH_BYTES = 4
-WARM_AFTER_S = 0.5  # of silence: right after a check the nodes need the processor
+WARM_AFTER_S = 0.25  # of silence: right after a check the nodes need the processor
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder().decode

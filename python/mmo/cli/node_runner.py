@@ -46,13 +46,6 @@ def configured_ports(entry: NodeEntry) -> NodePorts:
     )
 
 
-def clock_of(offset_ms: int) -> Callable[[], int]:
-    """The wall clock of a node, wrong by `offset_ms` where a test says so."""
-    from mmo.node.node import unix_ms
-
-    return (lambda: unix_ms() + offset_ms) if offset_ms else unix_ms
-
-
 class NodeRunner:
     """Composition and life of one node. SIGTERM drains."""
 
@@ -197,7 +190,7 @@ class NodeRunner:
         from mmo.cli.core import core_settings, make_sign
         from mmo.cli.roles import ROLE_NAMES
         from mmo.log import open_log
-        from mmo.node.node import Node, compose
+        from mmo.node.node import Node, WallClock, compose
 
         config, secrets = self.config, self._secrets
         role = self._role
@@ -231,7 +224,7 @@ class NodeRunner:
             passwords=passwords,
             sign=make_sign(config, secrets) if role.signs else None,
             roll=self._roll,
-            clock_ms=clock_of(config.node.clock_offset_ms),
+            clock_ms=WallClock(config.node.clock_offset_ms),
         )
 
         def make_core(incarnation: int, fields: Any) -> NetCore:

@@ -6,7 +6,7 @@ sends anything; `session` does, on its behalf.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ import msgspec
 from mmo.client.meter import Meter
 from mmo.client.raid_log import RAID_GRANT, RaidLog
 from mmo.wire.messages.hunt import GrantReward, KillReward, MonsterRow
+from mmo.wire.messages.inventory import ItemsExpired
 from mmo.wire.messages.presence import ItemView, ServerLeaving, Welcome
 
 Address = tuple[str, int]
@@ -68,10 +69,17 @@ class Record:
         self.cash, self.mileage = grant.cash, grant.mileage
         for item in grant.items:
             self.items[item.uid] = item
+        self.lose(grant.gone)
+
+    def lose(self, uids: Iterable[int]) -> None:
+        """Items were told to be no more."""
+        for uid in uids:
+            self.items.pop(uid, None)
 
     def compare(self, told: Welcome) -> list[str]:
         """Differences between the record and what a server tells on arrival, as sentences; empty
-        when they agree (exactly, or at least as much while something is loose)."""
+        when they agree (exactly, or at least as much while something is loose). A rented item whose
+        days are over by the server's clock may be gone untold."""
         if not self.known:
             return []
         found: list[str] = []
@@ -90,7 +98,8 @@ class Record:
         for uid, item in self.items.items():
             there = held.get(uid)
             if there is None:
-                found.append(f"item {uid} (code {item.code}) is gone")
+                if not 0 < item.expires_ms <= told.now_ms:
+                    found.append(f"item {uid} (code {item.code}) is gone")
             elif (there.kind, there.code) != (item.kind, item.code):
                 found.append(f"item {uid} is code {there.code}, acknowledged {item.code}")
             elif there.count < item.count or (exact and there != item):
@@ -192,6 +201,8 @@ class Hero:
             self.hit_open = False
         elif isinstance(message, GrantReward):
             self.record.grant(message)
+        elif isinstance(message, ItemsExpired):
+            self.record.lose(message.uids)
         elif isinstance(message, ServerLeaving):
             if message.token:
                 self.leaving = message

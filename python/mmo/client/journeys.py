@@ -19,6 +19,7 @@ from mmo.client.session import (
     Unwelcome,
     arrive,
     ask,
+    compare_and_leave,
     lobby,
     log_in,
     log_out,
@@ -115,11 +116,7 @@ def hunt_until_over(me: Hero, goes_on: Callable[[], bool]) -> Walk[None]:
     """Hunt while told to, leave the channel, come back once more to compare, log out."""
     yield from hunt_while(me, goes_on)
     yield from hold_on(me, lambda: _leave(me))
-    yield Drop(GAME)
-    yield Drop(CENTER)
-    me.loosen()
-    yield from arrive(me)
-    yield from log_out(me)
+    yield from compare_and_leave(me)
 
 
 def _leave(me: Hero) -> Walk[None]:
@@ -142,11 +139,7 @@ def wander_until_over(me: Hero, goes_on: Callable[[], bool]) -> Walk[None]:
         yield from hold_on(me, lambda: go_elsewhere(me))
         yield from settle(me)
         yield from hunt_while(me, partial(_no_kill_since, me, kills, goes_on))
-    yield Drop(GAME)
-    yield Drop(CENTER)
-    me.loosen()
-    yield from arrive(me)
-    yield from log_out(me)
+    yield from compare_and_leave(me)
 
 
 def _no_kill_since(me: Hero, kills: int, goes_on: Callable[[], bool]) -> bool:

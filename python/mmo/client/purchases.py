@@ -46,9 +46,15 @@ def _hold(record: Record, views: Iterable[ItemView]) -> None:
         record.items[view.uid] = view
 
 
+def _alter(record: Record, uid: int, **changed: int) -> None:
+    """An answer that is told again may be older than the end of its item."""
+    if uid in record.items:
+        record.items[uid] = replace(record.items[uid], **changed)
+
+
 def _left(record: Record, uid: int, count: int) -> None:
     if count:
-        record.items[uid] = replace(record.items[uid], count=count)
+        _alter(record, uid, count=count)
     else:
         record.items.pop(uid, None)
 
@@ -61,7 +67,7 @@ def _bought(record: Record, answer: BuyOk) -> None:
 
 def _enhanced(record: Record, answer: EnhanceOk) -> None:
     record.gold = answer.gold
-    record.items[answer.uid] = replace(record.items[answer.uid], enhance=answer.enhance)
+    _alter(record, answer.uid, enhance=answer.enhance)
 
 
 def _used(record: Record, answer: ItemUseOk) -> None:

@@ -331,6 +331,16 @@ def lobby(me: Hero) -> Walk[Welcome]:
     return told  # type: ignore[no-any-return]
 
 
+def compare_and_leave(me: Hero) -> Walk[None]:
+    """The end of a walk: gone without a word, here once more to compare all that is owned with what
+    was told, and logged out."""
+    yield Drop(GAME)
+    yield Drop(CENTER)
+    me.loosen()
+    yield from arrive(me)
+    yield from log_out(me)
+
+
 def log_out(me: Hero) -> Walk[None]:
     """End the session everywhere. When the connection dies before the answer, the session token
     tells whether it happened: a session that is over is the answer."""

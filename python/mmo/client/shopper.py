@@ -10,7 +10,7 @@ the open request. Generators of `steps`; own no socket and no clock.
 from collections.abc import Callable
 from typing import Any
 
-from mmo.client.hero import Hero
+from mmo.client.hero import Hero, Record
 from mmo.client.hunting import hunt_while, settle
 from mmo.client.purchases import copy_of, take_down
 from mmo.client.session import (
@@ -18,9 +18,9 @@ from mmo.client.session import (
     ask,
     code_name,
     come_back,
+    compare_and_leave,
     keep_known,
     lobby,
-    log_out,
     register,
 )
 from mmo.client.steps import CENTER, GAME, Drop, Lost, Pause, Send, Walk
@@ -97,18 +97,21 @@ def shop_until_over(me: Hero, goes_on: Callable[[], bool]) -> Walk[None]:
             yield from shop_once(me, market)
             low, high = THINK_MS
             yield Pause(low + (high - low) * me.rng.random())
-    yield Drop(GAME)
-    yield Drop(CENTER)
-    me.loosen()
-    yield from arrive(me)
-    yield from log_out(me)
+    yield from compare_and_leave(me)
 
 
 def operate(
-    me: Hero, market: Market, message: Any, expects: tuple[Code, ...] = (), *, cut: bool = False
+    me: Hero,
+    market: Market,
+    message: Any,
+    expects: tuple[Code, ...] = (),
+    *,
+    cut: bool = False,
+    take: Callable[[Record, Any], None] = take_down,
 ) -> Walk[Any]:
     """One mutating request to its end, whatever happens to connections: its answer, taken down.
-    `cut`: the connection is cut on purpose before the first answer."""
+    `cut`: the connection is cut on purpose before the first answer. `take`: makes the answer part
+    of a record; a game of one's own knows how for its messages."""
     before, me.told_meanwhile = copy_of(me.record), []
     refusals = tuple(map(int, expects))
     while True:
@@ -125,7 +128,7 @@ def operate(
     told, me.told_meanwhile = me.told_meanwhile, None
     after = copy_of(me.record)
     if not isinstance(answer, Refused):
-        take_down(after, answer)
+        take(after, answer)
         market.last = (message, codec.encode(answer))
     for welcome in told:
         differences = after.compare(welcome)
@@ -134,7 +137,7 @@ def operate(
     if told and me.record.loose:
         me.record.adopt(told[-1])
     if not isinstance(answer, Refused):
-        take_down(me.record, answer)
+        take(me.record, answer)
     return answer
 
 

@@ -30,6 +30,8 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     connections_max: int
     connections_unproved_max: int  # connections that showed no token yet
     connections_per_address_max: int  # 0: no limit
+    connects_per_address_per_s_max: int  # new ones a second; 0: no limit
+    connects_per_address_burst_max: int  # new ones at once
     links_max: int
     accept_backlog: int
 
@@ -37,7 +39,7 @@ class CoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     frame_unproved_bytes_max: int  # before a token was shown
     link_frame_bytes_max: int
     ring_bytes: int  # receive ring of a connection, >= 4 + frame_bytes_max
-    rings_max: int  # rings in the pool; empty pool: readers wait
+    rings_max: int  # rings in the pool; empty pool: only long frames wait
     body_slot_bytes: int  # pooled body slot; longer bodies take a counted heap block
     body_slots_max: int
     inbound_events_max: int  # bounded queue towards Python
@@ -123,6 +125,8 @@ class Net(_Section, frozen=True):
     connections_max: Count
     connections_unproved_max: Count
     connections_per_address_max: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
+    connects_per_address_per_s_max: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
+    connects_per_address_burst_max: Count
     accept_backlog: Count
     frame_bytes_max: Annotated[int, msgspec.Meta(ge=64, le=1 << 24)]
     frame_unproved_bytes_max: Annotated[int, msgspec.Meta(ge=64, le=1 << 24)]

@@ -13,6 +13,7 @@ import msgspec
 from mmo.content.faults import contradiction
 from mmo.content.items import KINDS, ItemRow
 from mmo.content.schema import Milliseconds, Name, Natural, Permille, Positive, Small, Table
+from mmo.wire.raid_stream import HP_MAX, PATTERNS_MAX
 
 TEAM_MAX = 8
 PATTERNS = ("area", "single", "leader", "shield")
@@ -107,7 +108,7 @@ class PhaseRow(Table, frozen=True):
     from_ms: Milliseconds = 0
     taken_permille: Factor = 1000
     dealt_permille: Factor = 1000
-    pattern: tuple[PatternRow, ...] = ()
+    pattern: Annotated[tuple[PatternRow, ...], msgspec.Meta(max_length=PATTERNS_MAX)] = ()
 
 
 class MapRow(Table, frozen=True):
@@ -233,8 +234,8 @@ class Raids(msgspec.Struct, frozen=True):
         return _decode_arena(blob)
 
 
-def build_raids(file: RaidFile, master: Mapping[tuple[int, int], ItemRow]) -> Raids:
-    """The checked raids of a generation; E0603 on a contradiction."""
+def build_raids(file: RaidFile, master: Mapping[tuple[int, int], ItemRow], level_max: int) -> Raids:
+    """The checked raids of a generation; E0603 on a contradiction. `level_max`: of players."""
     kinds: dict[int, KindRow] = {}
     maps: dict[int, MapRow] = {}
     for index, kind in enumerate(file.kind):
@@ -247,6 +248,7 @@ def build_raids(file: RaidFile, master: Mapping[tuple[int, int], ItemRow]) -> Ra
             raise _wrong(f"map[{index}]", f"number {row.number} is there twice")
         _check_map(row, index)
         maps[row.number] = row
+    _check_hp(file, level_max)
     arenas = {
         (kind.number, row.number): _arena(file.tick_ms, kind, row)
         for kind in kinds.values()
@@ -296,6 +298,20 @@ def _check_map(row: MapRow, index: int) -> None:
                 raise _wrong(place, f"pattern {pattern.kind!r} is none of {', '.join(PATTERNS)}")
             if pattern.windup_ms > min(pattern.first_ms, pattern.every_ms):
                 raise _wrong(place, "windup_ms is over first_ms or every_ms")
+
+
+def _check_hp(file: RaidFile, level_max: int) -> None:
+    """What a team of the highest level meets must fit into the stream."""
+    for index, kind in enumerate(file.kind):
+        whole = kind.hp + kind.hp_per_level * kind.team_size * (level_max - 1)
+        for number, row in enumerate(file.map):
+            hp = whole * row.hp_permille // 1000
+            if hp > HP_MAX:
+                raise _wrong(
+                    f"kind[{index}]",
+                    f"its monster has {hp} hit points on map[{number}] against a whole team of "
+                    f"level {level_max}; the stream of a battle tells at most {HP_MAX}",
+                )
 
 
 def _ticks(time_ms: int, tick_ms: int) -> int:

@@ -96,7 +96,7 @@ def load_content(directory: Path | TableTexts | str | None = None) -> Content:
     matching = _read(place / "matching.toml", MatchingFile)
     ranking = _read(place / "ranking.toml", RankingFile)
     master = item_master(items)
-    raids = build_raids(_read(place / "raids.toml", RaidFile), master)
+    raids = build_raids(_read(place / "raids.toml", RaidFile), master, levels.level_max)
     _check_levels(levels)
     _check_monsters(monsters, master)
     _check_channels(channels, monsters)

@@ -16,11 +16,12 @@ from mmo.errors import StoreError, StoreUnavailable
 from mmo.node import operations
 from mmo.node.engine import Engine
 from mmo.node.lanes import Job, Lane
+from mmo.node.rooms import ROW_AGAIN_MS
 from mmo.state.grant import Grant
 from mmo.state.player import OperationRecord, Player
 from mmo.store import PlayerCommit, Verdict
 from mmo.wire.codec import encode
-from mmo.wire.opcode import Code
+from mmo.wire.opcode import Code, Op
 
 DECISIONS_MAX = 3  # times one message is decided on a moved version
 LOCKED_WAIT_MS = 10
@@ -55,8 +56,9 @@ class Committer:
         self._waiting: deque[Pending] = deque()
         self._rows: deque[Pending] = deque()
         self._grants: deque[Grant] = deque()
-        self._kept: set[Lane] = set()  # lanes with earned jobs kept over an outage
+        self._kept: set[Lane] = set()  # lanes with jobs kept over an outage
         self._locked = 0  # outcomes that wait for a lock of others
+        self._insisting = 0  # rows that wait to be offered again
         self._row_turn = False
         self._granting = False
         self._back_ms = -CALM_MS  # when the last outage ended
@@ -70,6 +72,7 @@ class Committer:
             or self._rows
             or self._granting
             or self._locked
+            or self._insisting
             or self._kept
         )
 
@@ -190,7 +193,7 @@ class Committer:
             if job.tries < DECISIONS_MAX:
                 engine.lanes.put_first(lane, job)
             else:
-                self._retry_later(lane, job)
+                self._retry_later(pending)
         else:
             engine.log.error("commit broke a constraint", **engine.about(lane, job))
             engine.refuse(job.source, job.seq, Code.INTERNAL)
@@ -225,7 +228,7 @@ class Committer:
             engine.timers.after(LOCKED_WAIT_MS, lambda: self._again(pending))
             return
         engine.lanes.reopen(pending.lane)
-        self._retry_later(pending.lane, pending.job)
+        self._retry_later(pending)
 
     def _again(self, pending: Pending) -> None:
         self._locked -= 1
@@ -240,7 +243,10 @@ class Committer:
         except StoreError as fault:
             self.in_flight -= 1
             engine.now()
-            self._failed(pending, fault)
+            if pending.outcome.row_insists and isinstance(fault, StoreUnavailable):
+                self._insist(pending)
+            else:
+                self._failed(pending, fault)
             engine.turn()
             return
         engine.failpoints.reach("after-row")
@@ -265,6 +271,17 @@ class Committer:
                 engine.edges.run_again(lane, job)
         engine.turn()
 
+    def _insist(self, pending: Pending) -> None:
+        """It may have happened: only the store knows, and nobody else asks it again."""
+        self.went_out()
+        self._insisting += 1
+        self._engine.timers.after(ROW_AGAIN_MS, lambda: self._offer_again(pending))
+
+    def _offer_again(self, pending: Pending) -> None:
+        self._insisting -= 1
+        self.in_flight += 1
+        self._engine.spawn(self._write(pending))
+
     def _failed(self, pending: Pending, fault: StoreError | None) -> None:
         engine = self._engine
         if isinstance(fault, StoreUnavailable):
@@ -285,18 +302,23 @@ class Committer:
         if tried:
             lane.stale = lane.owns
             job.certain = job.operation is None
+            if pending.commit is not None and job.operation is None:
+                job.version = pending.commit.player.head.version
             self.went_out()
         self._engine.lanes.reopen(lane)
-        self._retry_later(lane, job)
+        self._retry_later(pending)
 
-    def _retry_later(self, lane: Lane, job: Job) -> None:
-        if job.earned is not None:
+    def _retry_later(self, pending: Pending) -> None:
+        """Its client asks again, a later sweep offers its grant again; what comes once is kept."""
+        lane, job = pending.lane, pending.job
+        is_once = job.source is None and job.route.opcode != Op.GRANT_CLAIM
+        if job.earned is not None or (is_once and pending.commit is not None):
             self.keep(lane, job)
         else:
             self._engine.refuse(job.source, job.seq, Code.RETRY_LATER)
 
     def keep(self, lane: Lane, job: Job) -> None:
-        """What was earned waits for the store, told to nobody."""
+        """What was earned, or comes once, waits for the store, told to nobody."""
         lane.aside.earned = [*(lane.earned or ()), job]
         self._kept.add(lane)
         if not self.is_out:
@@ -328,7 +350,7 @@ class Committer:
         self._engine.spawn(self._probe())
 
     def _put_kept_back(self) -> None:
-        """What was earned during the outage goes into its lanes again, in its order."""
+        """What was kept over the outage goes into its lanes again, in its order."""
         if self.is_out:
             return
         kept, self._kept = self._kept, set()

@@ -42,17 +42,16 @@ class NodeOutside:
     def __init__(self, engine: Engine, passwords: Passwords | None) -> None:
         self._store = engine.store
         self._passwords = passwords
-        self._clock_ms = engine.clock_ms
-        self._env = engine.env
+        self._engine = engine
 
     def now_ms(self) -> int:
         """The node's clock."""
-        return self._clock_ms()
+        return self._engine.clock_ms()
 
     @property
     def content(self) -> Any:
         """The tables that rules see now."""
-        return self._env.content
+        return self._engine.env.content
 
     async def credentials(self, name: str) -> Credentials | None:
         """The account of a NFC name."""

@@ -81,6 +81,7 @@ class Engine:
         self.clock_ms = clock_ms
         self.timers = timers
         self.log = log
+        log.carry(generation=settings.generation)
         self.metrics = Metrics()
         self.failpoints = Failpoints(settings.failpoints)
         self.sources: dict[int, Source] = {}
@@ -117,6 +118,7 @@ class Engine:
         view = msgspec.structs.replace(self.env.node, generation=env.node.generation)
         env.node, env.now_ms = view, self.env.now_ms
         self.role, self.env = role, env
+        self.log.carry(generation=env.node.generation)
         self.table.become(table)
         self.router.decide_by(env)
         self.tracing.renew()
@@ -164,8 +166,7 @@ class Engine:
                 self._told(source, seq, code_of(int(code)))
 
     def about(self, lane: Lane, job: Job | None = None) -> dict[str, Any]:
-        """Keys of a log line: connection, player, operation and generation, where they are
-        known."""
+        """Keys of a log line: connection, player and operation, where they are known."""
         source = job.source if job is not None and job.source is not None else lane.source
         keys: dict[str, Any] = {"conn": source.conn if source is not None else 0}
         keys["user"] = lane.user or (source.user if source is not None else 0)
@@ -173,7 +174,6 @@ class Engine:
             keys["opcode"] = job.route.opcode
             if job.operation is not None:
                 keys["op"] = f"{job.operation[0]}-{job.operation[1]}"
-        keys["generation"] = self.env.node.generation
         return keys
 
     def close(self, source: Source, reason: int) -> None:

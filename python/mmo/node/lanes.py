@@ -55,7 +55,7 @@ class Job:
 
     __slots__ = (
         "asked", "body", "certain", "earned", "edge", "looked_up", "message",
-        "operation", "player", "route", "seq", "source", "tries",
+        "operation", "player", "route", "seq", "source", "tries", "version",
     )  # fmt: skip
 
     def __init__(
@@ -79,6 +79,7 @@ class Job:
         self.tries = 0
         self.looked_up = False  # the store has no record of its operation id
         self.certain = True  # False: an earlier commit of it may have happened
+        self.version: int | None = None  # of the player, when a commit without an id of it failed
 
 
 Step = Callable[["Lane"], None]

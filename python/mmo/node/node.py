@@ -59,6 +59,16 @@ def unix_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+class WallClock:
+    """Unix time in milliseconds, wrong by `offset_ms` where a test says so."""
+
+    def __init__(self, offset_ms: int = 0) -> None:
+        self.offset_ms = offset_ms
+
+    def __call__(self) -> int:
+        return unix_ms() + self.offset_ms
+
+
 def monotonic_ms() -> int:
     """The clock of its deadlines."""
     return time.monotonic_ns() // 1_000_000
@@ -133,6 +143,7 @@ class Node:
             "stats": self._stats,
             "stop": self._stop,
             "fail": self._fail,
+            "clock": self._set_clock,
             "generation": lambda question: engine.generations.view(),
             "prepare": engine.generations.prepare,
             "hold": engine.generations.hold,
@@ -430,3 +441,11 @@ class Node:
     def _fail(self, question: dict[str, Any]) -> dict[str, Any]:
         self.engine.failpoints.arm(str(question["point"]), int(question.get("times", 1)))
         return {"armed": question["point"]}
+
+    def _set_clock(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Be wrong by so much from now on, where failpoints are allowed; by how much it was."""
+        clock, offset_ms = self.engine.clock_ms, int(question["offset_ms"])
+        if not self.engine.failpoints.allowed or not isinstance(clock, WallClock):
+            raise ValueError("this node's clock is not to be moved")
+        before_ms, clock.offset_ms = clock.offset_ms, offset_ms
+        return {"offset_ms": offset_ms, "before_ms": before_ms}

@@ -191,7 +191,7 @@ class Outcomes:
             self._engine.sent_away.add(source)
             self._engine.log.info(
                 "player sent away", to=getattr(send.message, "number", 0), conn=source.conn,
-                user=send.user, generation=self._engine.env.node.generation,
+                user=send.user,
             )  # fmt: skip
             self._engine.reply(source, 0, send.message.opcode, encode(send.message))
 

@@ -59,7 +59,6 @@ class Quarantine:
         self._engine.metrics.count("rules_quarantined_total")
         self._engine.log.error(
             "rule quarantined", rule=route.name, opcode=route.opcode, last=self.last,
-            generation=self._engine.env.node.generation,
         )  # fmt: skip
 
     def _told(self, route: Route, wrong: str) -> str:

@@ -21,7 +21,7 @@ from mmo.node.watchdog import RuleOverran
 PHASES = 5
 FAULTS_IN_ROW_MAX = 5  # raising or overlong ticks of a room before its `broken` rule ends it
 BROKEN_AGAIN_TICKS = 20  # between two calls of a `broken` rule that fails itself
-ROW_AGAIN_MS = 200  # pause before a room's row is offered again to a store that is away
+ROW_AGAIN_MS = 200  # pause before a row is offered again to a store that is away
 NS_PER_MS = 1_000_000
 
 

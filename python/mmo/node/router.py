@@ -65,7 +65,8 @@ class Router:
         """The fast path: nothing waits before this message."""
         player = lane.awake
         if (
-            (not source.entered and route.by == "user")
+            source.refused  # told to go: `perform` drops what it still had on the way
+            or (not source.entered and route.by == "user")
             or lane.stale
             or (route.parts and not player)
         ):
@@ -197,6 +198,8 @@ class Router:
             return
         if route.mutates and player is not None and not self._may_mutate(lane, job, player):
             return
+        if job.version is not None and player is not None and player.head.version != job.version:
+            return  # its unanswered commit happened: every commit raises the version
         if job.earned is not None and not job.certain:
             self._engine.residents.make_certain(lane, job)
             return
@@ -262,7 +265,7 @@ class Router:
         engine.log.error(
             "rule raised", rule=route.name, opcode=route.opcode,
             conn=source.conn if source else 0, user=source.user if source else 0,
-            generation=engine.env.node.generation, exc_info=True,
+            exc_info=True,
         )  # fmt: skip
         engine.quarantine.failed(route)
         engine.refuse(source, seq, Code.INTERNAL)

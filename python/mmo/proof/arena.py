@@ -143,6 +143,13 @@ class Arena:
         question = {"ask": "fail", "point": point, "times": times}
         await control.ask_async(self.home.socket(name, self.file()), question, 2.0)
 
+    async def set_clock(self, name: str, offset_ms: int) -> int:
+        """Let a node's clock be wrong by so much; by how much it was before. Raises `OperatorError`
+        where `node.failpoints` does not allow it, and when nobody answers."""
+        question = {"ask": "clock", "offset_ms": offset_ms}
+        said = await control.ask_async(self.home.socket(name, self.file()), question, 2.0)
+        return int(said["before_ms"])
+
     async def repaired_s(self, name: str, dead_pid: int) -> float | None:
         """Seconds until the node is ready again under another pid; None when it is not."""
         began = time.monotonic()

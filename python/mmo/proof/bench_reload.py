@@ -26,7 +26,7 @@ BOTS, PROBERS = 200, 20
 SAVES_MIN = 20
 LIVE_AIM_MS = 250.0
 SWITCH_AIM = 2.0
-APART_S = 0.4  # between two saves
+APART_S = 1.0  # between two saves: nobody saves more often
 NEAR_S = 0.25  # what was asked this near to a switch is of the switch
 
 

@@ -85,7 +85,7 @@ class Shoppers(Crew):
 
 async def economy_under_kills(arena: Arena, trial: Trial, short: bool) -> None:
     """Shop and pay while every 3 s one server dies; then hold everything against everything."""
-    shoppers = Shoppers(arena, 10 if short else 60, seed=61)
+    shoppers = Shoppers(arena, 10 if short else 100, seed=61)
     payees = muster(arena.addresses("login"), PAYEES, 62, shoppers.meter)
     for me in payees:
         await walk_alone(register(me), "127.241.0.1")

@@ -19,6 +19,11 @@ CORRECTION = 3
 """`SourceKind.CORRECTION`: a grant that an operator leaves."""
 
 
+CONNECT_S = 10
+ANSWER_S = 120
+"""How long a proof waits for one answer of the database, and for its greeting."""
+
+
 def connected(arena: Arena, through: str = "") -> Any:
     """A connection to the database of an arena, as its servers have; `through` another socket than
     theirs, such as the one behind a door."""
@@ -28,6 +33,9 @@ def connected(arena: Arena, through: str = "") -> Any:
         password=(arena.home.secrets / "mysql").read_text().strip(),
         database="mmo",
         use_pure=True,
+        connection_timeout=CONNECT_S,  # a door that closes may leave one without a word
+        read_timeout=ANSWER_S,
+        write_timeout=ANSWER_S,
     )
 
 

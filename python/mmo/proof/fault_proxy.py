@@ -1,8 +1,9 @@
 """A proxy between clients and servers that breaks connections on request: TCP, byte for byte.
 
 Owns its listeners and the trouble it makes: bytes of one direction vanish, come late, come one by
-one, or the connection is reset. A stream with vanished bytes is reset when the trouble ends, as no
-TCP could heal it. Judges nothing. Used by `nemesis`; bots dial it instead of a node.
+one, the connection is reset, or all that a client says arrives on a second connection too. A
+stream with vanished bytes is reset when the trouble ends, as no TCP could heal it. Judges nothing.
+Used by `nemesis`; bots dial it instead of a node.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ class Line:
         self.client = client
         self.server = server
         self.torn = False  # bytes are missing: it cannot go on
+        self.double: asyncio.StreamWriter | None = None  # hears what the server hears
 
     def reset(self) -> None:
         """RST to both ends."""
@@ -94,6 +96,12 @@ class Proxy:
             writer.transport.abort()
             return
         line = Line(writer, there_writer)
+        if self.trouble == "double":
+            with contextlib.suppress(OSError):
+                # Its answers are never read; a server that fills its line ends it.
+                _, line.double = await asyncio.open_connection(
+                    "127.0.0.1", self.port, local_addr=(address, 0)
+                )
         self._lines.add(line)
         pumps = [
             asyncio.create_task(self._pump(line, reader, there_writer, True)),
@@ -104,8 +112,9 @@ class Proxy:
             task.add_done_callback(self._tasks.discard)
         await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         self._lines.discard(line)
-        for one in (writer, there_writer):
-            one.close()
+        for one in (writer, there_writer, line.double):
+            if one is not None:
+                one.close()
 
     async def _pump(
         self, line: Line, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, up: bool
@@ -126,6 +135,8 @@ class Proxy:
                         if self.trouble == "drip":
                             await asyncio.sleep(DRIP_S)
                     continue
+                if up and line.double is not None and not line.double.is_closing():
+                    line.double.write(data)
                 writer.write(data)
                 await writer.drain()
         except (OSError, RuntimeError):  # uvloop's word for a closed one
@@ -165,6 +176,8 @@ class Proxies:
             return proxy.port
         proxy.up, proxy.down = rng.choice(((True, False), (False, True), (True, True)))
         proxy.trouble = kind
+        if kind == "double":
+            proxy.reset()  # who comes back comes twice
         try:
             await asyncio.sleep(seconds)
         finally:

@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,10 +101,18 @@ def _with_seats() -> str:
     return text
 
 
-def topology(nodes: Sequence[tuple[str, str, int]]) -> str:
-    """The configuration of exactly these nodes: name, role, number."""
+def topology(
+    nodes: Sequence[tuple[str, str, int]], offsets_ms: Mapping[str, int] | None = None
+) -> str:
+    """The configuration of exactly these nodes: name, role, number. `offsets_ms`: by how much the
+    clocks of some are wrong."""
     return "".join(
         f'[[nodes]]\nname = "{name}"\nrole = "{role}"\nnumber = {number}\n'
+        + (
+            f"override.node.clock_offset_ms = {offsets_ms[name]}\n"
+            if offsets_ms and name in offsets_ms
+            else ""
+        )
         for name, role, number in nodes
     )
 

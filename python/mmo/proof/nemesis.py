@@ -7,6 +7,7 @@ Called by `chaos`, which picks from the menu with a seed.
 
 import asyncio
 import contextlib
+import os
 import resource
 import time
 from typing import Any
@@ -28,6 +29,14 @@ STOP_S = (0.5, 5.0)
 LOCK_S = (0.5, 4.0)
 LINE_S = (0.5, 3.0)
 DISK_S = (0.3, 1.5)
+STARVED_S = 0.02
+CLOCK_MS = 1_900
+RAID_POINTS = (
+    *(("raid", "before-claim"), ("raid", "after-claim"), ("raid", "before-checkpoint")),
+    *(("raid", "before-row"), ("raid", "after-row"), ("cash", "before-row"), ("cash", "after-row")),
+)
+"""Points that only raids and payments reach."""
+
 REACHED_S = 5.0
 """How long a named point may take to be reached before another fault's turn comes."""
 
@@ -43,7 +52,7 @@ def _kill_role(role: str) -> Fault:
 
 async def kill_at_point(ground: Ground) -> str:
     """A node ends itself between two steps."""
-    role, point = ground.rng.choice(FAILPOINTS)
+    role, point = ground.rng.choice((*FAILPOINTS, *RAID_POINTS))
     name = ground.pick(ground.nodes(role))
     pid = ground.pid(name)
     try:
@@ -61,10 +70,44 @@ async def kill_at_point(ground: Ground) -> str:
 
 async def stop_node(ground: Ground) -> str:
     """SIGSTOP, then SIGCONT; with luck in the middle of a transaction."""
-    name = ground.pick(ground.nodes("channel") + ground.nodes("center") + ground.nodes("login"))
+    name = ground.pick(ground.nodes())
     async with stopped(ground.pid(name)):
         await asyncio.sleep(ground.span(STOP_S))
     return name
+
+
+async def starve_node(ground: Ground) -> str:
+    """A node that gets the processor a fifth of the time, in small pieces."""
+    name = ground.pick(ground.nodes())
+    pid, until = ground.pid(name), time.monotonic() + ground.span(STOP_S)
+    while time.monotonic() < until:
+        async with stopped(pid):
+            await asyncio.sleep(4 * STARVED_S)
+        await asyncio.sleep(STARVED_S)
+    return name
+
+
+async def no_descriptors(ground: Ground) -> str:
+    """A node may open nothing more: no connection, no file."""
+    name = ground.pick(ground.nodes())
+    pid = ground.pid(name)
+    open_now = max(int(entry) for entry in os.listdir(f"/proc/{pid}/fd")) + 1
+    await _limited(ground, pid, resource.RLIMIT_NOFILE, open_now)
+    return name
+
+
+async def clock_jump(ground: Ground) -> str:
+    """The clock of a node is set ahead or back, within what servers forgive, and set right."""
+    name = ground.pick(ground.nodes())
+    offset_ms = ground.rng.randint(-CLOCK_MS, CLOCK_MS)
+    try:
+        before_ms = await ground.arena.set_clock(name, offset_ms)
+    except OperatorError as refusal:
+        raise LookupError(str(refusal)) from refusal
+    await asyncio.sleep(ground.span(LINE_S))
+    with contextlib.suppress(OperatorError):  # one that was killed meanwhile begins anew
+        await ground.arena.set_clock(name, before_ms)
+    return f"{name} by {offset_ms} ms"
 
 
 async def kill_redis_primary(ground: Ground) -> str:
@@ -81,12 +124,16 @@ async def kill_redis_replica(ground: Ground) -> str:
     return name
 
 
-async def stop_redis(ground: Ground) -> str:
-    """A primary that hangs: worse than one that is dead."""
-    name = ground.pick(await ground.primaries())
-    async with stopped(ground.pid(name)):
-        await asyncio.sleep(ground.span(STOP_S))
-    return name
+def _stop_redis(replicas: bool) -> Fault:
+    """One that hangs: worse than one that is dead."""
+
+    async def fault(ground: Ground) -> str:
+        name = ground.pick(await ground.primaries(replicas=replicas))
+        async with stopped(ground.pid(name)):
+            await asyncio.sleep(ground.span(STOP_S))
+        return name
+
+    return fault
 
 
 async def flush_redis(ground: Ground) -> str:
@@ -204,16 +251,20 @@ async def full_disk(ground: Ground) -> str:
         name = ground.pick(await ground.primaries())
     else:
         name = kind if kind == "mysql" else ground.pick(ground.nodes())
-    pid = ground.pid(name)
-    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    await _limited(ground, ground.pid(name), resource.RLIMIT_FSIZE, 1)
+    return name
+
+
+async def _limited(ground: Ground, pid: int, what: int, limit: int) -> None:
+    """A process that may not have more of something for a while."""
+    before = resource.prlimit(pid, what)
     try:
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, before[1]))
+        resource.prlimit(pid, what, (limit, before[1]))
         await asyncio.sleep(ground.span(DISK_S))
     finally:
         # One that does not bear it is started again, without the limit.
         with contextlib.suppress(ProcessLookupError):
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
-    return name
+            resource.prlimit(pid, what, before)
 
 
 def _line(kind: str) -> Fault:
@@ -229,9 +280,13 @@ MENU: dict[str, Fault] = {
     **{f"kill-{role}": _kill_role(role) for role in ("matching", "raid")},
     "kill-at-point": kill_at_point,
     "stop-node": stop_node,
+    "starve-node": starve_node,
+    "no-descriptors": no_descriptors,
+    "clock-jump": clock_jump,
     "kill-redis-primary": kill_redis_primary,
     "kill-redis-replica": kill_redis_replica,
-    "stop-redis": stop_redis,
+    "stop-redis": _stop_redis(replicas=False),
+    "stop-redis-replica": _stop_redis(replicas=True),
     "flush-redis": flush_redis,
     "failover-redis": failover_redis,
     "move-redis-slot": move_slot,
@@ -248,13 +303,17 @@ MENU: dict[str, Fault] = {
     "line-delay": _line("delay"),
     "line-drip": _line("drip"),
     "line-reset": _line("reset"),
+    "line-double": _line("double"),
 }
 """Every fault by name, as `chaos --faults` takes it."""
 
 GROUPS = {
     "all": tuple(MENU),
     "kills": tuple(name for name in MENU if name.startswith("kill-")),
-    "nodes": ("kill-channel", "kill-center", "kill-login", "kill-at-point", "stop-node"),
+    "nodes": (
+        *("kill-channel", "kill-center", "kill-login", "kill-at-point", "stop-node"),
+        *("starve-node", "no-descriptors", "clock-jump"),
+    ),
     "redis": tuple(name for name in MENU if name.endswith("redis") or "-redis-" in name),
     "mysql": ("kill-mysql", "stop-mysql", "lock-rows", "cut-mysql"),
     "partitions": ("cut-mysql", "cut-link", "cut-links", "cut-node"),
@@ -265,7 +324,14 @@ GROUPS = {
 NOT_HERE = (
     "partitions by network namespaces: the servers of one home share one with their stores; links "
     "between servers, lines to the database and those of clients are cut by doors instead",
+    "a Redis server cut from its peers and not from its clients: it takes a filter of packets; one "
+    "that hangs or is overruled by a failover stands in for it",
     "loss of bytes that were written and not synced: it takes a file system of its own",
+    "promotion of a replica of the database: one home has one database",
+    "a cap on memory: it takes a control group",
+    "clocks an hour off: servers forgive two seconds (`net.token_leeway_s`)",
+    "values of a stranger's in Redis: what Redis holds is ours alone, by its password",
+    "rolling restarts and login storms: `prove rolling` and `make load` have them",
 )
 """What the menu of a laboratory would have and this one says it has not."""
 

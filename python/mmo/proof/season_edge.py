@@ -23,6 +23,7 @@ from mmo.client.meter import Meter
 from mmo.client.session import arrive, ask, log_out, move, register, stay_known
 from mmo.client.steps import CENTER, GAME, Pause, Walk
 from mmo.errors import OperatorError
+from mmo.proof import live_code
 from mmo.proof.arena import Arena
 from mmo.proof.economy_books import Books
 from mmo.proof.economy_witness import Witness, WitnessedShell
@@ -86,13 +87,8 @@ def prepare(directory: Path) -> str:
         "page_bytes_max = 8192\n" + "".join(_season_text(n, first_s) for n in range(SEASONS)),
         encoding="utf-8",
     )
-    nodes = []
-    for name, role, number in TOPOLOGY:
-        node = f'[[nodes]]\nname = "{name}"\nrole = "{role}"\nnumber = {number}\n'
-        if name in OFFSETS_MS:
-            node += f"override.node.clock_offset_ms = {OFFSETS_MS[name]}\n"
-        nodes.append(node)
-    return f'[cluster]\ncontent_directory = "{content}"\n' + "".join(nodes)
+    nodes = live_code.topology(TOPOLOGY, OFFSETS_MS)
+    return f'[cluster]\ncontent_directory = "{content}"\n{nodes}'
 
 
 def _season_text(number: int, first_s: int) -> str:

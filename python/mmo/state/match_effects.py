@@ -53,11 +53,13 @@ class TicketsListed(MatchingEffect, frozen=True):
     told: tuple[int, ...]
     put: tuple[Ticket, ...]
     last: bool
+    now_ms: int
 
     def apply(self, state: Any) -> None:
         held = state.center(self.center)
         if held.listing is None or held.listing.round != self.round:
-            held.listing = Listing(self.round, set(), set())
+            held.listing = Listing(self.round, set(), set(), self.now_ms)
+        held.listing.heard_ms = self.now_ms
         held.listing.heard.update(self.told)
         for ticket in self.put:
             state.put(ticket)
@@ -66,6 +68,15 @@ class TicketsListed(MatchingEffect, frozen=True):
             held.listing = None
             for user in [user for ticket, user in held.users.items() if ticket not in kept]:
                 state.drop(user)
+
+
+class ListingDropped(MatchingEffect, frozen=True):
+    """Its rest does not come: what was told counts, and nobody is dropped for what was not."""
+
+    center: int
+
+    def apply(self, state: Any) -> None:
+        state.centers[self.center].listing = None
 
 
 class TeamsFormed(MatchingEffect, frozen=True):

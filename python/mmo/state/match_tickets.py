@@ -129,6 +129,7 @@ class Listing(msgspec.Struct):
     round: int
     heard: set[int]  # tickets told so far
     put_since: set[int]  # tickets put since it began
+    heard_ms: int  # when the last part came
 
 
 class CenterHeld:

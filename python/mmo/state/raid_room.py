@@ -5,7 +5,7 @@ of this file, which rules return and the node applies. A room never outlives its
 made when the row is written and goes when the row is settled.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -90,12 +90,35 @@ class Room:
         """The users who are connected."""
         return [member.user for member in self.members if member.conn]
 
+    def staying(self) -> list[int]:
+        """The users who did not give their seat up, connected or not."""
+        return [member.user for member in self.members if not member.left]
+
     def seat_of(self, user: int) -> Member | None:
         """The seat of a user."""
         for member in self.members:
             if member.user == user:
                 return member
         return None
+
+
+class WhoIsHere(Sequence[int]):
+    """The users who are connected to a room when this is looked at, not when it was made: what is
+    told after a row was written reaches also those who came while it was on its way."""
+
+    __slots__ = ("_room",)
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._room.here())
+
+    def __len__(self) -> int:
+        return len(self._room.here())
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._room.here()[place]
 
 
 class RaidRooms:

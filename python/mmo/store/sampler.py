@@ -43,6 +43,7 @@ class Sampler:
         self._random = random.Random()
         self._committed: OrderedDict[int, None] = OrderedDict()
         self.counts: dict[str, float] = {"compared": 0, "absent": 0, "late": 0, "ahead": 0}
+        self.behind = 0  # versions, at most, in the last comparison
 
     def saw(self, user: int) -> None:
         """A player committed; the longest unseen of too many is forgotten."""
@@ -66,6 +67,7 @@ class Sampler:
         if before is None or after is None:
             return 0
         compared = [user for user in users if user in heads and user in before and user in after]
+        self.behind = max((max(0, heads[user] - after[user]) for user in compared), default=0)
         for user in compared:
             self._judge(user, before[user], heads[user], after[user])
         self.counts["compared"] += len(compared)
@@ -81,5 +83,6 @@ class Sampler:
             self.counts["late"] += 1
 
     def stats(self) -> dict[str, float]:
-        """Counters by name."""
-        return {f"sample_{name}": value for name, value in self.counts.items()}
+        """Counters by name, and how far Redis was behind the last time that it was looked at."""
+        counts = {f"sample_{name}": value for name, value in self.counts.items()}
+        return {**counts, "sample_behind_versions": self.behind}

@@ -1,7 +1,8 @@
 """Grants: what others left for a player, claimed once by his owner.
 
 Installed wherever players are owned. A grant that does not fit now (bag full, balance at its limit)
-stays unclaimed and is tried again at the next sweep; nothing of it is lost or given in part.
+stays unclaimed and is tried again at the next sweep; nothing of it is lost or given in part. Rented
+items whose days are over leave meanwhile, so they are in its way once at most.
 """
 
 from collections.abc import Iterable
@@ -19,7 +20,7 @@ from mmo.state.growth import Growth
 from mmo.state.score import Score, ScoreRaised
 from mmo.state.wallet import COINS_MAX, Account, CoinsMoved, Currency, Wallet
 from mmo.systems.growth import gain_exp
-from mmo.systems.inventory import Placement, item_of, item_view, place_items
+from mmo.systems.inventory import Placement, expiry, item_view, place_items
 from mmo.systems.items import less
 from mmo.systems.missions import PassParts, with_event
 from mmo.wire.messages.cash import CashChanged
@@ -40,7 +41,8 @@ _SINKS = MappingProxyType(
     }
 )
 _EVENTS = MappingProxyType({int(SourceKind.RAID): "raid", int(Op.KILL_EARNED): "kill"})
-"""Grants that are events of the missions: who owned the player then could not count them."""
+"""Grants that are events of the missions: who owned the player then could not count them. A kill
+that gives neither experience nor gold, such as a straw man's, is none (`growth.reward_kill`)."""
 
 
 @handles(Op.GRANT_CLAIM, by="node", needs=("growth", "wallet", "bag", "score", "pass_progress"))
@@ -64,7 +66,7 @@ def claim_grant(
     placed = place_items(content, bag, wanted, env.new_uid, mint)
     taken = taken_from(bag, [item for item in bundle.items if item.count <= 0])
     if coins is None or placed is None or taken is None or bundle.exp < 0:
-        return Outcome()
+        return Outcome(tells=expiry(bag, env))
     enhance_born(placed, bundle.items)
     grown = gain_exp(content.levels, growth, bundle.exp)
     claimed = GrantClaimed(message.source_kind, message.source_id)
@@ -76,7 +78,8 @@ def claim_grant(
     balances = [wallet.gold, wallet.cash, wallet.mileage]
     for moved in coins:
         balances[moved.currency] += moved.amount
-    items = {item_of(placement).uid: item_view(item_of(placement)) for placement in placed}
+    shrunk = [change for change in taken if isinstance(change, ItemStacked)]
+    items = {one.item.uid: item_view(one.item) for one in (*shrunk, *placed)}
     told = GrantReward(
         source_kind=message.source_kind,
         source_id=message.source_id,
@@ -87,26 +90,28 @@ def claim_grant(
         cash=balances[1],
         mileage=balances[2],
         items=list(items.values()),
+        gone=[change.item.uid for change in taken if isinstance(change, ItemDied)],
     )
     outcome = Outcome(replies=[told], changes=changes)
     if bundle.cash:
         outcome.replies = [told, CashChanged(balances[1], bundle.cash)]
     event = _EVENTS.get(message.source_kind)
-    if event is not None:
+    if event is not None and (event != "kill" or bundle.exp or bundle.gold):
         with_event(outcome, content, pass_progress, event, env)
     return outcome
 
 
 def taken_from(bag: Bag, items: list[BundleItem]) -> list[ItemStacked | ItemDied] | None:
     """What corrections take away (counts below 0): all of it from what is not worn first, the
-    smallest stacks before others; None when there is not so much."""
+    smallest stacks before others; None when there is not so much. Rented items are not counted by a
+    restore and stay."""
     taken: list[ItemStacked | ItemDied] = []
     for wanted in items:
         left = -wanted.count
         held = [
             item
             for item in bag.items(wanted.kind)
-            if (item.code, item.enhance) == (wanted.code, wanted.enhance)
+            if (item.code, item.enhance, item.expires_ms) == (wanted.code, wanted.enhance, 0)
         ]
         for item in sorted(held, key=lambda item: (item.equipped, item.count, item.slot)):
             if left:

@@ -7,14 +7,14 @@ player is told.
 from mmo.content import Content
 from mmo.content.schema import Levels
 from mmo.contract import Env, Outcome, Send, ToUser, handles
-from mmo.state.bag import Bag
+from mmo.state.bag import Bag, Item, ItemDied
 from mmo.state.change import Change
 from mmo.state.growth import ExpGained, Growth
 from mmo.state.wallet import COINS_MAX, Account, CoinsMoved, Currency, Wallet
-from mmo.systems.inventory import item_of, item_view, place_items
+from mmo.systems.inventory import Placement, expired_items, item_of, item_view, place_items
 from mmo.systems.missions import PassParts, moved_by
 from mmo.wire.messages.hunt import KillEarned, KillReward
-from mmo.wire.messages.presence import ItemView
+from mmo.wire.messages.inventory import ItemsExpired
 from mmo.wire.opcode import Op
 
 
@@ -58,35 +58,42 @@ def reward_kill(
     gold = gain_coins(wallet, Currency.GOLD, message.gold, Account.MINT_HUNT)
     if gold > 0:
         changes.append(CoinsMoved(Currency.GOLD, gold, Account.MINT_HUNT))
-    views: list[ItemView] = []
-    bag_full = False
-    if message.drop is not None:
-        placed = place_items(content, bag, [message.drop], env.new_uid, Account.MINT_HUNT)
-        if placed is None:
-            bag_full = True
-        else:
-            changes.extend(placed)
-            views = [item_view(item_of(one)) for one in placed]
+    dropped = _dropped(message, bag, env)
+    over, placed = dropped or ([], [])
+    changes += [*over, *placed]
     sends: list[Send] = []
     if message.exp or message.gold:
         moved, told = moved_by(content, pass_progress, "kill", env.now_ms)
         changes += moved
         sends += [ToUser(env.sender.user, each) for each in told]
     level = growth.level if grown is None else grown.level
-    return Outcome(
-        replies=(
-            KillReward(
-                kind=message.kind,
-                exp_gained=0 if grown is None else grown.gained,
-                level=level,
-                exp=growth.exp if grown is None else grown.exp,
-                levels_gained=level - growth.level,
-                gold_gained=gold,
-                gold=wallet.gold + gold,
-                items=views,
-                bag_full=bag_full,
-            ),
-        ),
-        changes=changes,
-        sends=sends,
+    reward = KillReward(
+        kind=message.kind,
+        exp_gained=0 if grown is None else grown.gained,
+        level=level,
+        exp=growth.exp if grown is None else grown.exp,
+        levels_gained=level - growth.level,
+        gold_gained=gold,
+        gold=wallet.gold + gold,
+        items=[item_view(item_of(one)) for one in placed],
+        bag_full=dropped is None,
     )
+    gone = (ItemsExpired([one.item.uid for one in over]),) if over else ()
+    return Outcome(replies=(reward, *gone), changes=changes, sends=sends)
+
+
+def _dropped(
+    message: KillEarned, bag: Bag, env: Env
+) -> tuple[list[ItemDied], list[Placement]] | None:
+    """Where the drop goes; None: no room. It falls once, so what has expired dies now when it holds
+    the room."""
+    if message.drop is None:
+        return [], []
+    over: list[Item] = []
+    placed = place_items(env.content, bag, [message.drop], env.new_uid, Account.MINT_HUNT)
+    if placed is None and (over := expired_items(bag, env.now_ms)):
+        live = Bag([item for item in bag.items() if item not in over])
+        placed = place_items(env.content, live, [message.drop], env.new_uid, Account.MINT_HUNT)
+    if placed is None:
+        return None
+    return [ItemDied(item, Account.SINK_EXPIRED) for item in over], placed

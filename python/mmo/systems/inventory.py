@@ -44,6 +44,18 @@ def expired(item: Item, now_ms: int) -> bool:
     return 0 < item.expires_ms <= now_ms
 
 
+def expired_items(bag: Bag, now_ms: int) -> list[Item]:
+    """The rented items whose days are over."""
+    return [item for item in bag.items() if expired(item, now_ms)]
+
+
+def expiry(bag: Bag, env: Env) -> tuple[Tell, ...]:
+    """What lets expired items leave in a commit of their own; nothing when there are none."""
+    if not expired_items(bag, env.now_ms):
+        return ()
+    return (Tell(0, ItemsExpire(env.sender.user)),)
+
+
 def bag_views(bag: Bag, now_ms: int) -> tuple[list[ItemView], list[ItemView], list[ItemView]]:
     """Equipment, consumables and materials by slot, without what has expired."""
     kinds = (EQUIPMENT, CONSUMABLE, MATERIAL)
@@ -56,9 +68,7 @@ def bag_views(bag: Bag, now_ms: int) -> tuple[list[ItemView], list[ItemView], li
 def no_room(bag: Bag, env: Env) -> Outcome:
     """BAG_FULL. Rented items whose days are over leave now, so that the next try finds their
     slots."""
-    stale = any(expired(item, env.now_ms) for item in bag.items())
-    tells = (Tell(0, ItemsExpire(env.sender.user)),) if stale else ()
-    return Outcome(replies=(Refused(Code.BAG_FULL),), tells=tells)
+    return Outcome(replies=(Refused(Code.BAG_FULL),), tells=expiry(bag, env))
 
 
 def attack_power(content: Content, bag: Bag, now_ms: int) -> int:

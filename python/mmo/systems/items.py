@@ -2,20 +2,29 @@
 
 Installed wherever players are owned. A client names a uid and a wish; slots, contents and what a
 use gives are decided here. A rented item whose days are over is no item for any rule from that
-moment; its row leaves with the next look at the bag or the next arrival.
+moment; its row leaves with the next look at the bag or the next arrival, or when its slot is
+needed.
 """
 
 from msgspec.structs import replace
 
 from mmo.content import Content
 from mmo.content.tables import EQUIPMENT
-from mmo.contract import Env, Outcome, Refuse, Tell, handles
+from mmo.contract import Env, Outcome, Refuse, handles
 from mmo.state.bag import Bag, Item, ItemBorn, ItemDied, ItemPlaced, ItemsSwapped, ItemStacked
 from mmo.state.change import Change
 from mmo.state.growth import Growth
 from mmo.state.wallet import COINS_MAX, Account, CoinsMoved, Currency, Wallet
 from mmo.systems.growth import gain_exp
-from mmo.systems.inventory import attack_power, bag_views, expired, item_view, no_room
+from mmo.systems.inventory import (
+    attack_power,
+    bag_views,
+    expired,
+    expired_items,
+    expiry,
+    item_view,
+    no_room,
+)
 from mmo.wire.messages.inventory import (
     BagAsk,
     BagOk,
@@ -60,16 +69,14 @@ def less(item: Item, count: int, source: Account) -> ItemStacked | ItemDied:
 @handles(Op.BAG, needs=("bag", "wallet"), rate="list")
 def look(message: BagAsk, *, bag: Bag, wallet: Wallet, env: Env) -> Outcome:
     """The three inventories and balances; what has expired leaves."""
-    stale = any(expired(item, env.now_ms) for item in bag.items())
     reply = BagOk(*bag_views(bag, env.now_ms), wallet.gold, wallet.cash, wallet.mileage)
-    tells = (Tell(0, ItemsExpire(env.sender.user)),) if stale else ()
-    return Outcome(replies=(reply,), tells=tells)
+    return Outcome(replies=(reply,), tells=expiry(bag, env))
 
 
 @handles(Op.ITEMS_EXPIRE, by="node", needs=("bag",))
 def expire(message: ItemsExpire, *, bag: Bag, env: Env) -> Outcome:
     """Rented items whose days are over die in one commit; the player is told which."""
-    over = [item for item in bag.items() if expired(item, env.now_ms)]
+    over = expired_items(bag, env.now_ms)
     if not over:
         return Outcome()
     return Outcome(

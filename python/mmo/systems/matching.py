@@ -174,7 +174,7 @@ def listed(message: TicketsAll, *, matching: MatchTickets, env: Env) -> Outcome:
     return Outcome(
         effects=(
             CenterHeard(center, env.now_ms),
-            TicketsListed(center, message.round, tuple(told), put_in, message.last),
+            TicketsListed(center, message.round, tuple(told), put_in, message.last, env.now_ms),
         ),
         sends=sends,
     )

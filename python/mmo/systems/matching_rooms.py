@@ -13,6 +13,7 @@ from mmo.state.match_effects import (
     CenterHeard,
     CenterLost,
     EndedForgotten,
+    ListingDropped,
     MatchingEffect,
     RaidServerRests,
     RaidServerTold,
@@ -136,11 +137,11 @@ def watch(matching: MatchTickets, *, env: Env) -> Outcome:
         effects.append(RaidServerRests(team.number, now_ms + limits.rest_ms))
         sends.append(ToNode(team.number, RaidRelease(team.raid)))
     silent_ms = now_ms - limits.center_fresh_ms
-    effects += [
-        CenterLost(number, LOST_A_LOOK_MAX)
-        for number, held in matching.centers.items()
-        if held.heard_ms < silent_ms
-    ]
+    for number, held in matching.centers.items():
+        if held.heard_ms < silent_ms:
+            effects.append(CenterLost(number, LOST_A_LOOK_MAX))
+        elif held.listing is not None and held.listing.heard_ms < silent_ms:
+            effects.append(ListingDropped(number))
     return Outcome(effects=effects, sends=sends)
 
 

@@ -44,6 +44,7 @@ from mmo.state.raid_room import (
     Room,
     RoomAdvanced,
     RoomFreed,
+    WhoIsHere,
 )
 from mmo.systems.raid_battle import RULES, Struck, advance, begin, bundle_of
 from mmo.systems.raid_stream import record_of
@@ -139,7 +140,7 @@ def _wait(room: Room, env: Env) -> Outcome:
     start = RaidStart(battle.hp, room.map, left_ms, arena.tick_ms)
     outcome = Outcome(
         effects=(BattleBegan(room.raid, fighters, battle),),
-        sends=(ToUsers(room.here(), start),),
+        sends=(ToUsers(WhoIsHere(room), start),),
     )
     if not room.started:
         node = env.node
@@ -291,9 +292,7 @@ def _settled(room: Room, row: RaidSettled, ended: RaidEnded, sends: list[Send]) 
     """Settle, then tell members, centers (whose owners claim the rewards now) and matching, and
     free the room."""
     over = RaidOver(room.raid, list(room.users), row.state == RaidState.FINISHED)
-    here = room.here()
-    if here:
-        sends.append(ToUsers(here, ended))
+    sends.append(ToUsers(WhoIsHere(room), ended))
     sends += [ToRole("center", over), ToRole("matching", over)]
     sends += [ToRole("center", GrantWaiting(one.user)) for one in row.scores if one.bundle]
     return Outcome(
@@ -301,7 +300,7 @@ def _settled(room: Room, row: RaidSettled, ended: RaidEnded, sends: list[Send]) 
         row_refused=_lost(room),
         effects=(RoomFreed(room.raid),),
         sends=sends,
-        closes=[Close(user, CloseReason.MOVED, forget=True) for user in here],
+        closes=_dismissed(room),
     )
 
 
@@ -309,5 +308,10 @@ def _lost(room: Room) -> Outcome:
     """Another server has the raid or settled it: nothing is told from here."""
     return Outcome(
         effects=(RoomFreed(room.raid),),
-        closes=[Close(user, CloseReason.MOVED, forget=True) for user in room.here()],
+        closes=_dismissed(room),
     )
+
+
+def _dismissed(room: Room) -> list[Close]:
+    """Also who is away now: he may come back while the row is on its way."""
+    return [Close(user, CloseReason.MOVED, forget=True) for user in room.staying()]

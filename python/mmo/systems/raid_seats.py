@@ -163,6 +163,7 @@ def reserve(message: RaidReserve, *, raids: RaidRooms, env: Env) -> Outcome:
         effects=(opened,),
         replies=(_reserved(message.raid, env, True),),
         row_refused=Outcome(replies=(_reserved(message.raid, env, False, users),)),
+        row_insists=True,  # a raid in the books without a room would keep its team for ever
     )
 
 
@@ -314,7 +315,8 @@ def take_over(message: RaidOrphan, *, raids: RaidRooms, env: Env) -> Outcome:
     row: OrphanRaid = message.row  # type: ignore[assignment]
     if row.raid in raids.rooms or node.draining:
         return Outcome()
-    kept = _kept(row, content) if len(raids.rooms) < content.raids.rooms_max else None
+    full = len(raids.rooms) >= content.raids.rooms_max
+    kept, arena = (None, None) if full else _kept(row, content)
     until_ms = env.now_ms + content.raids.return_wait_ms
     opened = RoomOpened(
         raid=row.raid,
@@ -322,7 +324,7 @@ def take_over(message: RaidOrphan, *, raids: RaidRooms, env: Env) -> Outcome:
         map=row.map,
         seed=row.seed,
         season=row.season,
-        arena=content.raids.arena_of(kept.arena) if kept is not None else None,
+        arena=arena,
         arena_blob=b"" if kept is None else kept.arena,
         grace_ms=kept.grace_ms if kept is not None else 0,
         members=row.members,
@@ -336,14 +338,15 @@ def take_over(message: RaidOrphan, *, raids: RaidRooms, env: Env) -> Outcome:
     return Outcome(row=taken, effects=(restored,), sends=sends, row_refused=Outcome())
 
 
-def _kept(row: OrphanRaid, content: Content) -> Kept | None:
-    """The checkpoint of an orphan that may go on."""
+def _kept(row: OrphanRaid, content: Content) -> tuple[Kept, Arena] | tuple[None, None]:
+    """The checkpoint of an orphan that may go on, with its arena."""
     if not row.checkpoint or row.takeovers >= content.raids.takeovers_max:
-        return None
+        return None, None
     try:
-        return _decode_kept(row.checkpoint)
+        kept = _decode_kept(row.checkpoint)
+        return kept, content.raids.arena_of(kept.arena)
     except msgspec.MsgspecError:  # of a server with other code: nobody can go on with it
-        return None
+        return None, None
 
 
 def _found(member: RaidMember, row: OrphanRaid, env: Env) -> ToRole:

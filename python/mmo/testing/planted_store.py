@@ -26,6 +26,7 @@ from mmo.store import (
     players,
     presence,
     redis_cluster,
+    relay,
     statements,
 )
 from mmo.store.connection import Conflict, Connection, Statement
@@ -34,6 +35,8 @@ from mmo.testing.virtual_loop import passes
 OFTEN = 0.1
 SELDOM = 0.03
 LATE_S = 0.4
+EXPIRES_S = 1
+AFTER_EXPIRY_S = 3.0
 BETWEEN_S = 0.03
 
 
@@ -165,6 +168,20 @@ def cache_without_fence() -> None:
     return tonumber(ARGV[1])
     """
     _put(redis_cluster, "PUT", text)
+    _some_puts_come_late(LATE_S)
+
+
+def fence_expires() -> None:
+    """What Redis holds of a player is gone before every put of it came: an older one counts then,
+    for nothing is there that it could be compared with."""
+    text = redis_cluster.PUT.replace("ARGV[3]", str(EXPIRES_S))
+    assert text != redis_cluster.PUT
+    _put(redis_cluster, "PUT", text)
+    _some_puts_come_late(AFTER_EXPIRY_S)
+
+
+def _some_puts_come_late(late_s: float) -> None:
+    """Now and then a put is done a second time, as one that was long on its way."""
     whole = redis_cluster.RedisCache.put
     late: set[asyncio.Task[Any]] = set()
 
@@ -173,7 +190,7 @@ def cache_without_fence() -> None:
         if snapshots and random.random() < OFTEN:
 
             async def again() -> None:
-                await passes(LATE_S)
+                await passes(late_s)
                 await whole(self, snapshots)
 
             task = asyncio.get_running_loop().create_task(again())
@@ -187,6 +204,34 @@ def cache_without_fence() -> None:
 def dirty_mark_lost() -> None:
     """Nothing remembers that Redis may be behind."""
     _put(statements, "MARK_DIRTY", Statement("DO LENGTH(%s)"))
+
+
+def cursor_outbox() -> None:
+    """The relay reads marks by a cursor, the time of the newest that it saw: a mark that commits
+    late with an earlier time, or could not be served when the cursor passed it, is never looked at
+    again."""
+    newer = Statement("""
+        SELECT user_id, since_ms FROM cache_dirty WHERE since_ms > %s ORDER BY since_ms LIMIT %s
+    """)
+    rows, seen_ms = Connection.rows, 0
+
+    async def by_cursor(
+        self: Connection, statement: Statement, *values: Any
+    ) -> list[tuple[Any, ...]]:
+        nonlocal seen_ms
+        if statement is not relay.OLD_MARKS:
+            return await rows(self, statement, *values)
+        found = await rows(self, newer, seen_ms, values[1])
+        seen_ms = max([seen_ms, *(since_ms for _, since_ms in found)])
+        return found
+
+    at_once = relay.TAKE_MARKS.text.replace(
+        f"{statements.NOW_MS} - %s", f"{statements.NOW_MS} + %s"
+    )
+    assert at_once != relay.TAKE_MARKS.text
+    _put(Connection, "rows", by_cursor)
+    _put(relay, "TAKE_MARKS", _changed(at_once))
+    _put(relay, "RENEW_MARKS", Statement("DO LENGTH(%s)"))
 
 
 def stale_cache_at_claim() -> None:
@@ -240,6 +285,16 @@ def amount_wrong() -> None:
         if random.random() < SELDOM and change.amount not in (0, 1):
             change = msgspec.structs.replace(change, amount=change.amount - 1)
         _coins(rows, change)
+
+    _coins = ledger.BUILDERS[_CoinsMoved]
+    ledger.BUILDERS[_CoinsMoved] = moved
+
+
+def coins_unsigned() -> None:
+    """A movement of coins is kept in 32 bits without a sign: who pays gets four billions."""
+
+    def moved(rows: Any, change: Any) -> None:
+        _coins(rows, msgspec.structs.replace(change, amount=change.amount % (1 << 32)))
 
     _coins = ledger.BUILDERS[_CoinsMoved]
     ledger.BUILDERS[_CoinsMoved] = moved

@@ -114,8 +114,8 @@ class SimNode:
         )  # fmt: skip
         self.store.is_still = not self._runs.is_set()
         await self._until_the_store_answers()
-        systems, edges = simulation.packages
         role, content, settings = self.role, simulation.content, dict(SETTINGS)
+        systems = "mmo.systems"  # of this process, unless the generation brings its own
         generation = await self._generation()
         if generation is not None:
             role, content, systems = generation.role, generation.content, generation.systems_package
@@ -125,7 +125,7 @@ class SimNode:
             node_settings(self.number, f"{self.role.name}-{self.number}", **settings),
             role, self.store, content, log=self.log, generation=generation,
             passwords=FreePasswords() if self.role.edges else None,
-            systems_package=systems, edges_package=edges, sign=sign, roll=keyed_roll,
+            systems_package=systems, edges_package="mmo.edges", sign=sign, roll=keyed_roll,
             clock_ms=lambda: began_ms + loop.now_ms, deadline_clock_ms=lambda: loop.now_ms,
         )  # fmt: skip
         core = SimCore(simulation.network, self.number, self.role)
@@ -133,8 +133,8 @@ class SimNode:
         node = Node(engine, made, ROLES)
         self._starting = core
         node.lag_sample_ms = NEVER_MS  # a loop in virtual time has no lag
-        if simulation.reloads is not None:
-            simulation.reloads.started(engine)
+        if simulation.code is not None:
+            simulation.code.started(engine)
         try:
             await node.start(own_timers=False)
         except MmoError as fault:
@@ -160,11 +160,11 @@ class SimNode:
                 await passes(AGAIN_S)
 
     async def _generation(self) -> Generation | None:
-        """The code that the row names, where code is changed; None: that of this process."""
-        reloads = self.simulation.reloads
-        while reloads is not None:
+        """Code of a generation, where it is changed or a game's own; None: that of the box."""
+        code = self.simulation.code
+        while code is not None:
             try:
-                return await reloads.generation(self)
+                return await code.generation(self)
             except StoreError:
                 await passes(AGAIN_S)
         return None

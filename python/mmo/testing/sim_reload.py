@@ -1,6 +1,6 @@
 """Reloads in a simulation: the cluster changes its code under players, again and again.
 
-Owns the versions of the code, the operator's process with its own way to the stores, and the
+Owns the operator's process with its own way to the stores, and the
 questions it asks of nodes, which may be lost before or after they were heard. The coordinator is
 the real one, handed in as a module; the nodes' half is the real one too. After every question,
 whatever became of it, those who decide decide by one generation. Called by `simulation`.
@@ -10,18 +10,17 @@ import asyncio
 import inspect
 import random
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from mmo.config import Reload
-from mmo.content.tables import data_directory
 from mmo.errors import OperatorError, StoreError
-from mmo.node.bundle import ROLES, SYSTEMS, TABLES, Bundle
+from mmo.node.bundle import Bundle
 from mmo.node.engine import Engine
 from mmo.node.generation import Generation, build
 from mmo.store import LeaseRow
+from mmo.testing.sim_code import Code, sources_of, versions_of
 from mmo.testing.sim_node import SimNode
 from mmo.testing.sim_store import SimStore
 from mmo.testing.virtual_loop import passes
@@ -29,7 +28,6 @@ from mmo.testing.virtual_loop import passes
 if TYPE_CHECKING:
     from mmo.testing.simulation import Simulation
 
-VERSIONS = 3
 LAST_TRIES = 20
 PAUSE_S = (0.2, 2.5)
 ASK_S = 0.004
@@ -47,38 +45,22 @@ SETTINGS = Reload(
 """Patience has no end here: it is measured by a real clock, and a lease ends by the virtual one."""
 
 
-@cache
-def versions() -> tuple[Bundle, ...]:
-    """The game in the box, and as it is after saves that change nothing of what it does."""
-    box = Path(__file__).resolve().parents[1]
-    folders = ((box / "systems", SYSTEMS, ".py"), (box / "roles", ROLES, ".py"))
-    files = {
-        f"{folder}/{path.name}": path.read_text(encoding="utf-8")
-        for directory, folder, end in (*folders, (data_directory(), TABLES, ".toml"))
-        for path in sorted(directory.glob(f"*{end}"))
-    }
-    packages = {"mmo.systems": SYSTEMS, "mmo.roles": ROLES}
-    changed = f"{SYSTEMS}/shop.py"
-    return tuple(
-        Bundle({**files, changed: f"{files[changed]}\n# version {number}\n"}, packages)
-        for number in range(VERSIONS)
-    )
-
-
-class Reloads:
+class Reloads(Code):
     """All reloads of one run. `module`: where the coordinator is, and what it calls a node that
-    does not answer."""
+    does not answer. `first`: the code of a game of one's own; None: the box."""
 
-    def __init__(self, simulation: "Simulation", module: ModuleType) -> None:
+    def __init__(self, simulation: "Simulation", module: ModuleType, first: Bundle | None) -> None:
+        versions = versions_of(first or sources_of(None))
+        super().__init__(versions[0])
+        self._versions = versions
         self.simulation = simulation
         self.rng = random.Random(f"reload {simulation.report.seed}")
         self.taken = 0
-        self._bundles: Mapping[str, Bundle] = {one.digest: one for one in versions()}
+        self._bundles: Mapping[str, Bundle] = {one.digest: one for one in versions}
         self._lost: Any = module.NotRunning
-        self._engines: list[Engine] = []
         self._running: asyncio.Task[Any] | None = None
-        database, first = simulation.database, versions()[0]
-        database.code.bundle, database.bundles[first.digest] = first.digest, first.packed
+        database, shown = simulation.database, versions[0]
+        database.code.bundle, database.bundles[shown.digest] = shown.digest, shown.packed
         self._store = SimStore(
             database, simulation.cache, simulation.weather, self._alive, self._die
         )
@@ -100,32 +82,19 @@ class Reloads:
         await node.store.bundle(row.bundle)
         return build(row.generation, self._bundles[row.bundle], node.role.name)
 
-    def started(self, engine: Engine) -> None:
-        """A process has its generation, which is given back at the end of the run."""
-        self._engines.append(engine)
-
-    def free(self) -> None:
-        """Nothing of any generation is left in this process."""
-        for engine in self._engines:
-            kept = engine.generations
-            for one in (kept.current, kept.candidate, kept._before, *kept.older):
-                if one is not None:
-                    one.free()
-        self._engines = []
-
     async def go_on(self) -> None:
         """One reload after the other until the misfortunes end; then one that must hold."""
         simulation, rng = self.simulation, self.rng
         low, high = PAUSE_S
         while simulation.is_struck:
             await passes(rng.uniform(low, high))
-            self._running = simulation.loop.create_task(self._reload(rng.choice(versions())))
+            self._running = simulation.loop.create_task(self._reload(rng.choice(self._versions)))
             if rng.random() < KILLED:
                 simulation.loop.call_later(rng.uniform(0.0, 0.5), self._die)
             await asyncio.wait([self._running])
         for _ in range(LAST_TRIES):
             await passes(SETTINGS.hold_ms / 1_000)
-            if await self._reload(rng.choice(versions())):
+            if await self._reload(rng.choice(self._versions)):
                 return
         simulation.report.findings.append("no reload was taken when all was calm")
 

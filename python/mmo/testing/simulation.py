@@ -4,14 +4,16 @@ Owns a run: real routers, lanes, committers, systems and roles over simulated co
 clients' journeys over a simulated network, faults drawn from the seed (a crash at any effect,
 pauses, lost answers, commits that come late, lost links and connections, doubled requests, stale
 caches, clocks that are off), and what must hold at the end. The same seed is the same run, and
-`python -m mmo.testing.simulate SEED` shows it. A game's own rules are simulated by naming its
-roles. Used by the plugin's fixture, by `simulate` and through it by `mmo-cluster prove simulation`.
+`python -m mmo.testing.simulate SEED` shows it. A game of one's own is simulated by naming its
+folder and what its players do. Used by the plugin's fixture, by `simulate` and through it by
+`mmo-cluster prove simulation`.
 """
 
 import asyncio
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -31,6 +33,7 @@ from mmo.contract import Role
 from mmo.state.grant import Bundle, BundleItem, SourceKind
 from mmo.testing import sim_judge
 from mmo.testing.fake_store import FakeDatabase
+from mmo.testing.sim_code import Code, sources_of
 from mmo.testing.sim_net import CLIENT_PORT, Network
 from mmo.testing.sim_node import SimNode
 from mmo.testing.sim_reload import Reloads
@@ -110,7 +113,9 @@ class Report:
 
 
 class Simulation:
-    """One run."""
+    """One run. `walks`: what the players do, in turn; empty: as in the box. `coordinator`: the
+    module of reloads, which some seeds have then. `game`: the folder of a game of one's own, which
+    lies over the box: its rules, and its tables in place of `content`."""
 
     def __init__(
         self,
@@ -118,16 +123,14 @@ class Simulation:
         setup: Setup,
         roles: Mapping[str, Role],
         content: Any,
-        systems_package: str = "mmo.systems",
-        edges_package: str = "mmo.edges",
         walks: tuple[WalkOf, ...] = (),
         coordinator: ModuleType | None = None,
+        game: Path | None = None,
     ) -> None:
         self.report = Report(seed)
         self.setup = setup
         self.roles = roles
         self.content = content
-        self.packages = (systems_package, edges_package)
         self.rng = random.Random(seed)
         self.loop = VirtualLoop()
         self.network = Network(self.loop, random.Random(f"net {seed}"), self.now_ms)
@@ -143,7 +146,9 @@ class Simulation:
         self.servers = setup.servers or CLUSTERS[seed % len(CLUSTERS)]
         raids = any(role == "raid" for _, role in self.servers)
         reloads = coordinator is not None and seed % RELOADS_EVERY == RELOADS_AT
-        self.reloads = Reloads(self, coordinator) if reloads and coordinator else None
+        first = sources_of(game) if game is not None else None
+        self.reloads = Reloads(self, coordinator, first) if reloads and coordinator else None
+        self.code = self.reloads or (Code(first) if first is not None else None)
         own: tuple[WalkOf, ...] = (_shop, _hunt, _wander, plot)
         self._walks = walks or (*own, *((raid_until_over,) * 2 if raids else ()))
         self.heroes = [self._hero(index) for index in range(setup.players or len(self._walks))]
@@ -171,8 +176,8 @@ class Simulation:
             task.cancel()
             task._log_destroy_pending = False  # type: ignore[attr-defined]
         self.loop.close()
-        if self.reloads is not None:
-            self.reloads.free()
+        if self.code is not None:
+            self.code.free()
         return report
 
     async def _run(self) -> None:

@@ -62,6 +62,9 @@ class Lines:
     def __init__(self) -> None:
         self.lines: list[tuple[str, str, dict[str, Any]]] = []
 
+    def carry(self, **keys: Any) -> None:
+        """Keys of all lines; not kept."""
+
     def __getattr__(self, level: str) -> Callable[..., None]:
         return lambda event, **keys: self.lines.append((level, event, keys))
 

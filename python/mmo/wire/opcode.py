@@ -7,6 +7,8 @@ reused. The core reads 1-5, 103 and 105 by value; everything else is opaque to i
 from enum import IntEnum
 
 PROTOCOL_NUMBER = 1
+OPCODE_GAME_MIN = 10_000
+"""Opcodes from here on belong to games of one's own; the box never takes one."""
 
 
 class Op(IntEnum):

@@ -21,6 +21,8 @@ HERE, FALLEN, GUARDED, LEFT = 1, 2, 4, 8
 """Flags of a seat."""
 
 SEATS_MAX = 8
+HP_MAX = 0xFFFF_FFFF  # of the monster, and so of the scores, which are its lost hit points
+PATTERNS_MAX = 0xFF  # of one phase
 HEAD = Struct("<IIIBBBB")
 SEAT = Struct("<IHBx")
 ROOM = Struct("<IIIBBBB" + "IHBx" * SEATS_MAX)

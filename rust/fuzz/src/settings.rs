@@ -29,6 +29,8 @@ pub fn settings() -> Settings {
         connections_max: 16,
         connections_unproved_max: 16,
         connections_per_address_max: 0,
+        connects_per_address_per_s_max: 0,
+        connects_per_address_burst_max: 1,
         links_max: 4,
         accept_backlog: 16,
         frame_bytes_max: 4_096,

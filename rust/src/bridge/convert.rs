@@ -20,8 +20,8 @@ pub(super) fn settings(object: &Bound<'_, PyAny>) -> PyResult<Settings> {
     Ok(read! {
         server_number role incarnation host client_port datagram_port link_host link_port
         tls_certificate_file tls_key_file
-        connections_max connections_unproved_max connections_per_address_max links_max
-        accept_backlog
+        connections_max connections_unproved_max connections_per_address_max
+        connects_per_address_per_s_max connects_per_address_burst_max links_max accept_backlog
         frame_bytes_max frame_unproved_bytes_max link_frame_bytes_max ring_bytes rings_max
         body_slot_bytes body_slots_max inbound_events_max inbound_high_water inbound_low_water
         outbox_bytes_max link_outbox_bytes_max

@@ -6,11 +6,13 @@
 
 pub mod crossing;
 pub mod net;
+pub mod places;
+mod readers;
 pub mod serve;
+pub mod stream;
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::Waker;
 
@@ -21,12 +23,13 @@ use crate::gate::Gate;
 use crate::ids::{ConnId, opcode};
 use crate::outbox::{Outbox, SLICES_MAX};
 use net::Net;
+use places::Place;
 
 /// Who is at the other end.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Peer {
-    /// A client, from this address.
-    Client(IpAddr),
+    /// A client, who holds this place.
+    Client(Place),
     /// A server of this number and incarnation.
     Server {
         /// Its unique number.
@@ -63,8 +66,8 @@ pub struct Connection {
     broken: Cell<bool>,
     /// Its last event was emitted.
     ended: Cell<bool>,
-    /// Not read for want of room here; its silence is not the peer's.
-    held_back: Cell<bool>,
+    /// Its ring is of the shared pool.
+    lends: Cell<bool>,
 }
 
 impl Connection {
@@ -86,7 +89,7 @@ impl Connection {
             dirty: Cell::new(false),
             broken: Cell::new(false),
             ended: Cell::new(false),
-            held_back: Cell::new(false),
+            lends: Cell::new(false),
         }
     }
 
@@ -113,10 +116,29 @@ impl Connection {
         if self.is_link() || self.is_closing() {
             return;
         }
-        let was_open = self.gate.borrow().is_open();
         self.gate.borrow_mut().set_user(user, net.now_ns());
-        net.note_proved(was_open, user <= 0);
+        self.set_unproved(user <= 0);
         net.check_soon(self.id);
+    }
+
+    fn set_unproved(&self, unproved: bool) {
+        if let Peer::Client(place) = &self.peer {
+            place.set_unproved(unproved);
+        }
+    }
+
+    /// Notes whether it is not read for want of room here.
+    fn hold(&self, net: &Net, held: bool) {
+        let mut gate = self.gate.borrow_mut();
+        if held || gate.is_held() {
+            gate.hold(held, net.now_ns());
+        }
+    }
+
+    /// Since when its peer keeps a ring of the pool by a frame that he does not complete.
+    fn lends_since_ns(&self) -> Option<u64> {
+        let lends = self.lends.get() && !self.is_closing();
+        self.gate.borrow().frame_since_ns().filter(|_| lends)
     }
 
     /// Adds whole frames that came through the sender.
@@ -272,10 +294,12 @@ impl Connection {
             }
             return close_by_ns.max(now_ns);
         }
-        if self.held_back.get() {
-            self.gate.borrow_mut().note_heard(now_ns);
+        let mut gate = self.gate.borrow_mut();
+        if gate.is_held() {
+            gate.hold(true, now_ns);
         }
-        let (deadline_ns, reason) = self.gate.borrow().deadline(net.rules());
+        let (deadline_ns, reason) = gate.deadline(net.rules());
+        drop(gate);
         if now_ns >= deadline_ns {
             self.begin_close(net, reason);
             return self.close_by_ns.get();

@@ -4,8 +4,7 @@
 //! thread.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,6 +16,7 @@ use tokio::sync::Notify;
 use crate::bucket::Bucket;
 use crate::config::Settings;
 use crate::conn::crossing::Crossing;
+use crate::conn::places::Places;
 use crate::conn::{Connection, Peer};
 use crate::error::{CloseReason, CoreError};
 use crate::gate::{Gate, GateRules};
@@ -25,7 +25,7 @@ use crate::outbox::{Outbox, OutboxPool};
 use crate::pool::SlotPool;
 use crate::queue::{Body, Event};
 use crate::registry::{Command, Order, Post, Registry, Slots};
-use crate::ring::{Ring, RingPool};
+use crate::ring::RingPool;
 use crate::stats::{Record, Stats};
 
 /// Everything of one core that lives on the network thread.
@@ -35,21 +35,24 @@ pub struct Net {
     /// What was configured.
     pub settings: Settings,
     rules: GateRules,
-    registry: RefCell<Registry<Rc<Connection>>>,
+    pub(super) registry: RefCell<Registry<Rc<Connection>>>,
     pub(super) rings: RefCell<RingPool>,
     pub(super) bodies: RefCell<SlotPool>,
     pub(super) scratch: RefCell<Box<[u8]>>,
     outboxes: RefCell<OutboxPool>,
-    stopped_readers: RefCell<Vec<Waker>>,
+    pub(super) stopped_readers: RefCell<Vec<Waker>>,
+    /// Someone was ended for his ring, or nobody could be, since readers were last woken.
+    pub(super) ring_sought: Cell<bool>,
     dirty: RefCell<Vec<Rc<Connection>>>,
     post: RefCell<Post>,
     orders: RefCell<VecDeque<Order>>,
     order_came: Notify,
     /// Told whenever a connection slot may have become free, or a link went down.
-    pub freed: Notify,
-    addresses: RefCell<HashMap<IpAddr, u32>>,
+    pub freed: Rc<Notify>,
+    /// The places of clients.
+    pub places: Rc<Places>,
     check_at_ns: RefCell<Vec<u64>>,
-    pub(super) since_pass: Cell<usize>,
+    since_pass: Cell<usize>,
     record_bucket: RefCell<Bucket>,
     stopping: Cell<bool>,
 }
@@ -64,6 +67,8 @@ impl Net {
         crossing: Arc<Crossing>,
         bodies: SlotPool,
     ) -> Result<Self, CoreError> {
+        let freed = Rc::new(Notify::new());
+        let places = Places::new(&settings, Arc::clone(&crossing), Rc::clone(&freed));
         Ok(Self {
             rules: GateRules::new(&settings)?,
             registry: RefCell::new(Registry::new(Arc::clone(&crossing.slots))),
@@ -75,12 +80,13 @@ impl Net {
             scratch: RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice()),
             outboxes: RefCell::default(),
             stopped_readers: RefCell::default(),
+            ring_sought: Cell::new(false),
             dirty: RefCell::default(),
             post: RefCell::default(),
             orders: RefCell::default(),
             order_came: Notify::new(),
-            freed: Notify::new(),
-            addresses: RefCell::default(),
+            freed,
+            places: Rc::new(places),
             check_at_ns: RefCell::default(),
             since_pass: Cell::new(0),
             record_bucket: RefCell::default(),
@@ -167,7 +173,6 @@ impl Net {
             stats.links.add(1);
         } else {
             stats.connections.add(1);
-            stats.connections_unproved.add(1);
         }
         self.check_soon(id);
         let (opcode, text) = first;
@@ -196,12 +201,8 @@ impl Net {
                 stats.links.set(stats.links.get() - 1);
                 opcode::PEER_DOWN
             }
-            Peer::Client(address) => {
+            Peer::Client(_) => {
                 stats.connections.set(stats.connections.get() - 1);
-                if connection.gate.borrow().is_open() {
-                    self.note_proved(true, false);
-                }
-                self.forget_address(*address);
                 opcode::CLOSED
             }
         };
@@ -248,39 +249,6 @@ impl Net {
         self.crossing.python.ring();
     }
 
-    /// Counts one more connection from `address` unless it has too many.
-    pub fn admit_address(&self, address: IpAddr) -> bool {
-        let most = self.settings.connections_per_address_max;
-        let mut addresses = self.addresses.borrow_mut();
-        let count = addresses.entry(address).or_default();
-        if most > 0 && *count >= most {
-            return false;
-        }
-        *count += 1;
-        true
-    }
-
-    /// Counts one connection less from `address`.
-    pub fn forget_address(&self, address: IpAddr) {
-        let mut addresses = self.addresses.borrow_mut();
-        if let Some(count) = addresses.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                addresses.remove(&address);
-            }
-        }
-    }
-
-    /// Keeps the number of clients without a token.
-    pub(super) fn note_proved(&self, was_open: bool, is_open: bool) {
-        let unproved = &self.stats().connections_unproved;
-        match (was_open, is_open) {
-            (true, false) => unproved.set(unproved.get() - 1),
-            (false, true) => unproved.add(1),
-            _ => {}
-        }
-    }
-
     pub(super) fn take_outbox(&self) -> Box<Outbox> {
         self.outboxes.borrow_mut().take()
     }
@@ -289,32 +257,8 @@ impl Net {
         self.outboxes.borrow_mut().give_back(outbox);
     }
 
-    pub(super) fn give_back_ring(&self, ring: Ring) {
-        let mut rings = self.rings.borrow_mut();
-        let was_empty = !rings.has_one();
-        rings.give_back(ring);
-        self.stats().rings_lent.set(rings.lent() as u64);
-        drop(rings);
-        if was_empty {
-            self.wake_readers();
-        }
-    }
-
     pub(super) fn note_dirty(&self, connection: &Rc<Connection>) {
         self.dirty.borrow_mut().push(Rc::clone(connection));
-    }
-
-    /// A reader stops for want of room; it is woken when there may be some.
-    pub(super) fn stop_reader(&self, waker: &Waker) {
-        self.stats().reader_waits_total.add(1);
-        self.stopped_readers.borrow_mut().push(waker.clone());
-    }
-
-    fn wake_readers(&self) {
-        let stopped = std::mem::take(&mut *self.stopped_readers.borrow_mut());
-        for waker in stopped {
-            waker.wake();
-        }
     }
 
     /// Has the sweep look at this connection at its next tick.
@@ -329,6 +273,7 @@ impl Net {
     /// Looks at every connection whose time has come.
     pub fn sweep(&self) {
         let now_ns = self.now_ns();
+        self.seek_ring_again();
         let connections: Vec<Rc<Connection>> = {
             let check_at_ns = self.check_at_ns.borrow();
             let due = check_at_ns.iter().any(|at_ns| *at_ns <= now_ns);
@@ -357,7 +302,8 @@ impl Net {
     }
 
     /// One pass: takes mail, writes every connection that has something once, lets readers go
-    /// on, wakes Python. Called before the thread waits and about every 256 events.
+    /// on, wakes Python. Called when Python wakes the thread, at every tick of the sweep and, as a
+    /// thread that always finds work never waits, after every [`WORK_A_PASS`].
     pub fn pass(&self) {
         self.since_pass.set(0);
         {
@@ -378,6 +324,20 @@ impl Net {
         }
         if !self.crossing.inbound.is_empty() && self.crossing.python.ring() {
             self.stats().python_wakes_total.add(1);
+        }
+    }
+
+    /// Counts work that was done: frames, reads, accepted connections, datagrams.
+    #[inline]
+    pub fn note_work(&self, count: usize) {
+        self.since_pass.set(self.since_pass.get() + count);
+    }
+
+    /// A pass, when enough was done since the last.
+    #[inline]
+    pub fn pass_if_due(&self) {
+        if self.since_pass.get() >= WORK_A_PASS {
+            self.pass();
         }
     }
 
@@ -487,5 +447,7 @@ pub fn unix_ms() -> i64 {
 
 /// Nanoseconds of a millisecond.
 pub const NS_PER_MS: u64 = 1_000_000;
+/// How much work may be done before mail is looked after.
+const WORK_A_PASS: usize = 256;
 /// One read takes at most this much; shared by all connections of the thread.
 const SCRATCH_BYTES: usize = 64 * 1024;

@@ -1,8 +1,10 @@
 //! The task of one connection: reads, judges, writes, ends.
 //!
-//! Owns the reading half and, while a frame is incomplete or held back, a receive ring. Reads
-//! into the thread's shared scratch, so an idle connection holds no buffer. Never waits for
-//! Python: where there is no room it stops reading, and TCP pushes back.
+//! Owns the reading half and, while a frame is incomplete or held back, a receive ring: one of the
+//! pool, or a small block of its own for a client without a token and where the pool is empty. So
+//! strangers cannot empty it, and only long frames wait for it. Reads into the thread's shared
+//! scratch, so an idle connection holds no buffer. Never waits for Python: where there is no room
+//! it stops reading, and TCP pushes back.
 
 use std::future::poll_fn;
 use std::io;
@@ -11,33 +13,18 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::tcp::OwnedReadHalf;
-
 use crate::conn::net::{Net, unix_ms};
+use crate::conn::stream::{Stream, linger, poll_stream, write_to};
 use crate::conn::{Connection, reason_of};
 use crate::error::CloseReason;
 use crate::frame::{self, Frame, HEADER_BYTES, LENGTH_BYTES};
 use crate::gate::{Gate, Verdict};
-use crate::outbox::{Outbox, SLICES_MAX};
 use crate::pool::SlotPool;
 use crate::queue::{Body, Event};
 use crate::ring::Ring;
 
-/// Any byte stream that a connection can run over.
-pub trait ByteStream: AsyncRead + AsyncWrite + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin> ByteStream for T {}
-
-/// Where a connection's bytes come from.
-pub enum Stream {
-    /// TCP; the writing half is with the connection, where everyone may write.
-    Tcp(OwnedReadHalf),
-    /// Anything else; only the task writes.
-    Any(Box<dyn ByteStream>),
-}
-
-/// Serves `connection` until it ended. `early` are bytes that were read before.
+/// Serves `connection` until it ended. `early` are bytes that were read before. Holds the
+/// connection, and so a client's place, until the socket is dropped.
 pub async fn serve(net: Rc<Net>, connection: Rc<Connection>, stream: Stream, early: Option<Ring>) {
     let held_back = early.is_some();
     let mut task = Serving {
@@ -57,7 +44,6 @@ pub async fn serve(net: Rc<Net>, connection: Rc<Connection>, stream: Stream, ear
         let time = Duration::from_millis(task.net.settings.close_flush_ms);
         Box::pin(linger(task.stream, time)).await;
     }
-    task.net.freed.notify_waiters();
 }
 
 struct Serving {
@@ -88,6 +74,8 @@ impl Serving {
             }
             let written = self.poll_write(context);
             if self.connection.is_closing() {
+                // Nothing more is read, and others may wait for the ring.
+                self.drop_ring();
                 return match written {
                     Poll::Ready(Ok(())) => self.poll_shutdown(context),
                     Poll::Ready(Err(_)) => Poll::Ready(()),
@@ -105,9 +93,7 @@ impl Serving {
                     self.connection.begin_close(&self.net, reason);
                 }
             }
-            if self.net.since_pass.get() >= EVENTS_A_PASS {
-                self.net.pass();
-            }
+            self.net.pass_if_due();
         }
     }
 
@@ -134,15 +120,19 @@ impl Serving {
         if self.ring.is_some() {
             return self.poll_read_ring(context);
         }
-        // Whatever a read leaves over must find a ring, so there must be one before.
-        let is_link = self.connection.is_link();
-        let must_wait = !is_link && !self.net.rings.borrow().has_one();
-        self.connection.held_back.set(must_wait);
-        if must_wait {
-            self.net.stop_reader(context.waker());
-            return Poll::Pending;
-        }
         self.poll_read_scratch(context)
+    }
+
+    /// All rings are lent: stops reading until one comes back, and sees to it that one does.
+    fn wait_for_ring(&self, context: &Context<'_>) -> Poll<Step> {
+        self.connection.hold(&self.net, true);
+        self.net.stop_reader(context.waker());
+        // While Python has to make room, those who hold rings may do so for want of it.
+        let inbound = &self.net.crossing.inbound;
+        if self.has_room() || !inbound.stop_reading(|| self.has_room()) {
+            self.net.seek_ring();
+        }
+        Poll::Pending
     }
 
     fn has_room(&self) -> bool {
@@ -153,7 +143,9 @@ impl Serving {
     fn poll_read_scratch(&mut self, context: &mut Context<'_>) -> Poll<Step> {
         let net = Rc::clone(&self.net);
         let mut scratch = net.scratch.borrow_mut();
-        let most = scratch.len().min(self.ring_bytes());
+        // Whatever a read leaves over must find its place.
+        let pooled = self.is_proved_client() && self.net.rings.borrow().has_one();
+        let most = scratch.len().min(self.ring_bytes(pooled));
         let got = match poll_stream(&mut self.stream, context, &mut scratch[..most]) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Err(error)) => return Poll::Ready(Step::Close(reason_of(&error))),
@@ -163,7 +155,7 @@ impl Serving {
         net.stats().received_bytes_total.add(got as u64);
         let (used, step) = self.judge_all(&scratch[..got]);
         if used < got && !matches!(step, Step::Close(_)) {
-            let Some(mut ring) = self.take_ring() else {
+            let Some(mut ring) = self.take_ring(pooled) else {
                 return Poll::Ready(Step::Close(CloseReason::IoError));
             };
             ring.hold(&scratch[used..got]);
@@ -175,6 +167,21 @@ impl Serving {
 
     /// Reads behind what the ring holds.
     fn poll_read_ring(&mut self, context: &mut Context<'_>) -> Poll<Step> {
+        let is_full = self.ring.as_mut().is_some_and(|r| r.room().is_empty());
+        if is_full && !self.is_proved_client() {
+            return Poll::Ready(self.read_held());
+        }
+        if is_full && !self.connection.lends.get() {
+            // A block is too short for this frame.
+            let Some(mut ring) = self.take_ring(true) else {
+                return self.wait_for_ring(context);
+            };
+            if let Some(block) = self.ring.take() {
+                ring.hold(block.readable());
+            }
+            self.ring = Some(ring);
+            self.connection.hold(&self.net, false);
+        }
         let Some(ring) = self.ring.as_mut() else {
             return Poll::Ready(Step::Done);
         };
@@ -207,7 +214,7 @@ impl Serving {
 
     fn after(&mut self, step: &Step, completed: bool) {
         self.held_back = matches!(step, Step::HeldBack);
-        self.connection.held_back.set(self.held_back);
+        self.connection.hold(&self.net, self.held_back);
         let mut gate = self.connection.gate.borrow_mut();
         if self.ring.is_none() || self.held_back {
             gate.frame_done();
@@ -216,11 +223,18 @@ impl Serving {
         }
     }
 
-    fn ring_bytes(&self) -> usize {
-        if self.connection.is_link() {
-            LENGTH_BYTES + self.net.settings.link_frame_bytes_max as usize
+    fn is_proved_client(&self) -> bool {
+        !self.connection.is_link() && !self.connection.gate.borrow().is_open()
+    }
+
+    fn ring_bytes(&self, pooled: bool) -> usize {
+        let settings = &self.net.settings;
+        if pooled {
+            settings.ring_bytes as usize
+        } else if self.connection.is_link() {
+            LENGTH_BYTES + settings.link_frame_bytes_max as usize
         } else {
-            self.net.settings.ring_bytes as usize
+            LENGTH_BYTES + settings.frame_unproved_bytes_max as usize
         }
     }
 
@@ -234,14 +248,15 @@ impl Serving {
         }) as usize
     }
 
-    fn take_ring(&self) -> Option<Ring> {
-        if self.connection.is_link() {
-            return Some(Ring::new(self.ring_bytes()));
+    fn take_ring(&self, pooled: bool) -> Option<Ring> {
+        if !pooled {
+            return Some(Ring::new(self.ring_bytes(pooled)));
         }
         let mut rings = self.net.rings.borrow_mut();
-        let ring = rings.take();
+        let ring = rings.take()?;
         self.net.stats().rings_lent.set(rings.lent() as u64);
-        ring
+        self.connection.lends.set(true);
+        Some(ring)
     }
 
     fn drop_ring(&mut self) {
@@ -250,9 +265,8 @@ impl Serving {
         }
     }
 
-    /// A link's ring is of a size of its own and comes from no pool.
     fn give_back(&self, ring: Ring) {
-        if !self.connection.is_link() {
+        if self.connection.lends.replace(false) {
             self.net.give_back_ring(ring);
         }
     }
@@ -304,12 +318,13 @@ impl Serving {
             }
         };
         if echoed > 0 {
-            net.stats().echoed_messages_total.add(echoed);
+            net.stats().echoed_messages_total.add(echoed as u64);
         }
         if delivered > 0 {
             net.stats().received_messages_total.add(delivered as u64);
-            net.since_pass.set(net.since_pass.get() + delivered);
         }
+        // A read that completes nothing took its time too.
+        net.note_work((delivered + echoed).max(1));
         (used, step)
     }
 
@@ -343,7 +358,7 @@ impl Serving {
         let proof = verified.inspect_err(|_| net.stats().tokens_refused_total.add(1))?;
         net.stats().tokens_accepted_total.add(1);
         gate.set_user(proof.user, now_ns);
-        net.note_proved(true, false);
+        self.connection.set_unproved(false);
         net.crossing.inbound.push(Event {
             conn: self.connection.id.as_i64(),
             user: proof.user,
@@ -426,52 +441,5 @@ impl Serving {
         }
     }
 }
-
-fn poll_stream(
-    stream: &mut Stream,
-    context: &mut Context<'_>,
-    target: &mut [u8],
-) -> Poll<io::Result<usize>> {
-    let mut buffer = ReadBuf::new(target);
-    let outcome = match stream {
-        Stream::Tcp(half) => Pin::new(half).poll_read(context, &mut buffer),
-        Stream::Any(stream) => Pin::new(stream.as_mut()).poll_read(context, &mut buffer),
-    };
-    outcome.map_ok(|()| buffer.filled().len())
-}
-
-fn write_to<W: AsyncWrite + Unpin + ?Sized>(
-    writer: &mut W,
-    context: &mut Context<'_>,
-    outbox: &Outbox,
-) -> Poll<io::Result<usize>> {
-    let writer = Pin::new(writer);
-    if let Some(single) = outbox.as_single() {
-        return writer.poll_write(context, single);
-    }
-    let mut slices = [io::IoSlice::new(&[]); SLICES_MAX];
-    let used = outbox.slices(&mut slices);
-    writer.poll_write_vectored(context, &slices[..used])
-}
-
-/// Reads and forgets until the peer closes too: closing a socket with unread bytes would reset
-/// it, and the peer might never see why it was closed.
-async fn linger(mut stream: Stream, time: Duration) {
-    let mut left = LINGER_BYTES_MAX;
-    let discard = async {
-        let mut chunk = vec![0; 4096];
-        while left > 0 {
-            match poll_fn(|context| poll_stream(&mut stream, context, &mut chunk)).await {
-                Ok(got) if got > 0 => left = left.saturating_sub(got),
-                _ => return,
-            }
-        }
-    };
-    // Whether the peer closed or the time is over: either way the socket is dropped now.
-    let _ = tokio::time::timeout(time, discard).await;
-}
-
-const EVENTS_A_PASS: usize = 256;
-const LINGER_BYTES_MAX: usize = 1 << 20;
 
 const _: () = assert!(HEADER_BYTES > LENGTH_BYTES);

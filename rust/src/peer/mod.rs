@@ -18,7 +18,8 @@ use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_local};
 
 use crate::conn::net::Net;
-use crate::conn::serve::{Stream, serve};
+use crate::conn::serve::serve;
+use crate::conn::stream::Stream;
 use crate::conn::{Connection, Peer};
 use crate::error::CloseReason;
 use crate::frame::{self, HEADER_BYTES, LENGTH_BYTES, LENGTH_MIN};
@@ -35,6 +36,7 @@ pub struct Links {
     keepers: RefCell<HashMap<u16, Keeper>>,
     /// Servers that are being dialled at this moment.
     dialling: RefCell<HashSet<u16>>,
+    /// Handshakes of those who dialled us.
     shaking: Cell<usize>,
     went_down: Notify,
 }
@@ -124,18 +126,22 @@ impl Links {
     /// Accepts links for ever; `server` aborts it when the core stops.
     pub async fn accept(self: Rc<Self>, listener: TcpListener) {
         loop {
+            self.net.pass_if_due();
             let Ok((stream, address)) = listener.accept().await else {
                 self.net.stats().accept_errors_total.add(1);
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             };
-            if self.shaking.get() + self.up.borrow().len() >= self.net.settings.links_max as usize {
-                self.refuse(|| format!("link from {address}: links_max reached"));
+            self.net.note_work(1);
+            // Strangers use up handshakes, never the places of those who proved themselves.
+            if self.shaking.get() >= self.links_max() {
+                self.refuse(|| format!("link from {address}: links_max handshakes"));
                 continue;
             }
+            // Counted before the task runs: many may come before it does.
+            self.shaking.set(self.shaking.get() + 1);
             let links = Rc::clone(&self);
             spawn_local(async move {
-                links.shaking.set(links.shaking.get() + 1);
                 let time = Duration::from_millis(links.net.settings.dial_ms);
                 let shaken = tokio::time::timeout(time, links.clone().shake_accepted(stream));
                 let outcome = shaken
@@ -238,12 +244,10 @@ impl Links {
         if self.net.is_stopping() {
             return Decision::Refused;
         }
-        let standing = self
-            .up
-            .borrow()
-            .get(&peer.number)
-            .map(|link| link.incarnation);
+        let up = self.up.borrow();
+        let standing = up.get(&peer.number).map(|link| link.incarnation);
         match standing {
+            None if up.len() >= self.links_max() => Decision::Refused,
             Some(standing) if standing > peer.incarnation => Decision::Refused,
             Some(standing) if standing < peer.incarnation => Decision::Replaces,
             // The acceptor already took the new link, so it knows the old one to be dead.
@@ -335,6 +339,10 @@ impl Links {
             }
             went_down.await;
         }
+    }
+
+    fn links_max(&self) -> usize {
+        self.net.settings.links_max as usize
     }
 
     fn refuse(&self, text: impl FnOnce() -> String) {

@@ -159,6 +159,7 @@ async fn sweep(net: Rc<Net>) {
     loop {
         ticks.tick().await;
         net.sweep();
+        net.pass();
     }
 }
 

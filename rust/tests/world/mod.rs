@@ -53,6 +53,8 @@ pub fn settings() -> Settings {
         connections_max: 300,
         connections_unproved_max: 250,
         connections_per_address_max: 0,
+        connects_per_address_per_s_max: 0,
+        connects_per_address_burst_max: 1,
         links_max: 8,
         accept_backlog: 128,
         frame_bytes_max: 16_000,

@@ -43,6 +43,8 @@ def core_settings(
         connections_max=connections_max,
         connections_unproved_max=connections_max,
         connections_per_address_max=0,
+        connects_per_address_per_s_max=0,
+        connects_per_address_burst_max=1,
         links_max=1,
         accept_backlog=1_024,
         frame_bytes_max=4_096,

@@ -137,4 +137,5 @@ class GrantReward(msgspec.Struct, array_like=True, frozen=True):
     gold: int
     cash: int
     mileage: int
-    items: list[ItemView]  # new items and grown stacks as they are now
+    items: list[ItemView]  # new items, and stacks that grew or shrank, as they are now
+    gone: list[int] = []  # uids that are no more: what a correction took

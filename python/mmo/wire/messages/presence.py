@@ -39,7 +39,7 @@ class Welcome(msgspec.Struct, array_like=True, frozen=True):
     gold: int
     cash: int
     mileage: int
-    score_best: int
+    score_best: int  # of all seasons
     last_login_ms: int  # the login before this one, 0: never
     equipment: list[ItemView]
     consumables: list[ItemView]

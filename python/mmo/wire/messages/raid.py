@@ -26,7 +26,7 @@ class ScoreRow(msgspec.Struct, array_like=True, frozen=True):
     user: int
     name: str
     score: int
-    best: bool  # his new personal best of the season
+    best: bool  # above his best of all seasons, as it was when he entered
     granted: bool = False  # a reward waits for him; his owner claims it
 
 

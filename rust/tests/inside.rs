@@ -1,0 +1,224 @@
+//! The parts of the network thread one by one, on a runtime of the test's own.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod world;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::rc::Rc;
+
+use hmac::{Hmac, KeyInit, Mac};
+use mmo_core::config::Settings;
+use mmo_core::conn::crossing::Crossing;
+use mmo_core::conn::net::Net;
+use mmo_core::conn::serve::serve;
+use mmo_core::conn::stream::Stream;
+use mmo_core::conn::{Connection, Peer};
+use mmo_core::datagram::Datagrams;
+use mmo_core::error::CloseReason;
+use mmo_core::gate::Gate;
+use mmo_core::ids::opcode;
+use mmo_core::listener;
+use mmo_core::registry::Command;
+use sha2::Sha256;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::{LocalSet, spawn_local, yield_now};
+use world::{ACT, PATIENCE, PING, frame, udp};
+
+/// Runs `test` as the network thread would run, with nobody who takes mail beside it.
+fn inside(change: impl FnOnce(&mut Settings), test: impl AsyncFnOnce(Rc<Net>)) {
+    let mut settings = world::settings();
+    change(&mut settings);
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().build().unwrap();
+    let set = LocalSet::new();
+    set.block_on(&runtime, async {
+        let (crossing, bodies) = Crossing::new(&settings).unwrap();
+        test(Rc::new(Net::new(settings, crossing, bodies).unwrap())).await;
+    });
+}
+
+/// A connection from `address` that no task serves.
+fn open(net: &Net, address: IpAddr) -> Rc<Connection> {
+    assert!(net.crossing.inbound.reserve_lifecycle(2));
+    let peer = Peer::Client(net.places.take(address).unwrap());
+    let gate = Gate::for_client(net.rules(), net.now_ns());
+    let first = (opcode::OPENED, address.to_string());
+    net.open(peer, gate, None, first).unwrap()
+}
+
+async fn until(what: &str, held: impl Fn() -> bool) {
+    let waited = tokio::time::timeout(PATIENCE, async {
+        while !held() {
+            yield_now().await;
+        }
+    });
+    assert!(waited.await.is_ok(), "never: {what}");
+}
+
+fn post_close(net: &Net, connection: &Connection) {
+    let close = Command::Close(connection.id, CloseReason::Kicked);
+    net.crossing.mailbox.post(|mail| mail.commands.push(close));
+}
+
+const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// A player's datagram identity: its number and key.
+struct Key(u64, [u8; 16]);
+
+impl Key {
+    fn give(datagrams: &Datagrams, connection: &Connection, number: u64) -> Self {
+        let key = [u8::try_from(number).unwrap(); 16];
+        datagrams.add(connection.id, 7, number, key);
+        Self(number, key)
+    }
+
+    fn proof(&self, counter: u64) -> Vec<u8> {
+        let mut proof = [self.0.to_le_bytes(), counter.to_le_bytes()].concat();
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.1).unwrap();
+        mac.update(&proof);
+        proof.extend_from_slice(&mac.finalize().into_bytes()[..8]);
+        proof
+    }
+}
+
+/// Mail is taken while a player sends `pieces` again and again and reads every answer.
+fn assert_mail_goes_on_beside(pieces: Vec<Vec<u8>>) {
+    inside(
+        |_| {},
+        async |net| {
+            let connection = open(&net, HOST);
+            connection.set_user(&net, 7);
+            let (own, other) = tokio::io::duplex(1_024);
+            let stream = Stream::Any(Box::new(own));
+            spawn_local(serve(Rc::clone(&net), Rc::clone(&connection), stream, None));
+            let (mut reader, mut writer) = tokio::io::split(other);
+            spawn_local(async move {
+                let mut answers = [0; 4_096];
+                while reader.read(&mut answers).await.is_ok_and(|got| got > 0) {}
+            });
+            post_close(&net, &connection);
+            spawn_local(async move {
+                for piece in pieces.iter().cycle() {
+                    if writer.write_all(piece).await.is_err() {
+                        return;
+                    }
+                    yield_now().await;
+                }
+            });
+            until("mail", || connection.is_closing()).await;
+            assert_eq!(net.stats().received_messages_total.get(), 0);
+        },
+    );
+}
+
+#[test]
+fn attack_echoes_that_never_end_hold_back_no_mail() {
+    assert_mail_goes_on_beside(vec![frame(PING, 1, b"")]);
+}
+
+#[test]
+fn attack_frame_in_many_pieces_holds_back_no_mail() {
+    let pieces = frame(ACT, 1, &[7; 10_000]);
+    assert_mail_goes_on_beside(pieces.chunks(1).map(<[u8]>::to_vec).collect());
+}
+
+#[test]
+fn attack_datagrams_that_never_end_hold_back_no_mail() {
+    inside(
+        |_| {},
+        async |net| {
+            let datagrams = Datagrams::bind(Rc::clone(&net)).await.unwrap().unwrap();
+            let flood = udp(datagrams.port().unwrap());
+            spawn_local(Rc::clone(&datagrams).receive());
+            let connection = open(&net, HOST);
+            post_close(&net, &connection);
+            until("mail", || {
+                flood.send(b"garbage").unwrap();
+                connection.is_closing()
+            })
+            .await;
+        },
+    );
+}
+
+#[test]
+fn attack_connections_that_never_end_hold_back_no_mail() {
+    let one_place = |settings: &mut Settings| settings.connections_unproved_max = 1;
+    inside(one_place, async |net| {
+        let listener = listener::bind("127.0.0.1", 0, 128).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        spawn_local(listener::accept(Rc::clone(&net), listener, None));
+        let connection = open(&net, HOST);
+        post_close(&net, &connection);
+        until("mail", || {
+            let address = SocketAddr::from((HOST, port));
+            // Nobody waits for it to be refused.
+            drop(TcpStream::connect(address).unwrap());
+            connection.is_closing()
+        })
+        .await;
+    });
+}
+
+#[test]
+fn attack_address_that_cannot_be_sent_to_silences_nobody_behind_it() {
+    inside(
+        |_| {},
+        async |net| {
+            let datagrams = Datagrams::bind(Rc::clone(&net)).await.unwrap().unwrap();
+            let good = udp(datagrams.port().unwrap());
+            let good_address = good.local_addr().unwrap();
+            // Broadcast: the system refuses it to a socket that did not ask for it.
+            let bad_address = SocketAddr::from((Ipv4Addr::BROADCAST, 9));
+            let bad = open(&net, bad_address.ip());
+            let others = [open(&net, HOST), open(&net, HOST)];
+            let bad_key = Key::give(&datagrams, &bad, 1);
+            let portless = SocketAddr::from((bad_address.ip(), 0));
+            assert!(!datagrams.prove(&bad_key.proof(1), portless));
+            assert!(datagrams.prove(&bad_key.proof(1), bad_address));
+            for (number, other) in (2..).zip(&others) {
+                let key = Key::give(&datagrams, other, number);
+                assert!(datagrams.prove(&key.proof(1), good_address));
+            }
+            let takes = |one: &Connection| net.crossing.slots.takes_datagrams(one.id, net.now_ns());
+            assert!(takes(&bad) && takes(&others[0]));
+            let stats = net.stats();
+            until("writable", || {
+                datagrams.send(&[others[0].id], 800, b"0000");
+                stats.datagrams_sent_total.get() == 1
+            })
+            .await;
+            let dropped = stats.datagrams_dropped_total.get();
+            datagrams.send(&[others[0].id, bad.id, others[1].id], 800, b"news");
+            let mut datagram = [0; 100];
+            for _ in 0..3 {
+                assert_eq!(good.recv(&mut datagram).unwrap(), 4 + 4 + 2 + 4 + 8);
+            }
+            assert_eq!(stats.datagrams_sent_total.get(), 3);
+            assert_eq!(stats.datagrams_dropped_total.get(), dropped + 1);
+            assert!(!takes(&bad), "told by TCP from now on");
+            assert!(takes(&others[0]) && takes(&others[1]));
+        },
+    );
+}
+
+#[test]
+fn attack_datagram_from_another_host_proves_no_address() {
+    inside(
+        |_| {},
+        async |net| {
+            let datagrams = Datagrams::bind(Rc::clone(&net)).await.unwrap().unwrap();
+            let key = Key::give(&datagrams, &open(&net, HOST), 1);
+            let victim = SocketAddr::from(([127, 0, 0, 2], 53));
+            assert!(!datagrams.prove(&key.proof(9), victim));
+            let own = SocketAddr::from((HOST, 53));
+            assert!(
+                datagrams.prove(&key.proof(1), own),
+                "the other changed nothing"
+            );
+            let clothed = SocketAddr::from((Ipv4Addr::LOCALHOST.to_ipv6_mapped(), 53));
+            assert!(datagrams.prove(&key.proof(2), clothed));
+        },
+    );
+}
