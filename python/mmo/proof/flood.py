@@ -30,6 +30,9 @@ TIMES_MAX = 2.0
 SHORT_LEAST_MS = 250.0
 """Below this a doubled p99 is the noise of the few seconds that the short form lasts."""
 
+PLAYED = ("login", "center", "channel", "raid")
+"""Roles that clients of the game dial."""
+
 T = TypeVar("T")
 
 
@@ -106,7 +109,7 @@ async def _pids(arena: Arena) -> dict[str, int]:
 
 async def _send(arena: Arena, packets: int) -> dict[str, Any]:
     """The flood, from a program that is not what limits it. Raises `OperatorError` E0790."""
-    nodes = [node for node in arena.file().nodes if node.client_port]
+    nodes = [node for node in arena.file().nodes if node.role in PLAYED]
     addresses = ",".join(f"127.0.0.1:{node.client_port}" for node in nodes)
     process = await asyncio.create_subprocess_exec(
         str(binary()), "flood", "--addresses", addresses, "--packets", str(packets),
