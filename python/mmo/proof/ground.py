@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import random
+import resource
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -109,3 +110,17 @@ async def stopped(pid: int) -> AsyncIterator[None]:
     finally:
         with contextlib.suppress(ProcessLookupError):  # it may have been killed while it stood
             os.kill(pid, signal.SIGCONT)
+
+
+@asynccontextmanager
+async def limited(pid: int, what: int, limit: int) -> AsyncIterator[None]:
+    """A process that may have no more than `limit` of a resource (`resource.RLIMIT_…`)
+    meanwhile."""
+    before = resource.prlimit(pid, what)
+    try:
+        resource.prlimit(pid, what, (limit, before[1]))
+        yield
+    finally:
+        # One that does not bear it is started again, without the limit.
+        with contextlib.suppress(ProcessLookupError):
+            resource.prlimit(pid, what, before)

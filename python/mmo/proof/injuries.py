@@ -23,6 +23,7 @@ from mmo.client.meter import Cut
 from mmo.client.steps import CENTER, GAME, RAID
 from mmo.proof.arena import Arena
 from mmo.proof.economy_books import connected
+from mmo.proof.ground import limited, stopped
 from mmo.proof.verdict import Trial
 
 INJURIES = ("killed", "paused", "disk full", "store cut")
@@ -89,16 +90,12 @@ class Injuries:
             least_s, most_s = PAUSE_S
             seconds = least_s + (most_s - least_s) * self._chance.random()
             seconds = LONG_PAUSE_S if name == LONG_PAUSED else seconds
-            os.kill(pid, signal.SIGSTOP)
-            await asyncio.sleep(seconds)
-            with contextlib.suppress(ProcessLookupError):  # its supervisor gave it up
-                os.kill(pid, signal.SIGCONT)
+            async with stopped(pid):
+                await asyncio.sleep(seconds)
             self._trial.tried(f"{name} stood still for {seconds:.1f} s")
         else:
-            soft, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
-            await asyncio.sleep(FULL_S)
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
+            async with limited(pid, resource.RLIMIT_FSIZE, 0):
+                await asyncio.sleep(FULL_S)
             self._trial.tried(f"{name} could write no file for {FULL_S:.0f} s")
 
     def healed(self) -> None:

@@ -19,7 +19,7 @@ from mmo.cluster.redis_protocol import RedisAnswerError
 from mmo.errors import OperatorError
 from mmo.proof.arena import Arena
 from mmo.proof.economy_books import connected
-from mmo.proof.ground import Fault, Ground, stopped
+from mmo.proof.ground import Fault, Ground, limited, stopped
 from mmo.proof.kills import FAILPOINTS
 from mmo.proof.partitions import cut_link, cut_links, cut_off
 from mmo.proof.reload_storm import reload_storm
@@ -92,7 +92,8 @@ async def no_descriptors(ground: Ground) -> str:
     name = ground.pick(ground.nodes())
     pid = ground.pid(name)
     open_now = max(int(entry) for entry in os.listdir(f"/proc/{pid}/fd")) + 1
-    await _limited(ground, pid, resource.RLIMIT_NOFILE, open_now)
+    async with limited(pid, resource.RLIMIT_NOFILE, open_now):
+        await asyncio.sleep(ground.span(DISK_S))
     return name
 
 
@@ -251,20 +252,9 @@ async def full_disk(ground: Ground) -> str:
         name = ground.pick(await ground.primaries())
     else:
         name = kind if kind == "mysql" else ground.pick(ground.nodes())
-    await _limited(ground, ground.pid(name), resource.RLIMIT_FSIZE, 1)
-    return name
-
-
-async def _limited(ground: Ground, pid: int, what: int, limit: int) -> None:
-    """A process that may not have more of something for a while."""
-    before = resource.prlimit(pid, what)
-    try:
-        resource.prlimit(pid, what, (limit, before[1]))
+    async with limited(ground.pid(name), resource.RLIMIT_FSIZE, 1):
         await asyncio.sleep(ground.span(DISK_S))
-    finally:
-        # One that does not bear it is started again, without the limit.
-        with contextlib.suppress(ProcessLookupError):
-            resource.prlimit(pid, what, before)
+    return name
 
 
 def _line(kind: str) -> Fault:
