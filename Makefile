@@ -2,6 +2,8 @@
 #   make start   install what is missing, build the core, start the cluster, return when it is ready
 #   make test    the same for the tests, and run all of them
 #   make load    a load test with gates and a report: PROFILE=plateau, ramp, spike, soak, deploy
+#   make fuzz    each fuzz target of rust/fuzz for FUZZ_S=60 seconds; FUZZ_KEEP=1 keeps what it found.
+#                Needs: rustup toolchain install nightly; cargo install cargo-fuzz --locked
 #   make stop lint fmt bench proof
 
 SHELL := /bin/bash
@@ -12,6 +14,7 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 PYTHON ?= $(shell .ci/python)
 PROFILE ?= plateau
+FUZZ_S ?= 60
 
 CORE_SOURCES := Cargo.toml $(wildcard Cargo.lock) rust/Cargo.toml \
 	$(shell find rust/src -name '*.rs' 2>/dev/null)
@@ -23,7 +26,7 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_QUIET := 1
 
-.PHONY: help start stop test lint fmt bench proof load build servers
+.PHONY: help start stop test lint fmt bench proof load fuzz build servers
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -63,6 +66,10 @@ proof: build servers
 # A cluster of its own, or the running one of MMO_HOME; the report goes to target/load.
 load: $(STAMPS)/tests servers
 	@$(BIN)/python -m loadtest.run --profile $(PROFILE) $(if $(MMO_HOME),--home $(MMO_HOME))
+
+# With coverage to guide it, beyond what `make test` has time for: that replays the kept corpus only.
+fuzz:
+	@$(or $(PYTHON),python3) .ci/fuzz.py --for $(FUZZ_S) $(if $(FUZZ_KEEP),--keep)
 
 $(STAMPS)/venv:
 	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer found: sudo apt-get install python3"; exit 1; }

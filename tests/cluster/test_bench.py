@@ -44,6 +44,10 @@ def test_a_bench_answers_in_the_documented_form_and_its_checks_hold(
     ]
     assert answer["name"] == name and not wrong
     assert answer["checks"] and answer["limit_absolute"] >= 0
+    if name != "shop":  # a closed loop
+        generator = answer["more"]["latency"]["generator"]
+        assert 0 <= generator["lag_p50_ms"] <= generator["lag_p99_ms"]
+        assert generator["lag_p99_ms"] <= generator["lag_longest_ms"] and generator["held"] >= 0
 
 
 def test_the_bench_of_the_ranking_holds_with_few_scores() -> None:
@@ -73,6 +77,19 @@ def test_a_wrong_answer_ends_the_load() -> None:
             reply_opcode=int(Op.PONG),
         )
     assert "expected opcode 106" in refused.value.cause
+
+
+def test_a_load_beyond_the_generator_shows_as_its_own_lag() -> None:
+    shape = {"connections": 4, "bytes": 64, "for_": 0.2}
+    with server(floor()) as bare:
+        closed = generate(bare, depth=1, **shape)
+        beyond = generate(bare, rate=20_000_000, **shape)
+    assert closed.lag_p99_ms is None and closed.held is None
+    assert closed.messages > 0 and beyond.received_total == beyond.sent_total
+    # Nobody writes so many messages one by one: half of them come later than half of the window.
+    assert beyond.messages_per_s < 10_000_000
+    assert beyond.lag_p50_ms is not None and beyond.lag_p50_ms > 50.0
+    assert beyond.p50_ms >= beyond.lag_p50_ms, "and the latency counts from the due time"
 
 
 def test_a_player_without_a_true_token_never_loads_the_server(tmp_path: Path) -> None:

@@ -43,6 +43,15 @@ LOAD_HEAD = (
     "| gates | made | raw |\n" + "| --- " * 11 + "|\n"
 )
 ACTION_HEAD = "| action | count | p50 ms | p95 ms | p99 ms |\n| --- | --- | --- | --- | --- |\n"
+GENERATOR_HEAD = (
+    "| bench | messages a second | lag p50, p99, longest ms | held | busy |\n"
+    "| --- | --- | --- | --- | --- |\n"
+)
+OPEN_LOOPS = ("loopback", "seam", "handler", "economy")
+"""Benches whose latency is taken at a fixed rate, by the generator of `rust/bench`."""
+FUZZ_HEAD = (
+    "| target | executions | seconds | edges | kept inputs | failures |\n" + "| --- " * 6 + "|\n"
+)
 PROOF_HEAD = "| command | holds | checks | took | made | raw |\n" + "| --- " * 6 + "|\n"
 
 
@@ -176,6 +185,28 @@ def bench_table() -> str:
     return BENCH_HEAD + "".join(rows) + without("bench", benches())
 
 
+def generator_table() -> str:
+    """How late the generator itself was in each kept latency at a fixed rate; then those that tell
+    no lag."""
+    rows, silent = [], []
+    for one in kept():
+        if one["name"] not in OPEN_LOOPS:
+            continue
+        latency = one["more"].get("latency", {})
+        if "generator" not in latency:
+            silent.append(f"`{one['name']}`")
+            continue
+        own, per_s = latency["generator"], latency.get("messages_per_s")
+        per_s = latency["purchases_per_s"] if per_s is None else per_s
+        lags = ", ".join(figure(own[f"lag_{name}_ms"]) for name in ("p50", "p99", "longest"))
+        rows.append(
+            f"| `{one['name']}` | {figure(per_s)} | {lags} | {own['held']:,} |"
+            f" {figure(own['busy'])} |\n"
+        )
+    without_lag = f"\nKept from before the lag was told: {', '.join(silent)}.\n" if silent else ""
+    return (GENERATOR_HEAD + "".join(rows) if rows else "") + without_lag
+
+
 def missed_table() -> str:
     """The aims that were missed, so that nobody has to look for them."""
     rows = [
@@ -231,6 +262,21 @@ def proof_table() -> str:
             f" {stamp(file)} | {raw(file)} |\n"
         )
     return PROOF_HEAD + "".join(rows) + without("prove", proofs())
+
+
+def fuzz_table() -> str:
+    """The kept run of the fuzz targets: what each did and reached, with which tools, when."""
+    file = RESULTS / "fuzz.json"
+    if not file.exists():
+        return "No run is kept.\n"
+    one = json.loads(file.read_text(encoding="utf-8"))
+    rows = [
+        f"| `{target}` | {figure(row['executions'])} | {row['seconds']:,} | {row['edges']:,} |"
+        f" {row['corpus_files']} | {row['failures']} |\n"
+        for target, row in one["targets"].items()
+    ]
+    tools = ", ".join(one["tools"].values())
+    return FUZZ_HEAD + "".join(rows) + f"\nBy {tools}; {stamp(file.name)}: {raw(file.name)}.\n"
 
 
 def proof_parts() -> str:
@@ -307,10 +353,16 @@ PLACES: dict[Path, dict[str, Callable[[], str]]] = {
     PERFORMANCE: {
         "machines": machines,
         "benches": bench_table,
+        "generator": generator_table,
         "missed": missed_table,
         "load": load_table,
     },
-    RELIABILITY: {"machines": machines, "proofs": proof_table, "details": proof_parts},
+    RELIABILITY: {
+        "fuzz": fuzz_table,
+        "machines": machines,
+        "proofs": proof_table,
+        "details": proof_parts,
+    },
 }
 """What stands between `<!-- NAME begin -->` and `<!-- NAME end -->` of each document."""
 

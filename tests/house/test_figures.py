@@ -30,6 +30,7 @@ def test_every_kept_result_held_its_checks() -> None:
     failed = [result["name"] for result in kept() if not all(c["held"] for c in result["checks"])]
     failed += [result["name"] for kind in ("prove", "load") for result in kept(kind)
                if not result["held"]]  # fmt: skip
+    failed += [result["name"] for result in kept("fuzz") if not result["held"]]
     assert not failed, failed
 
 
@@ -37,7 +38,7 @@ def test_every_kept_result_has_a_line_in_its_document() -> None:
     performance = PERFORMANCE.read_text(encoding="utf-8")
     reliability = RELIABILITY.read_text(encoding="utf-8")
     for file in figures.RESULTS.glob("*.json"):
-        text = reliability if file.name.startswith("prove-") else performance
+        text = reliability if file.name.startswith(("prove-", "fuzz")) else performance
         assert f"(results/{file.name})" in text, file.name
 
 
@@ -70,6 +71,34 @@ def test_figures_by_name_are_lines_and_figures_by_name_and_kind_are_tables() -> 
     assert "By `by_fault`: kill-raid: 40, flushall: 21." in told
     assert "| recovery | count | p99_ms | by |\n| --- | --- | --- | --- |\n" in told
     assert "| kill-raid | 40 | 1,234 | resumed |" in told
+
+
+def test_a_run_of_the_fuzz_targets_is_told_with_what_each_reached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "RESULTS", tmp_path)
+    assert figures.fuzz_table() == "No run is kept.\n"
+    frame = {"executions": 12_345_678, "seconds": 61, "edges": 87, "failures": 0}
+    run = {"tools": {"nightly": "rustc 1"}, "targets": {"frame": frame | {"corpus_files": 9}}}
+    (tmp_path / "fuzz.json").write_text(json.dumps(run), encoding="utf-8")
+    told = figures.fuzz_table()
+    assert "| `frame` | 12,345,678 | 61 | 87 | 9 | 0 |\n" in told
+    assert "By rustc 1; not listed: [fuzz.json](results/fuzz.json).\n" in told
+
+
+def test_the_lag_of_the_generator_is_told_and_where_there_is_none_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "RESULTS", tmp_path)
+    assert figures.generator_table() == ""
+    late = {"busy": 0.5, "lag_p50_ms": 0.01, "lag_p99_ms": 0.2, "lag_longest_ms": 4.0, "held": 0}
+    seam = {"name": "seam", "more": {"latency": {"messages_per_s": 90_000, "generator": late}}}
+    silent = {"name": "economy", "more": {"latency": {"purchases_per_s": 6_000.0}}}
+    for one in (seam, silent, {"name": "start", "more": {}}):
+        (tmp_path / f"bench-{one['name']}.json").write_text(json.dumps(one), encoding="utf-8")
+    told = figures.generator_table()
+    assert "| `seam` | 90,000 | 0.01, 0.2, 4 | 0 | 0.5 |\n" in told
+    assert told.endswith("Kept from before the lag was told: `economy`.\n")
 
 
 def test_a_load_test_is_told_with_every_action_and_its_gates(

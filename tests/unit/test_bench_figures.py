@@ -8,6 +8,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from mmo.errors import OperatorError
@@ -105,6 +106,16 @@ def test_a_void_round_is_repeated_and_still_counted_as_sent(
     found, void = rotate(contenders(), 1.0, lambda text: None, "")
     assert void == 1 and found[1].ratio_most == 2.0
     assert found[1].windows == ROUNDS + 1 and found[1].messages_total == 12 * (ROUNDS + 1)
+
+
+def test_the_generator_tells_its_own_lag_where_it_has_a_plan() -> None:
+    assert load(1.0).generator() == {"busy": 0.5}, "a closed loop is never late"
+    late = {"lag_p50_ms": 0.0, "lag_p99_ms": 0.51234, "lag_longest_ms": 7.5, "held": 0}
+    told = msgspec.structs.replace(load(1.0), **late).generator()
+    assert told == {"busy": 0.5, **late, "lag_p99_ms": 0.5123}
+    floors = [load(1.0) for _ in range(ROUNDS)]
+    figures = bench_rounds.figures(contenders()[:1], 0, [{"floor": one} for one in floors], [])
+    assert figures.summary()["generator_busy"] == 0.5
 
 
 def test_only_void_rounds_give_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:

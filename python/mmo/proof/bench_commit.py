@@ -45,6 +45,7 @@ class Run:
         self.checks: list[Check] = []
         self.latencies: list[tuple[float, float]] = []
         self.node_busy: list[float] = []
+        self.generator_busy: list[float] = []
         self.group_sizes: list[float] = []
 
     def fresh_players(self) -> int:
@@ -105,6 +106,7 @@ class Run:
         self.checks.append(Check("acknowledged is written, once", found == wanted, f"{found}"))
         self.latencies.append((load.p50_ms, load.p99_ms))
         self.node_busy.append(load.server_busy or 0.0)
+        self.generator_busy.append(load.generator_busy)
         counted = last["store"]
         self.group_sizes.append(counted["commit_members"] / max(1, counted["commit_groups"]))
         return load.messages_per_s
@@ -148,6 +150,7 @@ def result(run: Run, rounds: list[dict[str, float]], prepared: Check) -> BenchRe
         "ratios_least": {floor: round(min(found), 3) for floor, found in ratios.items()},
         "ratios_most": {floor: round(max(found), 3) for floor, found in ratios.items()},
         "node_busy": round(median(run.node_busy), 3),
+        "generator_busy": round(median(run.generator_busy), 3),
         "group_members": round(median(run.group_sizes), 1),
     }
     return BenchResult(

@@ -168,6 +168,7 @@ def economy(seconds: float, home: Path, report: Report) -> BenchResult:
                 "purchases_per_s": round(rate, 1),
                 **{key: getattr(latency, key) for key in ("p50_ms", "p99_ms", "p999_ms")},
                 "longest_ms": latency.longest_ms,
+                "generator": latency.generator(),
             }
             report("where the processor time goes")
             more["shares"] = shares(run, max(1.0, window_s))

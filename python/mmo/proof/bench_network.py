@@ -116,10 +116,10 @@ class Measurement:
             self.by_depth[depth] = found
             self.void_rounds += void
         _, at, own = next(entry for entry in contenders if entry[0] == OURS)
-        rate = max(100.0, self.of(OURS, DEPTHS[0]).messages_per_s * LATENCY_LOAD_SHARE)
-        report(f"latency at {rate:,.0f} messages a second")
+        self.rate = max(100.0, self.of(OURS, DEPTHS[0]).messages_per_s * LATENCY_LOAD_SHARE)
+        report(f"latency at {self.rate:,.0f} messages a second")
         self.latency: Load = generate(
-            at, connections=CONNECTIONS, rate=rate, for_=max(1.0, window_s), warm=0.3, **own
+            at, connections=CONNECTIONS, rate=self.rate, for_=max(1.0, window_s), warm=0.3, **own
         )
         self.received = self.latency.received_total
         self.received += sum(self.of(OURS, depth).received_total for depth in DEPTHS)
@@ -153,6 +153,12 @@ class Measurement:
             f"depth_{depth}": {found.name: found.summary() for found in self.by_depth[depth]}
             for depth in DEPTHS
         }
+        latency = {
+            "messages_per_s": round(self.rate),
+            **{name: getattr(self.latency, name) for name in ("p50_ms", "p99_ms", "p999_ms")},
+            "longest_ms": self.latency.longest_ms,
+            "generator": self.latency.generator(),
+        }
         return BenchResult(
             name=name,
             ours=round(ours.us_per_message, 4),
@@ -163,6 +169,6 @@ class Measurement:
             p50_ms=self.latency.p50_ms,
             p99_ms=self.latency.p99_ms,
             checks=(*checks, Check(f"{ROUNDS} valid rounds a depth", valid)),
-            more={**depths, "void_rounds": self.void_rounds, **more},
+            more={**depths, "latency": latency, "void_rounds": self.void_rounds, **more},
             aims=tuple(reached),
         )

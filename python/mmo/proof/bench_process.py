@@ -44,6 +44,23 @@ class Load(msgspec.Struct, frozen=True):
     server_cpu_s: float | None = None
     server_main_cpu_s: float | None = None  # of its first thread, which runs Python
     watched_cpu_s: list[float] = []  # of the processes named by `watch`
+    lag_p50_ms: float | None = None  # from a message's due time to its sending; open loops only
+    lag_p99_ms: float | None = None
+    lag_longest_ms: float | None = None
+    held: int | None = None  # of these, waited for a connection that took no more
+
+    def generator(self) -> dict[str, float]:
+        """What the generator says of itself, for the `more` of a result: its share of a core and,
+        of an open loop, how late it sent (milliseconds) and how many messages were held. A closed
+        loop has no due times, so it has no lag."""
+        lag = {
+            "lag_p50_ms": self.lag_p50_ms,
+            "lag_p99_ms": self.lag_p99_ms,
+            "lag_longest_ms": self.lag_longest_ms,
+            "held": self.held,
+        }
+        told = {"busy": round(self.generator_busy, 3)}
+        return told | {name: round(one, 4) for name, one in lag.items() if one is not None}
 
 
 def binary() -> Path:

@@ -49,6 +49,9 @@ class Figures(msgspec.Struct, frozen=True):
             "ratio_least": round(self.ratio_least, 3),
             "ratio_most": round(self.ratio_most, 3),
             "p99_ms": round(median([load.p99_ms for load in self.loads] or [0.0]), 3),
+            "generator_busy": round(
+                median([load.generator_busy for load in self.loads] or [0.0]), 3
+            ),
         }
 
 

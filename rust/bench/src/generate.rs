@@ -2,10 +2,11 @@
 //!
 //! Owns the pace: closed loop (a fixed number in flight, a reply buys the next message) or open
 //! loop (a fixed rate; latency counts from the time a message was due, so a stalled server cannot
-//! hide its stall). With `--choice` a law draws the connection of each message; one drawn for a
-//! connection that has `--depth` in flight waits for it, still due. Never allocates per message.
-//! Run against the floor and against the core with the same bytes, so that its own cost is in both.
-//! Prints one JSON line.
+//! hide its stall, and the lag behind that time is told, so that the generator's own stall is not
+//! taken for the server's). With `--choice` a law draws the connection of each message; one drawn
+//! for a connection that has `--depth` in flight waits for it, still due. Never allocates per
+//! message. Run against the floor and against the core with the same bytes, so that its own cost is
+//! in both. Prints one JSON line.
 
 use std::collections::VecDeque;
 use std::mem::MaybeUninit;
@@ -21,18 +22,19 @@ use crate::choice::Choice;
 use crate::connect::{raise_descriptor_limit, read_tokens};
 use crate::connection::{Connection, Plan, Tally, ask, dial, enter_all};
 use crate::failure::Failure;
-use crate::frame::{Body, Count, HEADER_BYTES};
 use crate::histogram::Histogram;
+use crate::lag::Lag;
 use crate::meter::Edge;
-use crate::options::{Options, bytes_from_hex};
+use crate::options::Options;
+use crate::workload::{Pace, read_plan, read_setup, read_watched};
 
 const SCRATCH_BYTES: usize = 262_144;
 const EVENTS: usize = 1_024;
 /// After the window, what is in flight must be answered, and no answer may take longer than this
 /// after the one before.
 const DRAIN: Duration = Duration::from_secs(10);
-/// Open loop: more than this unanswered on one connection and messages wait, still due.
-const OPEN_IN_FLIGHT_MAX: u32 = 1_024;
+/// Open loop: after so many messages in a row the replies are looked at, however many are due.
+const BURST: usize = 256;
 /// Connections that show their tokens before the first of them is waited for.
 const ENTERING: usize = 64;
 
@@ -42,6 +44,8 @@ struct Load {
     epoll: OwnedFd,
     scratch: Vec<u8>,
     tally: Tally,
+    /// Of an open loop alone: a closed one has no time at which a message is due.
+    lag: Option<Lag>,
     begun: Instant,
     sent: u64,
     sent_max: u64,
@@ -50,12 +54,6 @@ struct Load {
     owed: Vec<VecDeque<u64>>,
     /// Processes whose processor time is told beside the server's.
     watched: Vec<u32>,
-}
-
-enum Pace {
-    Closed { depth: u32 },
-    Chosen { in_flight: u32, depth: u32 },
-    Open { rate_per_s: f64 },
 }
 
 /// Runs one load.
@@ -82,17 +80,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         "watch",
     ])?;
     raise_descriptor_limit()?;
-    let pace = match options.number::<f64>("rate")? {
-        Some(rate_per_s) if rate_per_s > 0.0 => Pace::Open { rate_per_s },
-        Some(_) => return Err(Failure::Usage("--rate must be above 0".to_owned())),
-        None => {
-            let depth = options.required_number("depth")?;
-            match options.number("in-flight")? {
-                Some(in_flight) => Pace::Chosen { in_flight, depth },
-                None => Pace::Closed { depth },
-            }
-        }
-    };
+    let pace = Pace::read(options)?;
     let server_pid = options.number::<u32>("server-pid")?;
     let mut load = Load::open(options, &pace)?;
     let (begin, end, counted) = match options.number::<u64>("messages")? {
@@ -109,70 +97,8 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-fn read_plan(options: &Options, pace: &Pace) -> Result<Plan, Failure> {
-    let opcode = options.number("opcode")?.unwrap_or(102);
-    let body = match options.text("body") {
-        Some(text) => Body::Fixed(bytes_from_hex(text)?, read_count(options)?),
-        None => {
-            let frame_bytes: usize = options.required_number("bytes")?;
-            let least = "--bytes counts the 10-byte header";
-            let body_bytes = frame_bytes.checked_sub(HEADER_BYTES);
-            Body::Pattern(body_bytes.ok_or_else(|| Failure::Usage(least.to_owned()))?)
-        }
-    };
-    let in_flight_max = match pace {
-        Pace::Closed { depth } | Pace::Chosen { depth, .. } if (1..=4_096).contains(depth) => {
-            depth.next_power_of_two()
-        }
-        Pace::Closed { .. } | Pace::Chosen { .. } => {
-            return Err(Failure::Usage("--depth is outside 1..4096".to_owned()));
-        }
-        Pace::Open { .. } => match options.number::<u32>("depth")? {
-            Some(depth) => depth.clamp(1, OPEN_IN_FLIGHT_MAX).next_power_of_two(),
-            None => OPEN_IN_FLIGHT_MAX,
-        },
-    };
-    Ok(Plan {
-        opcode,
-        reply_opcode: options.number("reply-opcode")?.unwrap_or(opcode),
-        body,
-        in_flight_max,
-    })
-}
-
-/// Where the number of a message stands in its body, and how far it counts.
-fn read_count(options: &Options) -> Result<Option<Count>, Failure> {
-    let Some(at) = options.number("count-at")? else {
-        return Ok(None);
-    };
-    let to = options.number::<u32>("count-to")?;
-    if to == Some(0) {
-        return Err(Failure::Usage("--count-to must be above 0".to_owned()));
-    }
-    Ok(Some(Count { at, to }))
-}
-
-/// Frames that every connection sends and has answered before the load: `OPCODE:HEX,…`.
-fn read_setup(options: &Options) -> Result<Vec<(u16, Vec<u8>)>, Failure> {
-    let text = options.text("setup").unwrap_or("");
-    let wrong = || Failure::Usage(format!("--setup is not OPCODE:HEX,…: {text:?}"));
-    text.split(',')
-        .filter(|part| !part.is_empty())
-        .map(|part| {
-            let (opcode, body) = part.split_once(':').ok_or_else(wrong)?;
-            Ok((opcode.parse().map_err(|_| wrong())?, bytes_from_hex(body)?))
-        })
-        .collect()
-}
-
-/// Process ids: `PID,PID,…`.
-fn read_watched(options: &Options) -> Result<Vec<u32>, Failure> {
-    let text = options.text("watch").unwrap_or("");
-    let wrong = || Failure::Usage(format!("--watch is not PID,PID,…: {text:?}"));
-    text.split(',')
-        .filter(|part| !part.is_empty())
-        .map(|part| part.parse().map_err(|_| wrong()))
-        .collect()
+fn elapsed_ns(begun: Instant) -> u64 {
+    u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// All connections, each let in when there are tokens.
@@ -236,6 +162,7 @@ impl Load {
             epoll,
             scratch: vec![0; SCRATCH_BYTES],
             tally,
+            lag: matches!(pace, Pace::Open { .. }).then(Lag::new),
             begun: Instant::now(),
             sent: 0,
             sent_max: u64::MAX,
@@ -246,7 +173,7 @@ impl Load {
     }
 
     fn now_ns(&self) -> u64 {
-        u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        elapsed_ns(self.begun)
     }
 
     /// Warm-up, then a window of time. Returns its edges and the replies between them.
@@ -262,6 +189,7 @@ impl Load {
         let begin = Edge::take_with(server_pid, &self.watched)?;
         let before = self.tally.received;
         self.tally.latencies = Histogram::new();
+        self.lag = self.lag.as_ref().map(|_| Lag::new());
         let until = begin.at + length;
         self.run_until(pace, |_| Instant::now() >= until)?;
         let end = Edge::take_with(server_pid, &self.watched)?;
@@ -358,6 +286,9 @@ impl Load {
         let at = choice.draw();
         self.sent += 1;
         self.owed[at].push_back(due_ns);
+        if self.connections[at].in_flight() >= self.plan.in_flight_max {
+            self.hold(self.sent);
+        }
         self.pay(at)
     }
 
@@ -367,23 +298,38 @@ impl Load {
             let Some(due_ns) = self.owed[at].pop_front() else {
                 break;
             };
-            self.connections[at].queue(&self.plan, due_ns);
+            self.hand_over(at, due_ns);
         }
         self.flush(at)
     }
 
+    /// One message that was due at `due_ns` goes to its connection, to be written now.
+    fn hand_over(&mut self, at: usize, due_ns: u64) {
+        if let Some(lag) = &mut self.lag {
+            lag.sent(due_ns, elapsed_ns(self.begun));
+        }
+        self.connections[at].queue(&self.plan, due_ns);
+    }
+
+    /// The message of this number is due and waits for its connection.
+    fn hold(&mut self, message: u64) {
+        if let Some(lag) = &mut self.lag {
+            lag.held(message);
+        }
+    }
+
     fn flush(&mut self, at: usize) -> Result<(), Failure> {
-        let connection = &mut self.connections[at];
-        let whole = connection.flush()?;
+        let whole = self.connections[at].flush()?;
         if !whole {
+            self.hold(self.sent);
             let data = EventData::new_u64(at as u64);
             let both = EventFlags::IN | EventFlags::OUT;
-            epoll::modify(&self.epoll, &connection.stream, data, both)?;
+            epoll::modify(&self.epoll, &self.connections[at].stream, data, both)?;
         }
         Ok(())
     }
 
-    /// Open loop: sends everything that is due. Returns the time until the next is.
+    /// Open loop: sends what is due, up to a burst. Returns the time until the next is.
     #[allow(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
@@ -392,7 +338,7 @@ impl Load {
     fn issue_due(&mut self, rate_per_s: f64) -> Result<Duration, Failure> {
         let gap_ns = 1e9 / rate_per_s;
         let count = self.connections.len() as u64;
-        loop {
+        for _ in 0..BURST {
             let due_ns = (self.sent as f64 * gap_ns) as u64;
             let now_ns = self.now_ns();
             if due_ns > now_ns {
@@ -404,12 +350,14 @@ impl Load {
             }
             let at = usize::try_from(self.sent % count).unwrap_or(0);
             if self.connections[at].in_flight() >= self.plan.in_flight_max {
+                self.hold(self.sent + 1);
                 return Ok(Duration::from_micros(50));
             }
-            self.connections[at].queue(&self.plan, due_ns);
+            self.hand_over(at, due_ns);
             self.sent += 1;
             self.flush(at)?;
         }
+        Ok(Duration::ZERO)
     }
 
     /// One wait on all sockets; with `refill` each reply buys the next message.
@@ -471,6 +419,10 @@ impl Load {
             "server_main_cpu_s": window.main_cpu_s,
             "watched_cpu_s": window.watched_cpu_s,
             "generator_busy": window.own_busy(),
+            "lag_p50_ms": self.lag.as_ref().map(|lag| lag.late().percentile_ms(500)),
+            "lag_p99_ms": self.lag.as_ref().map(|lag| lag.late().percentile_ms(990)),
+            "lag_longest_ms": self.lag.as_ref().map(|lag| lag.late().longest_ms()),
+            "held": self.lag.as_ref().map(Lag::held_total),
             "void": window.is_void(),
             "sent_total": self.sent,
             "received_total": received_total,

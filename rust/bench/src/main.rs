@@ -14,8 +14,10 @@ mod floor;
 mod frame;
 mod generate;
 mod histogram;
+mod lag;
 mod meter;
 mod options;
+mod workload;
 
 use std::process::ExitCode;
 
