@@ -56,6 +56,7 @@ fmt: $(STAMPS)/tests
 	$(BIN)/ruff format python tests loadtest .ci
 
 bench: build servers $(STAMPS)/generator
+	@.ci/servers valgrind
 	@for name in $$($(BIN)/mmo-cluster bench --list --json | $(BIN)/python .ci/names.py); do \
 		$(BIN)/mmo-cluster bench $$name || exit 1; done
 
@@ -79,6 +80,7 @@ $(STAMPS)/venv:
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/core: $(STAMPS)/venv $(CORE_SOURCES) pyproject.toml
+	@.ci/servers cc
 	@command -v cargo >/dev/null || { echo "no Rust toolchain found: see https://rustup.rs"; exit 1; }
 	$(BIN)/maturin develop --release --quiet
 	@touch $@

@@ -82,9 +82,14 @@ def money_drift(audit: Mapping[str, Any]) -> int:
 
 
 def growth_mib(memory: Mapping[str, list[tuple[float, float]]]) -> float | None:
-    """The most that one node grew from the end of its first third of samples to its last one, in
-    MiB; None without samples. `memory`: (second, MiB) by node."""
-    grown = [rows[-1][1] - rows[len(rows) // 3][1] for rows in memory.values() if rows]
+    """The most that one node grew beyond what it had at the end of its first third of samples, in
+    MiB, also when it was started anew after that; None without samples. `memory`: (second, MiB) by
+    node."""
+    grown = [
+        max(size for _, size in rows[len(rows) // 3 :]) - rows[len(rows) // 3][1]
+        for rows in memory.values()
+        if rows
+    ]
     return round(max(grown), 2) if grown else None
 
 

@@ -53,6 +53,8 @@ async def test_a_commit_makes_all_of_it_true(cluster: Cluster, store: Store) -> 
     assert record.request_hash == b"\x00hash\xff\x27\x5c"
     assert await store.find_operation(player.user, 1, 1) == record
     assert await store.find_operation(player.user, 1, 2) is None
+    assert await store.find_operation(player.user, 1, 1, settled=True) == record
+    assert await store.find_operation(player.user, 1, 2, settled=True) is None
 
 
 async def test_stacks_grow_and_shrink_over_commits(cluster: Cluster, store: Store) -> None:

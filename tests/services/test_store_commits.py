@@ -1,20 +1,24 @@
 """Group commit on a real MariaDB: locks, kills. What only a real database can answer."""
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import msgspec
 import pytest
+from mysql.connector.errors import DatabaseError
 
 from mmo.cluster.mysql_server import ManagedMysql
 from mmo.errors import StoreUnavailable
 from mmo.state.bag import Item, ItemBorn, ItemKind
 from mmo.state.change import Change
+from mmo.state.place import Claim
 from mmo.state.player import Player
 from mmo.state.wallet import Account, CoinsMoved, Currency
-from mmo.store import PlayerCommit, StoreSettings, Verdict
-from mmo.store.connection import IDLE_TRANSACTION_S, Statement
+from mmo.store import LeaseRow, PlayerCommit, StoreSettings, Verdict, loading
+from mmo.store.connection import IDLE_TRANSACTION_S, Conflict, Connection, Statement
 from mmo.store.durable import DurableStore
 from mmo.store.janitor import IDLE, end_idle
 
@@ -256,3 +260,58 @@ async def test_a_silent_database_is_an_outage_within_the_deadline(
     await worker.earn(1)
     assert (await loaded(store, player.user)).wallet.gold == 1
     await store.close()
+
+
+async def test_what_is_asked_of_a_commit_under_way_is_not_answered_before_it_is_decided(
+    store: DurableStore,
+) -> None:
+    """A plain read sees nothing of it, and would call it undone."""
+    [player] = await players(store, 1)
+    async with store.pool.take() as other:
+        await other.begin()
+        await other.row(HOLD, player.user)
+        assert await store.find_operation(player.user, 1, 1) is None
+        with pytest.raises(Conflict):
+            await store.find_operation(player.user, 1, 1, settled=True)
+        await other.rollback()
+    assert await store.find_operation(player.user, 1, 1, settled=True) is None
+
+
+async def test_a_claim_that_is_overtaken_before_it_has_read_the_player_does_not_own_him(
+    store: DurableStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two servers must never hold the same epoch of a place."""
+    [player] = await players(store, 1)
+    read = loading.read_player
+    overtaken: list[int] = []
+
+    async def reads_late(connection: Connection, user: int, snapshot: Any = None) -> Any:
+        if not overtaken:
+            overtaken.append(user)
+            assert await store.claim(Claim(user, 1, number=2, lobby=True)) is not None
+        return await read(connection, user, snapshot)
+
+    monkeypatch.setattr(loading, "read_player", reads_late)
+    claimed = await store.claim(Claim(player.user, 1, number=CHANNEL, lobby=True))
+    assert claimed is not None and claimed.player is None
+    assert (claimed.head.place_number, claimed.head.place_epoch) == (2, 4)
+
+
+async def test_a_lease_reads_the_code_while_everything_else_keeps_the_pool_busy(
+    store: DurableStore,
+) -> None:
+    row = LeaseRow(31, "raid", "raid-31", 0, "h", 1, "h", 2, True)
+    await store.lease(row, 5_000)
+    async with contextlib.AsyncExitStack() as all_of_it:
+        for _ in range(store.pool._size_max):
+            await all_of_it.enter_async_context(store.pool.take())
+        assert (await store.code()).generation >= 1
+    await store.leave(31, store._leases._incarnation)
+
+
+@pytest.mark.parametrize("number", [3, 1021, 1026, 1030, 1114, 1180])
+async def test_a_disk_that_fails_is_an_outage_and_no_bug(store: DurableStore, number: int) -> None:
+    async with store.pool.take() as connection:
+        told = connection._sorted(DatabaseError(msg="No space left on device", errno=number))
+        assert isinstance(told, StoreUnavailable)
+        connection.broken = False

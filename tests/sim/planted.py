@@ -102,7 +102,7 @@ BUGS: dict[str, tuple[Callable[[Patch], None], int]] = {
     "apply before commit": (apply_before_commit, 101),
     "operation forgotten": (operation_forgotten, 102),
     "stored answer differs": (stored_answer_differs, 101),
-    "commit without fence": (commit_without_fence, 101),
+    "commit without fence": (commit_without_fence, 2),
     "stale cache used": (stale_cache_used, 101),
     "seat kept": (seat_kept, 102),
     "price not paid": (price_not_paid, 101),

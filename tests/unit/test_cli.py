@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from mmo.cli.app import MODULES, run_command
 from mmo.cli.explain import read_pages
@@ -291,3 +292,14 @@ def test_status_watch_shows_again_and_again_until_it_is_interrupted(
         assert "channel-1" in out and "7116" in out and "…" not in out
     else:
         assert [json.loads(line) for line in out.splitlines()] == [SAID, SAID]
+
+
+def test_call_knows_every_message_but_those_of_links_and_raid_servers() -> None:
+    from mmo.cli.call import message_of
+    from mmo.wire.opcode import Op
+
+    assert message_of("ranking_page", '{"start": 1}').opcode == Op.RANKING_PAGE
+    assert message_of("RAID_QUEUE", '{"kind": 1}').opcode == Op.RAID_QUEUE
+    for name in ("RAID_READY", "TICKET_PUT", "ENTER"):
+        with pytest.raises(typer.BadParameter, match="no message"):
+            message_of(name, "{}")

@@ -363,3 +363,8 @@ def test_the_page_is_locusts_own_with_gates_and_charts_before_it() -> None:
     assert made.count("<polyline") >= 8 and ">reload<" in made and "http" not in ours
     with pytest.raises(ValueError, match="no <div"):
         report.page("<body></body>", ours)
+
+
+def test_memory_that_a_killed_process_had_counts_as_grown() -> None:
+    rows = [(float(second), 80.0) for second in range(6)]
+    assert gates.growth_mib({"center-1": [*rows, (7.0, 900.0), (8.0, 60.0)]}) == 820.0

@@ -7,7 +7,7 @@ import msgspec
 from tests.unit.node_game import messages as m
 from tests.unit.node_game.roles import CENTER, CHANNEL
 
-from mmo.errors import StoreUnavailable
+from mmo.errors import StoreError, StoreUnavailable
 from mmo.state.grant import Bundle, Grant
 from mmo.testing.fake_store import FakeStore
 from mmo.testing.fake_tables import FakeDatabase
@@ -194,6 +194,57 @@ def test_earned_when_lost_answer_and_fence_meet_is_not_paid_twice(world: MakeWor
     game.move(2_000)
     assert gold_of(store, player) == 7
     assert store.database.grants == {}
+
+
+def test_earned_when_its_commit_stands_still_and_another_claims_is_not_paid_twice(
+    world: MakeWorld,
+) -> None:
+    """The commit has its lock and waits for its disk: nobody sees it, and it is decided."""
+    game, store = a_world(world)
+    player = a_player(game)
+    commit, stalled = store.commit, []
+
+    async def stands_still(group: Any) -> Any:
+        stalled.append(group)
+        store.database.locked.add(player.user)
+        store.commit = commit  # type: ignore[method-assign]
+        raise StoreUnavailable("no answer in time")
+
+    store.commit = stands_still  # type: ignore[method-assign]
+    player.post(m.Strike(7))
+    game.settle()
+    game.move(1_500)
+    assert stalled and not store.database.events, "kept, and not taken for undone"
+    store.database.locked.clear()
+    game.run(FakeStore(store.database).commit(stalled[0]))  # the disk answers
+    elsewhere(store, player)  # whoever waited for the lock gets it next
+    game.move(2_000)
+    assert gold_of(store, player) == 7
+    assert store.database.grants == {}
+
+
+def test_grants_when_the_store_refuses_one_then_the_others_are_written(world: MakeWorld) -> None:
+    game, store = a_world(world)
+    player = a_player(game)
+    bundle = msgspec.msgpack.encode(Bundle(gold=1))
+    grant = store.grant
+
+    async def refuses(grants: Any) -> Any:
+        if any(one.source_id == 2 for one in grants):
+            raise StoreError("4025: no such bundle")
+        return await grant(grants)
+
+    store.grant = refuses  # type: ignore[method-assign]
+
+    async def owes() -> None:
+        for number in (1, 2, 3):
+            game.engine.committer.owe(Grant(player.user, 5, number, bundle))
+
+    game.run(owes())
+    game.settle()
+    assert sorted(key[2] for key in store.database.grants) == [1, 3]
+    [told] = [keys for _, event, keys in game.log.lines if event.startswith("grant refused")]
+    assert "source_id=2" in told["grant"], "what could not be given is in the log"
 
 
 def test_grant_when_unclaimed_is_claimed_within_a_sweep(world: MakeWorld) -> None:

@@ -17,6 +17,7 @@ from mmo.cluster.home import Home, NodePorts
 from mmo.cluster.secret_files import ensure_secrets, read_secrets
 from mmo.config.load import load_config
 from mmo.edges.payment import PATH, SIGNATURE_HEADER, sign
+from mmo.errors import ConfigError
 from mmo.roles.cash import ROLE
 from mmo.state.grant import Bundle
 from mmo.state.place import AccountRegistered
@@ -202,3 +203,37 @@ def test_the_door_speaks_only_tls_that_its_home_can_check(door: Door) -> None:
     door.context = ssl.create_default_context()
     with pytest.raises(ssl.SSLCertVerificationError):
         door.pays()
+
+
+def test_a_certificate_that_cannot_be_served_stops_the_node_before_it_serves(
+    tmp_path: Path, world: Callable[..., World]
+) -> None:
+    given = {"MMO__CASH__TLS_CERTIFICATE_FILE": str(tmp_path / "door.pem")}
+    given["MMO__CASH__TLS_KEY_FILE"] = str(tmp_path / "door.key")
+    config = load_config(environment=given).config
+    (tmp_path / "door.pem").write_text("no certificate")
+    (tmp_path / "door.key").write_text("no key")
+    home = Home(tmp_path / "home")
+    ensure_secrets(home, config)
+    secrets = read_secrets(home, config)
+    ports = NodePorts("cash-1", "cash", 41, 0, 0, 0)
+    with pytest.raises(ConfigError, match=r"door\.pem with .*door\.key") as caught:
+        PaymentServer(home, config, ports, secrets, world(ROLE).engine)
+    assert caught.value.code == "E0109"
+
+
+def test_a_door_that_fails_ends_the_node(door: Door) -> None:
+    crashes: list[BaseException] = []
+    door.game.engine.on_crash = crashes.append
+
+    async def fails() -> None:
+        raise OSError(24, "Too many open files")
+
+    async def over() -> None:
+        serving = asyncio.get_running_loop().create_task(fails())
+        serving.add_done_callback(door.server._ended)
+        await asyncio.wait({serving})
+        await asyncio.sleep(0)
+
+    door.game.run(over())
+    assert [str(one) for one in crashes] == ["[Errno 24] Too many open files"]

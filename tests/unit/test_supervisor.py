@@ -1,6 +1,8 @@
 """The supervisor where nothing goes as planned: starts that break, looks that fail."""
 
 import asyncio
+import os
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +10,11 @@ from typing import Any
 import pytest
 
 from mmo.cli import supervise
-from mmo.cluster.home import Home
+from mmo.cli.lifecycle import stop
+from mmo.cluster.control import ask_async, serve
+from mmo.cluster.home import AddedNode, ClusterFile, Home
+from mmo.cluster.mysql_server import ManagedMysql
+from mmo.cluster.process import ProcessId, identify
 from mmo.cluster.secret_files import ensure_secrets, read_secrets
 from mmo.cluster.supervisor import Supervisor
 from mmo.config.load import load_config
@@ -69,3 +75,150 @@ async def test_a_database_that_does_not_take_the_schema_is_named(tmp_path: Path)
         await supervise.apply_schema(CONFIG, read_secrets(home, CONFIG), nobody)
     assert caught.value.code == "E0214"
     assert isinstance(caught.value.__cause__, StoreUnavailable)
+
+
+def a_file(supervisor: ProcessId | None) -> ClusterFile:
+    return ClusterFile(1, "", 7_100, "", [], [], "", supervisor)
+
+
+class FullDisk(Home):
+    """A home whose file cannot be written any more."""
+
+    def write(self, file: ClusterFile) -> None:
+        raise OSError(28, "No space left on device")
+
+
+async def test_a_cluster_on_a_full_disk_ends_all_the_same(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    supervisor = a_supervisor(tmp_path)
+    supervisor.home = FullDisk(tmp_path)
+    ended: list[str] = []
+
+    async def stops() -> None:
+        ended.append("stores")
+
+    rows = {"redis": {"managed": True}, "mysql": {"managed": True}}
+    supervisor.stores = SimpleNamespace(  # type: ignore[assignment]
+        rows=lambda: rows, stop=stops, mysql=None, redis=None
+    )
+    supervisor.file = a_file(None)
+    supervisor.file.processes = {"center-1": ProcessId(1, 1)}
+    supervisor.state = "ready"
+    reply = await supervisor.answer({"ask": "stop", "nodes": []})
+    assert ended == ["stores"] and reply["stopped"] == ["redis", "mysql"]
+    await asyncio.wait_for(supervisor._ended.wait(), DEADLINE_S)
+    assert "No space left on device" in capfd.readouterr().err
+
+
+async def test_whoever_asks_hears_of_a_full_disk_and_no_node_was_added(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    supervisor = a_supervisor(tmp_path)
+    supervisor.home = FullDisk(tmp_path)
+    supervisor.file, supervisor.state = a_file(None), "ready"
+    server = await serve(tmp_path / "s.sock", supervisor.answer)
+    with pytest.raises(OperatorError) as caught:
+        question = {"ask": "scale", "role": "channel", "count": 1}
+        await ask_async(tmp_path / "s.sock", question, DEADLINE_S)
+    server.close()
+    assert caught.value.code == "E0001" and "No space left" in caught.value.cause
+    assert supervisor.file.nodes == [] and supervisor.file.added == []
+    assert "Traceback" in capfd.readouterr().err
+
+
+async def test_a_known_node_that_cannot_be_written_stays_removed(tmp_path: Path) -> None:
+    supervisor = a_supervisor(tmp_path)
+    supervisor.home = FullDisk(tmp_path)
+    supervisor.configured = tuple(one for one in CONFIG.nodes if one.role == "channel")[:1]
+    supervisor.file, supervisor.state = a_file(None), "ready"
+    supervisor.file.removed = [supervisor.configured[0].number]
+    with pytest.raises(OSError, match="No space left"):
+        await supervisor.answer({"ask": "scale", "role": "channel", "count": 1})
+    assert supervisor.file.removed == [supervisor.configured[0].number]
+    assert supervisor.file.nodes == [] and supervisor.file.added == list[AddedNode]()
+
+
+async def test_a_node_is_not_stopped_in_the_middle_of_another_change(tmp_path: Path) -> None:
+    supervisor = a_supervisor(tmp_path)
+    supervisor.state = "ready"
+    async with supervisor._changes._alone("restart channel-2"):
+        with pytest.raises(OperatorError, match="restart channel-2 is under way") as caught:
+            await supervisor.answer({"ask": "stop", "nodes": ["channel-2"]})
+    assert caught.value.code == "E0723"
+
+
+def test_who_follows_a_process_that_has_ended_does_not_begin(tmp_path: Path) -> None:
+    async def prepare(secrets: Any, socket: str) -> str:
+        return ""
+
+    with pytest.raises(OperatorError) as caught:
+        Supervisor(Home(tmp_path), CONFIG, (), "", prepare, follow=2**22 + 1)
+    assert caught.value.code == "E0711"
+
+
+@pytest.mark.parametrize("nodes", [[], ["channel-2"]])
+def test_a_supervisor_that_lives_and_is_silent_is_not_passed_over(
+    tmp_path: Path, nodes: list[str]
+) -> None:
+    home = Home(tmp_path)
+    home.create()
+    file = a_file(identify(os.getpid()))
+    file.processes = {"mysql": ProcessId(os.getpid(), 0)}
+    home.write(file)
+    with pytest.raises(OperatorError) as caught:
+        stop(nodes, tmp_path, wipe=not nodes, yes=True)
+    assert caught.value.code == "E0728"
+    assert home.read() == file, "nothing was ended and nothing removed"
+
+
+def test_one_node_of_a_dead_supervisor_is_not_all_of_them(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.create()
+    me = identify(os.getpid())
+    assert me is not None
+    file = a_file(ProcessId(me.pid, me.started - 1))
+    file.processes = {"channel-1": me}
+    home.write(file)
+    with pytest.raises(OperatorError) as caught:
+        stop(["channel-2"], tmp_path)
+    assert caught.value.code == "E0701"
+
+
+def test_a_damaged_file_does_not_keep_the_supervisor_from_being_asked(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.create()
+    home.cluster_file.write_text("{")
+    with pytest.raises(OperatorError) as caught:
+        stop([], tmp_path, wipe=True, yes=True)
+    assert caught.value.code == "E0717"
+    assert home.cluster_file.exists()
+
+
+async def test_a_supervisor_with_a_damaged_file_is_stopped_and_writes_it_anew() -> None:
+    with tempfile.TemporaryDirectory(prefix="mmo-") as short:  # its sockets are below it
+        home = Home(Path(short))
+        supervisor = a_supervisor(home.directory)
+        answers = asyncio.Event()
+
+        async def starts(before: Any) -> None:
+            answers.set()
+
+        supervisor._start_all = starts  # type: ignore[method-assign]
+        running = asyncio.create_task(supervisor.run())
+        async with asyncio.timeout(DEADLINE_S):
+            await answers.wait()
+            home.cluster_file.write_text("{")
+            await asyncio.to_thread(stop, [], home.directory)
+            assert await running == 0
+        assert home.read() is not None
+
+
+def test_a_database_without_its_mark_is_not_made_anew_over_the_old(tmp_path: Path) -> None:
+    server = ManagedMysql(tmp_path / "mysql", CONFIG.mysql, "secret", dies_with_parent=True)
+    kept = tmp_path / "mysql" / "data" / CONFIG.mysql.database / "player_head.ibd"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("all players")
+    with pytest.raises(OperatorError, match="bootstrapped is missing") as caught:
+        server.start()
+    assert caught.value.code == "E0202" and kept.read_text() == "all players"

@@ -42,7 +42,10 @@ class Cluster:
         kind = str(question["ask"])
         self.asked.append((node.number, kind))
         self.on_ask(node.number, kind)
-        answer = getattr(self.games[node.number].generations, kind)(question)
+        generations = self.games[node.number].generations
+        if kind == "generation":
+            return {"generation": generations.current.number}
+        answer = getattr(generations, kind)(question)
         return answer if isinstance(answer, dict) else stepped(answer)
 
     def reloads(self, word: str, **files: str) -> Switched:
@@ -232,3 +235,16 @@ def test_sources_over_the_limit_are_refused(cluster: Cluster) -> None:
     with pytest.raises(OperatorError) as raised:
         cluster.reloads("two", rules=RULES + f"# {noise}\n")
     assert raised.value.code == "E0424"
+
+
+def test_who_still_decides_by_the_generation_before_is_named(cluster: Cluster) -> None:
+    assert asyncio.run(cluster.coordinator.deciding_by(1)) == ["node-under-test"] * 3
+    cluster.reloads("two")
+    assert asyncio.run(cluster.coordinator.deciding_by(1)) == []
+
+    def silent(number: int, kind: str) -> None:
+        if number == 12:
+            raise NotRunning(Path("12.sock"))
+
+    cluster.on_ask = silent
+    assert asyncio.run(cluster.coordinator.deciding_by(1)) == ["node-under-test"], "it may"

@@ -20,8 +20,10 @@ from mmo.cli.rim import FAILED, OK
 from mmo.cli.sources import import_game
 
 LOGIN_FIRST, CENTER_FIRST, GAME_FIRST = 200, 300, 400
-OPCODES_MAX = 1000
-"""Client opcodes by hundreds: login, center, and from 400 the server where the player is."""
+AT_CENTER = (300, 1_000, 1_200)
+AT_RAID = 1_100
+"""Client opcodes by hundreds: login, then what the center answers; the others go to the server
+where the player is. What a raid server answers is only for who has a seat there."""
 
 
 def register(app: typer.Typer) -> None:
@@ -103,19 +105,20 @@ def message_of(op: str, body: str) -> Any:
 
 def _messages() -> dict[str, type]:
     """Messages by the name of their opcode; those of a game by the name of their class:
-    `RollDice` -> `ROLL_DICE`."""
+    `RollDice` -> `ROLL_DICE`. Without those of a raid server."""
     from mmo.wire import codec, messages
-    from mmo.wire.opcode import OPCODE_GAME_MIN, Op
+    from mmo.wire.opcode import Op
 
     assert messages  # importing the package declares every message
+    names = {int(op): op.name for op in Op}
     found: dict[str, type] = {}
     for number in codec.opcodes():
         kind = codec.class_of(number)
         assert kind is not None
-        if LOGIN_FIRST <= number < OPCODES_MAX:
-            found[Op(number).name] = kind
-        elif number >= OPCODE_GAME_MIN:
-            found[re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).upper()] = kind
+        if number < LOGIN_FIRST or number // 100 * 100 == AT_RAID:
+            continue
+        own = re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).upper()
+        found[names.get(number, own)] = kind
     return found
 
 
@@ -156,7 +159,7 @@ def _ask_at_its_place(me: Any, message: Any, channel: int) -> Any:
         print(f"  registered {me.name}", file=sys.stderr)
     yield from arrive(me)
     lane = CENTER
-    if GAME_FIRST <= opcode < OPCODE_GAME_MIN:
+    if opcode < OPCODE_GAME_MIN and opcode // 100 * 100 not in AT_CENTER:
         lane = GAME
         yield from settle(me)
         if channel:

@@ -23,7 +23,7 @@ from mmo.cluster.control import Reply, Request, ask_async
 from mmo.cluster.home import ClusterFile, Home
 from mmo.config import Config
 from mmo.errors import OperatorError, StoreError
-from mmo.store import CodeRecord, CodeSwitch, LeaseRow, Store, open_store
+from mmo.store import CodeRecord, CodeRow, CodeSwitch, LeaseRow, Store, open_store
 
 DEBOUNCE_MS = 50
 STEP_MS = 5
@@ -191,6 +191,7 @@ class Desk:
         row = await self._store.code()
         if row.bundle == bundle.digest:
             return row.generation
+        await self._refuse_a_third(row)
         await self._checker.check(bundle.packed, bundle.digest)
         await self.end_rolling()
         row = await self._coordinating().row()
@@ -202,6 +203,20 @@ class Desk:
         if not await self._store.switch_code(switch):
             raise OperatorError("E0419", "another reload came in between", "try again")
         return switch.generation
+
+    async def _refuse_a_third(self, row: CodeRow) -> None:
+        """Raises `OperatorError` E0431 while servers wait for a restart that began before: they may
+        decide by two generations, not by a third."""
+        waiting = (
+            await self._coordinating().deciding_by(row.rolling_from) if row.rolling_from else []
+        )
+        if waiting:
+            raise OperatorError(
+                "E0431",
+                f"a rolling restart to generation {row.generation} is half done:"
+                f" {', '.join(waiting)} still run {row.rolling_from}",
+                f"mmo-cluster generation {row.generation} --out DIR has the code to finish it with",
+            )
 
     async def end_rolling(self) -> int:
         """Every process has started anew: one generation decides again."""

@@ -6,6 +6,7 @@ the operator and by scripts.
 
 import sys
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -22,7 +23,7 @@ from mmo.cli.options import (
     open_home,
 )
 from mmo.cli.rim import OK, PARTIAL
-from mmo.cluster.control import NotRunning, ask
+from mmo.cluster.control import NotRunning, ask, ask_long
 from mmo.cluster.home import ClusterFile, Home
 from mmo.errors import OperatorError
 
@@ -71,6 +72,10 @@ def start(
             print(f"\n  ready in {time.monotonic() - began:.1f} s", end="")
             print("        next: mmo-cluster bot --journey tour --count 20\n")
     else:
+        if channels is not None:
+            raise OperatorError(
+                "E0729", "the cluster runs already", f"mmo-cluster scale channel={channels}"
+            )
         _start_missing(place, running, quiet=json)
     from mmo.cli.status import read_status
 
@@ -89,7 +94,9 @@ def stop(
     yes: YesOption = False,
 ) -> int:
     """Drain, flush and stop; the stores last."""
-    place, file = open_home(home)
+    if wipe and nodes:
+        raise typer.BadParameter("--wipe removes the whole home: name no nodes")
+    place, file = _opened(home)
     if wipe and not terminal.confirm(f"remove all data in {place.directory}?", yes):
         raise OperatorError(
             "E0710", "--wipe removes every player of this home", "add --yes to say so"
@@ -97,15 +104,17 @@ def stop(
     began = time.monotonic()
     try:
         request = {"ask": "stop", "nodes": nodes or []}
-        reply = ask(place.socket("supervisor", file), request, STOP_S)
+        reply = ask_long(place.socket("supervisor", file), request, STOP_S)
     except NotRunning:
-        left = _stop_leftovers(place)
+        file = file or place.read()  # raises what is wrong with it
+        _refuse_while_alive(file)
+        left = [] if nodes or file is None else _stop_leftovers(place, file)
         if not left and not wipe:
             raise
         reply = {"stopped": left, "unflushed": 0, "killed": []}
     if not nodes:
         _await_end(file)
-    if wipe and not nodes:
+    if wipe:
         place.wipe()
     if json:
         terminal.print_json(reply)
@@ -156,7 +165,13 @@ def _start_missing(place: Home, running: dict[str, Any], quiet: bool) -> None:
     if not quiet:
         print(f"  already running, supervisor {running['pid']}")
     if started:
-        wait_until(lambda: bool(read_status(place, place.read())["ready"]), STARTED_S)
+        is_ready = wait_until(lambda: bool(read_status(place, place.read())["ready"]), STARTED_S)
+        if not is_ready:
+            raise OperatorError(
+                "E0709",
+                f"not all of {', '.join(started)} became ready within {STARTED_S:.0f} s",
+                "mmo-cluster status",
+            )
         if not quiet:
             terminal.step("nodes", " ".join(started), time.monotonic() - began)
 
@@ -215,22 +230,45 @@ def _progress(place: Home, shown: int) -> dict[str, Any] | None:
         return None
 
 
-def _await_end(file: ClusterFile) -> None:
+def _opened(home: Path) -> tuple[Home, ClusterFile | None]:
+    """The home, and its file unless that is damaged: the supervisor can be asked all the same, and
+    writes the file anew as it ends."""
+    try:
+        return open_home(home)
+    except OperatorError as fault:
+        if fault.code != "E0717":
+            raise
+        return Home(home), None
+
+
+def _await_end(file: ClusterFile | None) -> None:
     """The supervisor is gone, not only silent: what follows may remove its files."""
     from mmo.cluster.process import is_alive, wait_until
 
-    supervisor = file.supervisor
+    supervisor = file.supervisor if file is not None else None
     if supervisor is not None:
         wait_until(lambda: not is_alive(supervisor), STOPPED_S)
+        _refuse_while_alive(file)
 
 
-def _stop_leftovers(place: Home) -> list[str]:
+def _refuse_while_alive(file: ClusterFile | None) -> None:
+    """Raises `OperatorError` E0728 while a supervisor lives that does not answer: nobody else may
+    end what it would start again."""
+    from mmo.cluster.process import is_alive
+
+    supervisor = file.supervisor if file is not None else None
+    if supervisor is not None and is_alive(supervisor):
+        raise OperatorError(
+            "E0728",
+            f"the supervisor, process {supervisor.pid}, does not answer",
+            f"kill -CONT {supervisor.pid} if it was stopped; else kill -9, and stop again",
+        )
+
+
+def _stop_leftovers(place: Home, file: ClusterFile) -> list[str]:
     """End what a killed supervisor left: nodes first, then stores."""
     from mmo.cluster.process import end_process, is_alive
 
-    file = place.read()
-    if file is None:
-        return []
     left = {name: process for name, process in file.processes.items() if is_alive(process)}
     ordered = sorted(left, key=lambda name: name == "mysql" or name.startswith("redis-"))
     for name in ordered:

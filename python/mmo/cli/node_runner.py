@@ -19,6 +19,7 @@ from mmo.config import Config, CoreSettings, NodeEntry
 from mmo.errors import MmoError, OperatorError, StoreUnavailable
 
 if TYPE_CHECKING:
+    from mmo.cli.payment_server import PaymentServer
     from mmo.node.node import Node
     from mmo.node.watchdog import Watchdog
     from mmo.store import Store
@@ -90,6 +91,7 @@ class NodeRunner:
             await self._load_generation(store)
             await self._publish_keys(store)
             node = self._compose(store, self.home.socket(self.ports.name, file))
+            door = self._payment_door(node)
             if self._stands_by:
                 loaded = self.home.loaded_file(self.ports.name)
                 loaded.write_text(str(os.getpid()), encoding="ascii")
@@ -98,7 +100,7 @@ class NodeRunner:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, node.stop)
             watchdog = self._watch(node)
-            code = await self._serve(node)
+            code = await self._serve(node, door)
             watchdog.stop()
             if code == 0:
                 self._forget_incarnation(node)
@@ -136,18 +138,23 @@ class NodeRunner:
             days_ahead = self.config.economy.roll_days_ahead
             await self._patiently(lambda: publish(store, roll.key_of, unix_ms(), days_ahead))
 
-    async def _serve(self, node: "Node") -> int:
+    def _payment_door(self, node: "Node") -> "PaymentServer | None":
+        """For a role that has one; not open yet. Raises `ConfigError` before anything is served."""
+        if not self._role.takes_payments:
+            return None
+        from mmo.cli.payment_server import PaymentServer
+
+        return PaymentServer(self.home, self.config, self.ports, self._secrets, node.engine)
+
+    async def _serve(self, node: "Node", door: "PaymentServer | None") -> int:
         """Until the node ends; with the payment door where the role has one."""
         if self._roll is not None:
             from mmo.node.roll_keys import RollKeys
 
             days_ahead = self.config.economy.roll_days_ahead
             RollKeys(node.engine, self._roll.key_of, days_ahead).start()
-        if not self._role.takes_payments:
+        if door is None:
             return await node.run()
-        from mmo.cli.payment_server import PaymentServer
-
-        door = PaymentServer(self.home, self.config, self.ports, self._secrets, node.engine)
         door.start()
         # What it answered is written before the node ends, and its port is free for a successor.
         node.doors.append(door.stop)

@@ -19,7 +19,7 @@ from mmo.cluster.home import Home, NodePorts
 from mmo.cluster.secret_files import Secrets
 from mmo.config import Config
 from mmo.edges.payment import Limits, PaymentDoor
-from mmo.errors import OperatorError
+from mmo.errors import ConfigError, OperatorError
 from mmo.node.engine import Engine
 from mmo.node.payments import Payments
 
@@ -52,6 +52,8 @@ class PaymentServer:
             *(engine.clock_ms, engine.log, engine.metrics.count),
         )
         certificate, key = certificate_files(home, config)
+        _check(certificate, key)
+        self._engine = engine
         self._log = engine.log
         self._host, self._port = config.cluster.host, ports.client_port
         self._server = _Server(
@@ -93,13 +95,32 @@ class PaymentServer:
         self.port = listener.getsockname()[1]
         loop = asyncio.get_running_loop()
         self._serving = loop.create_task(self._server.serve(sockets=[listener]))
+        self._serving.add_done_callback(self._ended)
         self._log.info("payment door open", host=self._host, port=self.port)
+
+    def _ended(self, serving: "asyncio.Task[None]") -> None:
+        """A door that fails is no door: the node ends with it, and is started again."""
+        fault = None if serving.cancelled() else serving.exception()
+        if fault is not None:
+            self._engine.on_crash(fault)
 
     async def stop(self) -> None:
         """Answer what is on its way, then close."""
         self._server.should_exit = True
         if self._serving is not None:
             await self._serving
+
+
+def _check(certificate: Path, key: Path) -> None:
+    """Raises `ConfigError` E0109 for a certificate that cannot be served with its key."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as fault:
+        raise ConfigError(
+            "E0109",
+            f"the payment door cannot use {certificate} with {key}: {fault}",
+            "cash.tls_certificate_file and cash.tls_key_file are PEM, the key without a password",
+        ) from fault
 
 
 def certificate_files(home: Home, config: Config) -> tuple[Path, Path]:

@@ -47,12 +47,11 @@ def guard(command: Callable[[], int], as_json: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except Exception as error:
-        path = _write_traceback()
         report(
             OperatorError(
                 _UNEXPECTED_CODE,
                 f"unexpected failure: {type(error).__name__}: {error}",
-                f"a defect of ours; the details are in {path}",
+                f"a defect of ours; the details are in {_write_traceback()}",
             ),
             as_json,
         )
@@ -71,8 +70,12 @@ def report(error: OperatorError, as_json: bool) -> None:
         print(f"       more       mmo-cluster explain {error.code}", file=sys.stderr)
 
 
-def _write_traceback() -> Path:
+def _write_traceback() -> str:
+    """Where the traceback is now."""
     name = f"mmo-cluster-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
     path = Path(tempfile.gettempdir()) / name
-    path.write_text(traceback.format_exc(), encoding="utf-8")
-    return path
+    try:
+        path.write_text(traceback.format_exc(), encoding="utf-8")
+    except OSError as fault:
+        return f"no file: {fault}"
+    return str(path)

@@ -16,8 +16,7 @@ import typer
 from mmo.cli import terminal
 from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption, open_home
 from mmo.cli.rim import OK, PARTIAL
-from mmo.cluster.control import ask
-from mmo.errors import OperatorError
+from mmo.cluster.control import ask_long
 
 CHANGE_S = 300.0  # longest wait for one change; a node may wait for its raids
 STATUS_S = 2.0
@@ -117,16 +116,7 @@ def scale(
 
 def _ask(home: Any, request: dict[str, Any], timeout_s: float = CHANGE_S) -> dict[str, Any]:
     place, file = open_home(home)
-    path = place.socket("supervisor", file)
-    ask(path, {"ask": "ping"}, STATUS_S)  # whether anybody answers, known at once
-    try:
-        return ask(path, request, timeout_s)
-    except OperatorError as error:
-        if error.code == "E0701":
-            raise OperatorError(
-                "E0724", f"no answer within {timeout_s:.0f} s", "mmo-cluster status; it may go on"
-            ) from error
-        raise
+    return ask_long(place.socket("supervisor", file), request, timeout_s)
 
 
 def _drained(done: dict[str, Any]) -> str:

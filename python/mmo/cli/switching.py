@@ -104,7 +104,9 @@ class Coordinator:
         self._clock = (row.now_ms, read_s)
         if row.rolling_from:
             raise OperatorError(
-                "E0420", "a rolling restart is under way", "reload when it has ended"
+                "E0420",
+                "a rolling restart is under way",
+                "reload when it has ended; was it broken off: mmo-cluster restart --rolling",
             )
         if row.canary:
             if await self._is_tried(row):
@@ -124,6 +126,17 @@ class Coordinator:
                     return True  # alive by its lease: it may
                 return bool(said.get("generation") == row.canary)
         return False
+
+    async def deciding_by(self, number: int) -> list[str]:
+        """Names of the nodes that decide by this generation; one that does not answer may."""
+        nodes = await self.living()
+        asked = [self.ask(node, {"ask": "generation"}) for node in nodes]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        return [
+            node.name
+            for node, said in zip(nodes, answers, strict=True)
+            if not isinstance(said, dict) or said.get("generation") == number
+        ]
 
     async def started_ms(self) -> int:
         """When the oldest process that answers started; 0: none answers."""

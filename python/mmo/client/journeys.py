@@ -49,7 +49,7 @@ class Journey(msgspec.Struct, frozen=True):
 
 
 def tour(me: Hero, seconds: float) -> Walk[None]:
-    """The whole first issue in one walk; ends by comparing all that is owned."""
+    """Everything a new player does, in one walk; ends by comparing all that is owned."""
     yield from register(me)
     yield from register_again(me)
     yield from arrive(me)

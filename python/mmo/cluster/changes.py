@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from mmo.cluster.home import AddedNode, ClusterFile
+from mmo.cluster.home import AddedNode, ClusterFile, NodePorts
 from mmo.cluster.node_process import NodeProcess
 from mmo.cluster.topology import assign_ports, entry_of, fresh_entry
 from mmo.config import ROLES
@@ -38,6 +38,11 @@ class Changes:
         """Move its players, let end what runs, flush, stop; it stays stopped until `start`."""
         async with self._alone(f"drain {name}"):
             return await self._drained(self._supervisor.node(name))
+
+    async def stop(self, names: list[str]) -> Done:
+        """Stop these nodes, players moved; they stay stopped until `start`."""
+        async with self._alone(f"stop {' '.join(names)}"):
+            return await self._supervisor.stop_nodes(names, move=True)
 
     async def restart(self, name: str) -> Done:
         """Replace one process by a new one, with its players moved; returns when it serves and is
@@ -112,8 +117,21 @@ class Changes:
         else:
             file.added.append(AddedNode(ports.name, ports.role, ports.number))
         file.nodes.append(ports)
-        supervisor.write_file()  # before the process, which looks for its ports there
+        try:
+            supervisor.write_file()  # before the process, which looks for its ports there
+        except OSError:
+            self._take_back(file, ports, was_known=bool(back))
+            raise
         return supervisor.spawn_node(ports)
+
+    @staticmethod
+    def _take_back(file: ClusterFile, ports: NodePorts, *, was_known: bool) -> None:
+        """Nobody could be told of the node: it was not added."""
+        file.nodes.remove(ports)
+        if was_known:
+            file.removed.append(ports.number)
+        else:
+            file.added = [one for one in file.added if one.number != ports.number]
 
     def _forget(self, node: NodeProcess) -> None:
         supervisor, file, number = self._supervisor, self._file(), node.ports.number

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import socket
+import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import asyncio
 
 ANSWER_BYTES_MAX = 4 << 20
+PING_S = 2.0
 
 Request = dict[str, Any]
 Reply = dict[str, Any]
@@ -43,6 +45,18 @@ def ask(path: Path, request: Request, timeout_s: float) -> Reply:
     except OSError as error:
         raise NotRunning(path) from error
     return _opened(path, line)
+
+
+def ask_long(path: Path, request: Request, timeout_s: float) -> Reply:
+    """As `ask`, for what takes its time. Raises `NotRunning` when nobody is there, and
+    `OperatorError` E0724 when the one who is does not answer in time."""
+    ask(path, {"ask": "ping"}, PING_S)
+    try:
+        return ask(path, request, timeout_s)
+    except NotRunning as error:
+        raise OperatorError(
+            "E0724", f"no answer within {timeout_s:.0f} s", "mmo-cluster status; it may go on"
+        ) from error
 
 
 async def ask_async(path: Path, request: Request, timeout_s: float) -> Reply:
@@ -104,3 +118,8 @@ async def _answered(line: bytes, answer: Answerer) -> Reply:
         return await answer(request)
     except OperatorError as error:
         return {"error": {"code": error.code, "cause": error.cause, "fix": error.fix}}
+    except Exception as error:
+        # A full disk above all: the asker hears what it is, and the details go to the log.
+        traceback.print_exc()
+        cause = f"unexpected failure: {type(error).__name__}: {error}"
+        return {"error": {"code": "E0001", "cause": cause, "fix": "the details are in its log"}}

@@ -116,13 +116,17 @@ class Home:
             raise OperatorError(
                 "E0717",
                 f"{self.cluster_file} cannot be read: {error}",
-                f"mmo-cluster stop, then remove {self.cluster_file}; data is elsewhere and stays",
+                f"mmo-cluster stop writes it anew; if nothing runs, remove {self.cluster_file}"
+                " (data is elsewhere)",
             ) from error
 
     def write(self, file: ClusterFile) -> None:
         """Replace `cluster.json` at once or not at all."""
         path = self.cluster_file.with_suffix(".new")
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n")
+        with path.open("wb") as new:
+            new.write(msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n")
+            new.flush()
+            os.fsync(new.fileno())
         path.replace(self.cluster_file)
 
     def write_targets(self, file: ClusterFile, host: str) -> None:

@@ -209,6 +209,12 @@ class ManagedMysql:
 
     def _bootstrap(self, binary: Path) -> None:
         data = self.directory / "data"
+        if (data / self.database).exists():
+            raise OperatorError(
+                "E0202",
+                f"{data} has a database, and {self.directory / 'bootstrapped'} is missing",
+                "put that file back (any text); or move the data away for an empty database",
+            )
         shutil.rmtree(data, ignore_errors=True)
         data.mkdir(mode=0o700)
         script = b"CREATE DATABASE IF NOT EXISTS mysql;\nUSE mysql;\nSET @auth_root_socket=NULL;\n"

@@ -112,11 +112,16 @@ class Stores:
             self.errors.pop(name, None)
             self.mysql_ready = self.mysql_ready or name == "mysql"
         except OperatorError as error:
-            self.errors[name] = f"{error.code} {error.cause}"
-            wait_ms = self.config.supervisor.restart_ms_max
-            self._mend_after[name] = time.monotonic() + wait_ms / 1000
+            self._not_mended(name, f"{error.code} {error.cause}")
+        except OSError as error:  # a full disk
+            self._not_mended(name, str(error))
         finally:
             del self._mending[name]
+
+    def _not_mended(self, name: str, why: str) -> None:
+        self.errors[name] = why
+        wait_ms = self.config.supervisor.restart_ms_max
+        self._mend_after[name] = time.monotonic() + wait_ms / 1000
 
     async def stop(self) -> None:
         """End both; data is kept."""

@@ -65,6 +65,10 @@ class Supervisor:
         self._ended = asyncio.Event()
         self._began = time.monotonic()
         self._follow = identify(follow) if follow else None
+        if follow and self._follow is None:
+            raise OperatorError(
+                "E0711", f"process {follow}, with whose end it would stop, has ended", "start anew"
+            )
         self._starting: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[Reply] | None = None
 
@@ -81,14 +85,15 @@ class Supervisor:
         self._open_file(before, directory)
         assert self.file is not None
         server = await serve(self.home.socket("supervisor", self.file), self.answer)
-        self._starting = asyncio.create_task(self._start(before))
+        if self._stopping is None:  # asked to end while it ended what was left of before
+            self._starting = asyncio.create_task(self._start(before))
         watching = asyncio.create_task(self._watch())
         await self._ended.wait()
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
         server.close()
         self.file.supervisor = None
-        self.home.write(self.file)
+        self._keep(self.file)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.home.socket("supervisor", self.file))
         os.close(lock)
@@ -119,7 +124,7 @@ class Supervisor:
         if kind == "stop":
             names = [str(name) for name in request.get("nodes", [])]
             if names:
-                return await self._stop_nodes(names, move=True)
+                return await asyncio.shield(self._spawn(self._changes.stop(names)))
             return await asyncio.shield(self._begin_stop())
         raise OperatorError("E0707", f"unknown question {kind!r}", "mmo-cluster --help")
 
@@ -299,8 +304,18 @@ class Supervisor:
             for number, child in stores.redis.children.items():
                 running[f"redis-{number}"] = child.identity
         if running != file.processes:
-            file.processes = running
+            before, file.processes = file.processes, running
+            if not self._keep(file):
+                file.processes = before  # the next look tries again
+
+    def _keep(self, file: ClusterFile) -> bool:
+        """Write the file; False on a full disk, which must not keep a cluster from ending."""
+        try:
             self.home.write(file)
+        except OSError:
+            traceback.print_exc()
+            return False
+        return True
 
     async def _end_leftovers(self, before: ClusterFile | None) -> None:
         """End what a killed supervisor left, before its ports are asked for: nodes, then stores."""
@@ -370,7 +385,9 @@ class Supervisor:
             raise OperatorError("E0708", f"{name} does not run now", "mmo-cluster status")
         return {"name": name, "pid": self.stores.kill(name)}
 
-    async def _stop_nodes(self, names: list[str], *, move: bool) -> Reply:
+    async def stop_nodes(self, names: list[str], *, move: bool) -> Reply:
+        """Stop these in the order of their roles. `move`: their players are sent elsewhere. Raises
+        `OperatorError` E0708."""
         known = {node.name: node for node in self.nodes}
         missing = [name for name in names if name not in known]
         if missing:
@@ -405,6 +422,14 @@ class Supervisor:
         return self._stopping
 
     async def _stop(self) -> Reply:
+        try:
+            return await self._stopped()
+        finally:
+            # The asker gets his answer before the socket goes; a failed start stays to tell why.
+            delay_s = 2.0 if self.error else 0.05
+            asyncio.get_running_loop().call_later(delay_s, self._ended.set)
+
+    async def _stopped(self) -> Reply:
         if self.state != "failed":
             self.state = "stopping"
             if self._starting is not None:
@@ -413,7 +438,7 @@ class Supervisor:
         for change in self._under_way:
             change.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
-        reply = await self._stop_nodes([node.name for node in self.nodes], move=False)
+        reply = await self.stop_nodes([node.name for node in self.nodes], move=False)
         if self.stores is not None:
             rows = self.stores.rows()
             await self.stores.stop()
@@ -421,9 +446,7 @@ class Supervisor:
             reply["stopped"] += ["mysql"] if rows["mysql"]["managed"] else []
         if self.file is not None and self.stores is not None:
             self.file.processes = {}
-            self.home.write(self.file)
+            self._keep(self.file)
         if self._block is not None:
             self._block.close()
-        # The asker gets his answer before the socket goes; a failed start stays to tell why.
-        asyncio.get_running_loop().call_later(2.0 if self.error else 0.05, self._ended.set)
         return reply

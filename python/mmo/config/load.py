@@ -185,7 +185,9 @@ def _check_nodes(config: Config) -> None:
     seen: dict[object, str] = {}
     for entry in config.nodes:
         keys = [("number", entry.number), ("name", entry.name)]
-        keys += [("port", port) for port in (entry.client_port, entry.link_port) if port]
+        listens = (entry.client_port, entry.link_port, entry.metrics_port)
+        keys += [("port", port) for port in listens if port > 0]
+        keys += [("datagram port", entry.datagram_port)] * (entry.datagram_port > 0)
         for key in keys:
             if key in seen:
                 raise ConfigError(

@@ -228,7 +228,11 @@ class Committer:
             engine.timers.after(LOCKED_WAIT_MS, lambda: self._again(pending))
             return
         engine.lanes.reopen(pending.lane)
-        self._retry_later(pending)
+        if pending.job.version is not None:
+            # Whether its commit of before happened shows by the version: nothing else may raise it.
+            engine.lanes.put_first(pending.lane, pending.job)
+        else:
+            self._retry_later(pending)
 
     def _again(self, pending: Pending) -> None:
         self._locked -= 1
@@ -362,17 +366,28 @@ class Committer:
         self._engine.turn()
 
     async def _write_grants(self) -> None:
+        alone = 0  # so many are offered one by one, because the store refused them together
         while self._grants:
-            batch = list(self._grants)
+            batch = [self._grants[0]] if alone else list(self._grants)
             try:
                 await self._engine.store.grant(batch)
             except StoreUnavailable:
                 self.went_out()
                 self._engine.timers.after(PROBE_MS, self._grant_again)
                 return
+            except StoreError as fault:
+                if len(batch) > 1:
+                    alone = len(batch)
+                    continue
+                self._engine.metrics.count("store_corrupt_total")
+                self._engine.log.error(
+                    "grant refused by the store", fault=str(fault), grant=repr(batch[0])
+                )
+            else:
+                self._engine.metrics.count("grants_written_total", len(batch))
             for _ in batch:
                 self._grants.popleft()
-            self._engine.metrics.count("grants_written_total", len(batch))
+            alone = max(0, alone - 1)
         self._granting = False
 
     def _grant_again(self) -> None:

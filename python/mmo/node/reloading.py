@@ -4,7 +4,7 @@ Owns the three waits of a lane for a read: reload a stale player, look up an old
 certain whether an earlier commit of the same job happened. Never writes. Called by the router.
 """
 
-from mmo.errors import StoreError
+from mmo.errors import StoreError, StoreUnavailable
 from mmo.node import operations
 from mmo.node.committer import is_ours
 from mmo.node.engine import Engine
@@ -82,11 +82,12 @@ class Reloading:
         engine = self._engine
         assert job.operation is not None
         try:
-            record = await engine.store.find_operation(lane.user, *job.operation)
-        except StoreError:
+            record = await engine.store.find_operation(lane.user, *job.operation, settled=True)
+        except StoreError as fault:
             engine.now()
             engine.lanes.reopen(lane)
-            engine.committer.went_out()
+            if isinstance(fault, StoreUnavailable):
+                engine.committer.went_out()
             engine.committer.keep(lane, job)
             engine.turn()
             return
@@ -104,10 +105,12 @@ class Reloading:
         engine.turn()
 
     async def has_happened(self, lane: Lane, job: Job) -> bool | None:
-        """Whether the job's operation is recorded; None when the store is away."""
+        """Whether the job's operation is recorded; None when the store is away, or the commit may
+        still be under way."""
         assert job.operation is not None
+        store = self._engine.store
         try:
-            record = await self._engine.store.find_operation(lane.user, *job.operation)
+            record = await store.find_operation(lane.user, *job.operation, settled=True)
         except StoreError:
             return None
         return record is not None

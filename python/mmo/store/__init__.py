@@ -109,8 +109,12 @@ class Store(Protocol):
         """The player as committed now; None when there is no such user."""
         ...
 
-    async def find_operation(self, user: int, epoch: int, counter: int) -> OperationRecord | None:
-        """The record of one finished operation, whatever its age."""
+    async def find_operation(
+        self, user: int, epoch: int, counter: int, settled: bool = False
+    ) -> OperationRecord | None:
+        """The record of one finished operation, whatever its age. `settled`: as no commit that is
+        under way now can change it. A commit whose answer was lost may still hold the player's row
+        and be seen by nobody: then this raises StoreError, and is asked again later."""
         ...
 
     async def payment(self, order: str) -> PaymentBooked | None:

@@ -40,7 +40,8 @@ _SESSION_MARIADB = (
     f"SET SESSION idle_transaction_timeout = {IDLE_TRANSACTION_S}",
 )
 
-_CONFLICTS = frozenset({1205, 1213, 1020})  # lock wait, deadlock, row changed under the snapshot
+_CONFLICTS = frozenset({1205, 1213, 1020, 3572})
+"""Lock wait, deadlock, row changed under the snapshot, MySQL's own for a lock with NOWAIT."""
 _CONSTRAINTS = frozenset(
     {
         *(1048, 1062, 1169, 1216, 1217, 1264, 1365, 1366, 1406, 1451, 1452, 1526, 1690),
@@ -263,9 +264,11 @@ _GONE = frozenset(
     {
         *(1040, 1041, 1042, 1043, 1047, 1053, 1077, 1078, 1079, 1152, 1158, 1159, 1160, 1161),
         *(1203, 1226, 1290, 1317, 1836, 1927, 1969, 3024, 3169, 4031),
+        *(3, 1021, 1026, 1030, 1114, 1180),  # its disk is full, or fails
     }
 )
-"""The server answered, but only that it will not serve: full, killed, read only, shutting down."""
+"""The server answered, but only that it will not serve: full, killed, read only, shutting down, or
+without a disk. Of the last kind one can come from COMMIT itself: unknown whether it happened."""
 _LINE_LOST = (
     driver_errors.InterfaceError,
     driver_errors.ReadTimeoutError,

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
-from types import TracebackType
 
 from mmo.contract import Credentials, PlayerCard, RankingView
 from mmo.errors import StoreError, StoreUnavailable
@@ -37,6 +36,7 @@ from mmo.store import (
     raids,
     roll_keys,
 )
+from mmo.store.deadline import Deadline
 from mmo.store.leases import Leases
 from mmo.store.loops import start_loop
 from mmo.store.mysql_pool import MysqlPool
@@ -48,31 +48,6 @@ from mmo.store.sampler import Sampler
 from mmo.store.settings import StoreSettings
 
 _log = logging.getLogger("mmo.store")
-
-
-class _Deadline:
-    """`async with`: a call that is not done in time ends as StoreUnavailable; its connection, in an
-    unknown state by then, is destroyed by the pool."""
-
-    __slots__ = ("_limit_s", "_timeout")
-
-    def __init__(self, limit_ms: int) -> None:
-        self._limit_s = limit_ms / 1_000
-        self._timeout = asyncio.timeout(self._limit_s)
-
-    async def __aenter__(self) -> None:
-        await self._timeout.__aenter__()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            await self._timeout.__aexit__(kind, error, trace)
-        except TimeoutError:
-            raise StoreUnavailable(f"the store did not answer in {self._limit_s:g} s") from None
 
 
 class DurableStore:
@@ -134,7 +109,7 @@ class DurableStore:
                 )
                 if outcome is None:
                     return None
-                owned, previous = outcome
+                owned, previous, place_epoch = outcome
                 async with self.pool.take() as connection:
                     if not owned:
                         head = await loading.read_head(connection, claim.user)
@@ -145,6 +120,9 @@ class DurableStore:
         assert player is not None, "a claimed head has an account"
         if player.head.session_epoch != claim.session_epoch:
             return None  # a login came in between: it wins
+        if player.head.place_epoch != place_epoch:
+            # So did another claim of the session. Two servers must never hold the same epoch.
+            return Claimed(player.head, None, previous)
         return Claimed(player.head, player, previous)
 
     async def load(self, user: int) -> Player | None:
@@ -152,10 +130,12 @@ class DurableStore:
         async with self._deadline(), self.pool.take() as connection:
             return await loading.read_player(connection, user)
 
-    async def find_operation(self, user: int, epoch: int, counter: int) -> OperationRecord | None:
+    async def find_operation(
+        self, user: int, epoch: int, counter: int, settled: bool = False
+    ) -> OperationRecord | None:
         """See `Store.find_operation`."""
         async with self._deadline(), self.pool.take() as connection:
-            return await loading.find_operation(connection, user, epoch, counter)
+            return await loading.find_operation(connection, user, epoch, counter, settled)
 
     async def payment(self, order: str) -> PaymentBooked | None:
         """See `Store.payment`."""
@@ -258,8 +238,11 @@ class DurableStore:
             return await self._leases.leases()
 
     async def code(self, settled: bool = False) -> CodeRow:
-        """See `Store.code`."""
+        """See `Store.code`. Who holds a lease reads it beside that: a renewal must not wait for
+        whatever keeps the pool busy."""
         async with self._deadline():
+            if not settled and self._leases.is_held:
+                return await self._leases.code()
             return await presence.retried(
                 self.pool, lambda connection: code.read(connection, settled)
             )
@@ -359,5 +342,5 @@ class DurableStore:
             except StoreError as error:
                 _log.info("cache and truth could not be compared: %s", error)
 
-    def _deadline(self) -> _Deadline:
-        return _Deadline(self._settings.mysql_call_ms)
+    def _deadline(self) -> Deadline:
+        return Deadline(self._settings.mysql_call_ms)

@@ -13,7 +13,8 @@ import contextlib
 from typing import Any
 
 from mmo.errors import OperatorError, StoreUnavailable
-from mmo.store import LeaseRow
+from mmo.store import LeaseRow, code
+from mmo.store.code_rows import CodeRow
 from mmo.store.connection import Statement
 from mmo.store.mysql_pool import MysqlPool
 from mmo.store.settings import StoreSettings
@@ -106,6 +107,16 @@ class Leases:
         """All servers ever seen, by number."""
         async with self._pool.take() as connection:
             return [LeaseRow(*(*row[:8], bool(row[8]))) for row in await connection.rows(ALL)]
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this process has a lease."""
+        return self._incarnation != 0
+
+    async def code(self) -> CodeRow:
+        """What decides now (see `code.read`)."""
+        async with self._pool.take() as connection:
+            return await code.read(connection, settled=False)
 
     async def close(self) -> None:
         """Give back what is held, if the database still answers, and close."""

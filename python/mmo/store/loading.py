@@ -19,7 +19,7 @@ from mmo.state.player import Head, OperationBook, OperationRecord, Player, Snaps
 from mmo.state.score import Score
 from mmo.state.wallet import Wallet
 from mmo.store import statements as sql
-from mmo.store.connection import Connection
+from mmo.store.connection import Conflict, Connection
 
 _decode_items = msgspec.json.Decoder(list[tuple[int, int, int, int, int, int, int, int, int]])
 _decode_counters = msgspec.json.Decoder(list[tuple[int, int, int, int]])
@@ -81,10 +81,20 @@ async def read_head(connection: Connection, user: int) -> Head | None:
 
 
 async def find_operation(
-    connection: Connection, user: int, epoch: int, counter: int
+    connection: Connection, user: int, epoch: int, counter: int, settled: bool
 ) -> OperationRecord | None:
-    """One recorded operation, whatever its age."""
+    """One recorded operation, whatever its age. `settled`: read under the head's lock, which every
+    commit of the player holds until all see it. Raises Conflict while another has it."""
+    if settled:
+        await connection.begin()
+        try:
+            await connection.row(sql.HOLD_HEAD, user)
+        except Conflict:
+            await connection.rollback()
+            raise
     row = await connection.row(sql.FIND_OPERATION, user, epoch, counter)
+    if settled:
+        await connection.rollback()
     return (
         None
         if row is None

@@ -121,16 +121,16 @@ _WRITERS: dict[type[Row], Callable[[Connection, Any], Awaitable[bool]]] = {
 }
 
 
-async def claim(connection: Connection, claim: Claim) -> tuple[bool, int] | None:
+async def claim(connection: Connection, claim: Claim) -> tuple[bool, int, int] | None:
     """One conditional update under the head's lock, which lets commits in flight finish first.
-    (owned, previous owner's number); owned False: the session is valid, another server owns the
-    player. None: the guard did not hold."""
+    (owned, previous owner's number, place epoch after it); owned False: the session is valid,
+    another server owns the player. None: the guard did not hold."""
     await connection.begin()
     row = await connection.row(sql.LOCK_HEAD, claim.user)
     if row is None or row[0] != claim.session_epoch:
         await connection.rollback()
         return None
-    previous = int(row[1])
+    previous, place_epoch = int(row[1]), int(row[2])
     whom = (claim.number, claim.user, claim.session_epoch)
     if claim.jti:
         matched = await connection.execute(
@@ -140,14 +140,14 @@ async def claim(connection: Connection, claim: Claim) -> tuple[bool, int] | None
         matched = await connection.execute(sql.CLAIM_ANYWHERE, *whom)
     elif previous != claim.number:
         await connection.rollback()
-        return (False, previous)
+        return (False, previous, place_epoch)
     else:
         matched = await connection.execute(sql.CLAIM_AGAIN, *whom, claim.number)
     if matched != 1:
         await connection.rollback()
         return None
     await connection.commit()
-    return (True, previous)
+    return (True, previous, place_epoch + 1)
 
 
 async def credentials(connection: Connection, name: str) -> Credentials | None:

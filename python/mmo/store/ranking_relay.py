@@ -17,6 +17,7 @@ import secrets
 import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from mmo.contract import RankingEntry, RankingView
 from mmo.errors import StoreError
@@ -24,6 +25,7 @@ from mmo.state.raid import RaidSettled, RaidState
 from mmo.store import ranking
 from mmo.store.board import Board, BoardView
 from mmo.store.connection import Conflict, Connection
+from mmo.store.deadline import Deadline
 from mmo.store.loops import start_loop
 from mmo.store.mysql_pool import MysqlPool
 from mmo.store.redis_cluster import RedisCache
@@ -33,9 +35,15 @@ SIZES_EVERY_S = 60
 """How often the sizes of board and table are compared; a mark of wholeness is looked at with every
 repair."""
 
+READS_MAX = 2
+"""Answers from MySQL at once: each walks the index of a season, and commits need the other
+connections."""
+
 LAGS_KEPT = 1_024
 NAMES_KEPT_MAX = 16_384
 EPOCH_BITS = 62
+
+T = TypeVar("T")
 
 _log = logging.getLogger("mmo.store")
 
@@ -52,6 +60,7 @@ class RankingRelay:
         self._names: OrderedDict[int, str] = OrderedDict()
         self._lags_ms: deque[float] = deque(maxlen=LAGS_KEPT)
         self._wake = asyncio.Event()
+        self._reads = asyncio.Semaphore(READS_MAX)
         self._task: asyncio.Task[None] | None = None
         self._sizes_at_s = 0.0
         self.counts: dict[str, float] = {
@@ -137,7 +146,7 @@ class RankingRelay:
         if epoch:
             self._wake.set()
         self.counts["read_mysql"] += 1
-        async with self._pool.take() as connection:
+        async with self._reads, self._pool.take() as connection:
             return await of_mysql(connection)
 
     async def _know(self, users: list[int]) -> bool:
@@ -159,7 +168,7 @@ class RankingRelay:
     async def check(self, *, sizes: bool = False) -> int:
         """Look at the board of every season that has scores and fill those that are not whole; how
         many were filled. With `sizes`, one of the wrong size is not whole. Raises StoreError."""
-        async with self._pool.take() as connection:
+        async with self._deadline(), self._pool.take() as connection:
             named = await ranking.boards(connection)
         filled = 0
         for season, epoch in named.items():
@@ -177,7 +186,7 @@ class RankingRelay:
 
     async def _is_wrong_size(self, season: int, size: int) -> bool:
         """Whether a board of `size`, read before, cannot become the table by repairing marks."""
-        async with self._pool.take() as connection:
+        async with self._deadline(), self._pool.take() as connection:
             scores, marks = await ranking.sizes(connection, season)
         if size <= scores <= size + marks:
             return False
@@ -190,16 +199,19 @@ class RankingRelay:
         None: another process fills or filled it, or Redis went away. Raises StoreError."""
         self._epochs.pop(season, None)
         async with self._pool.take() as connection:
-            if not await ranking.lock_board(connection, season):
+            if not await self._in_time(ranking.lock_board(connection, season)):
                 return None
             try:
-                if seen is not None and await ranking.epoch_of(connection, season) != seen:
+                if (
+                    seen is not None
+                    and await self._in_time(ranking.epoch_of(connection, season)) != seen
+                ):
                     self._wake.set()  # look again: it may be whole
                     return None
                 filled = await self._fill(connection, season)
             finally:
                 if not connection.broken:
-                    await ranking.free_board(connection, season)
+                    await self._in_time(ranking.free_board(connection, season))
         if filled is not None:
             self.counts["rebuilt"] += 1
             self.counts["rebuilt_scores"] += filled
@@ -207,34 +219,42 @@ class RankingRelay:
         return filled
 
     async def _fill(self, connection: Connection, season: int) -> int | None:
-        await ranking.name_board(connection, season, 0)
+        await self._in_time(ranking.name_board(connection, season, 0))
         if not await self.board.begin(season):
             return None
         filled, after = 0, 0
         while True:
-            count, last, rows = await ranking.chunk(connection, season, after)
+            count, last, rows = await self._in_time(ranking.chunk(connection, season, after))
             if not count:
                 break
             if not await self.board.fill(season, rows):
                 return None
             filled, after = filled + count, last
-        if not await ranking.holds_board(connection, season):
+        if not await self._in_time(ranking.holds_board(connection, season)):
             return None
         epoch = secrets.randbits(EPOCH_BITS) | 1
         if not await self.board.end(season, epoch):
             return None
-        marked = await ranking.marked(connection, season)
+        marked = await self._in_time(ranking.marked(connection, season))
         for first in range(0, len(marked), ranking.CHUNK_SCORES):
             if not await self.board.put(season, marked[first : first + ranking.CHUNK_SCORES]):
                 return None
-        await ranking.name_board(connection, season, epoch)
+        await self._in_time(ranking.name_board(connection, season, epoch))
         self._epochs[season] = epoch
         return filled
+
+    async def _in_time(self, step: Awaitable[T]) -> T:
+        """One step of many with the database. Raises StoreUnavailable when it takes too long."""
+        async with self._deadline():
+            return await step
+
+    def _deadline(self) -> Deadline:
+        return Deadline(self._settings.mysql_call_ms)
 
     async def repair_once(self, after_ms: int) -> int:
         """Look at marks older than `after_ms`: those whose score Redis holds go, the others are put
         and looked at again later. How many went. Raises StoreError."""
-        async with self._pool.take() as connection:
+        async with self._deadline(), self._pool.take() as connection:
             marks = await ranking.take_marks(connection, after_ms, self._settings.repair_batch_max)
         gone = 0
         for season in sorted({season for season, _, _ in marks}):
@@ -249,7 +269,7 @@ class RankingRelay:
                 self.counts["repaired"] += len(behind)
             done = [mark for mark, now in pairs if now >= mark[1]]
             if done:
-                async with self._pool.take() as connection:
+                async with self._deadline(), self._pool.take() as connection:
                     await ranking.drop_marks(connection, season, done)
             gone += len(done)
         return gone

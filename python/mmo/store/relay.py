@@ -21,6 +21,7 @@ from mmo.errors import StoreError
 from mmo.state.player import Player, Snapshot
 from mmo.store import statements as sql
 from mmo.store.connection import Conflict, Statement
+from mmo.store.deadline import Deadline
 from mmo.store.loading import read_player, snapshot_of
 from mmo.store.loops import start_loop
 from mmo.store.mysql_pool import MysqlPool
@@ -157,7 +158,7 @@ class Relay:
 
     async def repair_once(self, after_ms: int) -> int:
         """Look at marks older than `after_ms`; how many were settled. Raises StoreError."""
-        async with self._pool.take() as connection:
+        async with self._deadline(), self._pool.take() as connection:
             users = [
                 row[0]
                 for row in await connection.rows(
@@ -181,7 +182,7 @@ class Relay:
             [user, version] for user, version in sorted(held.items()) if version >= marks[user]
         ]
         if settled:
-            async with self._pool.take() as connection:
+            async with self._deadline(), self._pool.take() as connection:
                 await connection.execute(DROP_MARKS, _json(settled))
         return len(settled)
 
@@ -189,12 +190,16 @@ class Relay:
         batch: list[tuple[int, Snapshot]] = []
         async with self._pool.take() as connection:
             for user in users:
-                player = await read_player(connection, user)
+                async with self._deadline():
+                    player = await read_player(connection, user)
                 if player is not None:
                     batch.append((user, snapshot_of(player)))
         held = await self._cache.put(batch)
         self.counts["repaired"] += len(held)
         return held
+
+    def _deadline(self) -> Deadline:
+        return Deadline(self._settings.mysql_call_ms)
 
     def _ready(self) -> bool:
         return any(player.head.version >= v for player, v, _ in self._waiting.values())

@@ -130,6 +130,9 @@ LOCK_HEAD = Statement("""
         reservation_expires_ms
     FROM player_head FORCE INDEX (PRIMARY) WHERE user_id = %s FOR UPDATE
 """)
+HOLD_HEAD = Statement("""
+    SELECT version FROM player_head FORCE INDEX (PRIMARY) WHERE user_id = %s FOR UPDATE NOWAIT
+""")
 _TAKE = """
     UPDATE player_head SET place_number = %s, place_epoch = place_epoch + 1,
         reservation_number = 0, reservation_jti = '', reservation_expires_ms = 0

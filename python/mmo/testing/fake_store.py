@@ -31,6 +31,7 @@ from mmo.state.roll import DayKey
 from mmo.state.score import Score
 from mmo.state.wallet import Wallet
 from mmo.store import Claimed, LeaseRow, PlayerCommit, Seat, Sweep, Verdict
+from mmo.store.connection import Conflict
 from mmo.store.ledger import MemberRows
 from mmo.testing import fake_raids
 from mmo.testing.fake_code import FakeCodeStore
@@ -133,9 +134,13 @@ class FakeStore(FakeCodeStore):
         self._begin()
         return self._player(user) if user in self.database.heads else None
 
-    async def find_operation(self, user: int, epoch: int, counter: int) -> OperationRecord | None:
+    async def find_operation(
+        self, user: int, epoch: int, counter: int, settled: bool = False
+    ) -> OperationRecord | None:
         """See `Store.find_operation`."""
         self._begin()
+        if settled and user in self.database.locked:
+            raise Conflict(f"user {user} is locked")
         return self.database.events.get((user, epoch, counter))
 
     async def payment(self, order: str) -> PaymentBooked | None:

@@ -28,6 +28,10 @@ PLAIN = (
 """Calls of the store to which nothing but time and faults is added. Keys of rolls and what a
 process says at its end go straight through."""
 
+WAITING = ("claim", "write")
+"""Calls that change the head of the player whom their first argument names, under its lock."""
+
+LOCK_LOOK_S, LOCK_LOOKS_MAX = 0.02, 100
 CALL_S = (0.0003, 0.006)
 CALL_MAX_S = 3.0
 PUT_S = (0.001, 0.2)
@@ -120,6 +124,8 @@ class SimStore(FakeStore):
             await self._alive()
         if asyncio.get_running_loop().time() < weather.database_back_at:
             raise StoreUnavailable("the database is away")
+        if self.database.locked and name in WAITING:
+            await self._unlocked(getattr(arguments[0], "user", 0))
         fate = chance()
         if fate < weather.crash:
             await self._end()
@@ -137,6 +143,14 @@ class SimStore(FakeStore):
         if is_late or chance() < weather.after:
             raise StoreUnavailable("a fault after the effect")
         return result
+
+    async def _unlocked(self, user: int) -> None:
+        """A lock of the player's head is waited for, as long as the server has it waited for."""
+        for _ in range(LOCK_LOOKS_MAX):
+            if user not in self.database.locked:
+                return
+            await passes(LOCK_LOOK_S)
+        raise StoreUnavailable("a row stayed locked by other transactions")
 
     async def _end(self) -> None:
         self._die()
