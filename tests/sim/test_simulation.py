@@ -1,5 +1,8 @@
 """Seeds of the simulator: clean, repeatable, and able to fail."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +44,20 @@ def test_a_seed_when_run_twice_then_is_the_same_run(simulation: Simulate) -> Non
     assert first.trace == second.trace
     assert (first.operations, first.virtual_s) == (second.operations, second.virtual_s)
     assert simulation(7).trace != first.trace
+
+
+def test_a_seed_when_run_in_another_process_then_is_the_same_run() -> None:
+    """Neither the hashes of strings nor the places of objects in memory may choose an order."""
+
+    def shown(**environment: str) -> str:
+        command = [sys.executable, "-m", "mmo.testing.simulate", "11"]
+        done = subprocess.run(
+            command, env={**os.environ, **environment}, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    others = {"PYTHONHASHSEED": "2", "PYTHONMALLOC": "malloc"}
+    assert shown(PYTHONHASHSEED="1") == shown(**others)
 
 
 def test_without_misfortune_nothing_is_struck(simulation: Simulate) -> None:

@@ -56,7 +56,7 @@ class Committer:
         self._waiting: deque[Pending] = deque()
         self._rows: deque[Pending] = deque()
         self._grants: deque[Grant] = deque()
-        self._kept: set[Lane] = set()  # lanes with jobs kept over an outage
+        self._kept: dict[Lane, None] = {}  # lanes with jobs kept over an outage, in their order
         self._locked = 0  # outcomes that wait for a lock of others
         self._insisting = 0  # rows that wait to be offered again
         self._row_turn = False
@@ -324,7 +324,7 @@ class Committer:
     def keep(self, lane: Lane, job: Job) -> None:
         """What was earned, or comes once, waits for the store, told to nobody."""
         lane.aside.earned = [*(lane.earned or ()), job]
-        self._kept.add(lane)
+        self._kept[lane] = None
         if not self.is_out:
             self._engine.timers.after(PROBE_MS, self._put_kept_back)
 
@@ -357,7 +357,7 @@ class Committer:
         """What was kept over the outage goes into its lanes again, in its order."""
         if self.is_out:
             return
-        kept, self._kept = self._kept, set()
+        kept, self._kept = self._kept, {}
         for lane in kept:
             jobs, lane.aside.earned = lane.earned or [], None
             for job in reversed(jobs):
