@@ -105,7 +105,7 @@ BUGS: dict[str, tuple[Callable[[Patch], None], int]] = {
     "commit without fence": (commit_without_fence, 2),
     "stale cache used": (stale_cache_used, 101),
     "seat kept": (seat_kept, 102),
-    "price not paid": (price_not_paid, 101),
+    "price not paid": (price_not_paid, 6),
     "never holds": (never_holds, 1),
 }
 """Every bug by name, with a seed that finds it."""

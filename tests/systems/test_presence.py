@@ -106,6 +106,16 @@ def test_enter_when_owned_elsewhere_then_only_the_session_is_held() -> None:
     assert sent(outcome, Presence) == []
 
 
+def test_lobby_when_another_claim_came_in_between_then_he_asks_again() -> None:
+    game = Game("center", CENTER)
+    nobody: dict[str, Any] = dict.fromkeys(PARTS)
+    message = Entered("", None, False, place_number=CHANNEL)
+    told = presence.enter(
+        message, **nobody, sessions=game.sessions, servers=game.servers, env=game.env(1)
+    )
+    assert told == Refuse(Code.RETRY_LATER)
+
+
 def test_servers_when_listed_then_channel_servers_come_with_counts_and_silence_shows() -> None:
     game = Game("center", CENTER)
     game.hear(OTHER_CHANNEL, users=30)

@@ -4,6 +4,7 @@ import pytest
 from tests.systems.game import CENTER, CHANNEL, OTHER_CHANNEL, Game, sent
 
 from mmo.contract import Close, Outcome, Presence, ToNode, ToRole
+from mmo.state.sessions import SessionPlaced
 from mmo.systems import center_loads, health, session_notices
 from mmo.wire.messages.link import (
     NodeHealth,
@@ -105,6 +106,15 @@ def test_player_when_he_moves_between_channels_then_the_old_one_is_told(previous
     outcome = arrived(game, OTHER_CHANNEL, previous=previous)
     assert outcome.release == 0
     assert sent(outcome, ToNode) == [ToNode(CHANNEL, PlayerMoved(1, 4, OTHER_CHANNEL, 9))]
+
+
+def test_player_when_the_notice_comes_after_a_later_claim_then_nothing_is_changed() -> None:
+    """The center let go of a player whom it had just taken back, and nobody had him."""
+    game = center(CENTER)
+    SessionPlaced(1, CENTER, place_epoch=9).apply(game.sessions)
+    assert arrived(game, CHANNEL) == Outcome()
+    SessionPlaced(1, CENTER, place_epoch=8).apply(game.sessions)
+    assert arrived(game, CHANNEL) == Outcome(), "the newest epoch is kept"
 
 
 def test_player_when_another_session_of_him_arrives_then_nothing_is_changed() -> None:

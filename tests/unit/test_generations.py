@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import time
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -175,6 +176,21 @@ def test_a_node_that_slept_reads_the_row_before_it_decides(game: Game) -> None:
     late = ann.post(m.Echo(""))
     game.world.settle()
     assert ann.answer(late) is None and ann.connection.closed_reason
+
+
+def test_a_rhythm_that_comes_late_is_a_sleep_and_no_sign_of_life(game: Game) -> None:
+    """A process that was stopped wakes with its timers, before it hears of anything."""
+
+    async def wakes() -> None:
+        game.generations.trust()
+        assert not game.generations.is_held
+        game.generations.trusted_until_ns = time.perf_counter_ns() - 1
+        game.generations.trust()
+        assert game.generations.is_held, "nothing is decided unread"
+
+    game.world.run(wakes())
+    game.world.settle()
+    assert not game.generations.is_held
 
 
 def test_a_read_from_before_the_switch_says_nothing_after_it(game: Game) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import pytest
 from tests.unit.node_game import messages as m
 from tests.unit.node_game.roles import CHANNEL
+from tests.unit.node_game.rules import SHAPES
 
 from mmo.store import PlayerCommit, Verdict
 from mmo.testing.fake_store import FakeStore
@@ -73,6 +74,17 @@ def test_rule_when_what_it_sends_cannot_be_said_costs_its_message_only(
     assert player.asks(m.Fail(how)) == Refused(Code.INTERNAL)
     assert player.asks(m.Buy(player.operation(), 5)) == m.Bought(5)
     assert game.log.events("error") == ["rule raised"]
+
+
+@pytest.mark.parametrize("how", sorted(SHAPES))
+def test_rule_when_its_outcome_has_the_wrong_shape_costs_its_message_only(
+    world: MakeWorld, how: str
+) -> None:
+    game = world(CHANNEL, systems_package=GAME)
+    player = a_player(game)
+    told = player.asks(m.Fail(how))
+    assert told == (m.Looked(1) if how == "a lazy answer" else Refused(Code.INTERNAL))
+    assert player.asks(m.Buy(player.operation(), 5)) == m.Bought(5)
 
 
 def test_rule_when_its_answer_left_and_a_send_fails_keeps_what_was_earned(world: MakeWorld) -> None:

@@ -1,12 +1,14 @@
 """Edges: the outside asked with deadlines, and the line before them."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from tests.unit.node_game import messages as m
 from tests.unit.node_game.roles import LOGIN
 
+from mmo.node.handlers import Table, build_table
 from mmo.testing.fake_store import FakeStore
 from mmo.testing.fake_tables import FakeDatabase
 from mmo.testing.world import Client, World
@@ -228,3 +230,31 @@ def test_line_when_someone_elses_ticket_is_shown_does_not_take_his_place(world: 
     passwords.is_slow = False
     while passwords.waiting:
         passwords.end_one(game)
+
+
+def test_line_when_the_code_is_switched_then_who_waits_is_served_by_the_new(
+    world: MakeWorld,
+) -> None:
+    game, _, passwords = a_world(world, edges_running_max=1)
+    clients = crowd(game, passwords, 4)
+    engine = game.engine
+    old = Table()
+    old.become(engine.table)
+    newer = build_table(engine.role, engine.states, engine.env, GAME, GAME)
+    engine.table.become(newer)
+    old.forget()
+    for _ in clients:
+        passwords.end_one(game)
+    for client in clients:
+        assert [x for x in client.heard() if isinstance(x, m.Echoed)], "served"
+
+
+def test_line_when_its_rule_is_quarantined_then_who_waits_is_refused(world: MakeWorld) -> None:
+    game, _, passwords = a_world(world, edges_running_max=1)
+    clients = crowd(game, passwords, 3)
+    engine = game.engine
+    engine.quarantine._failures[m.KNOCK] = deque()
+    engine.quarantine._close(engine.table.open[m.KNOCK])
+    passwords.end_one(game)
+    for client in clients[1:]:
+        assert Refused(Code.QUARANTINED, str(m.KNOCK)) in client.heard()

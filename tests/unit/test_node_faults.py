@@ -7,7 +7,7 @@ import msgspec
 from tests.unit.node_game import messages as m
 from tests.unit.node_game.roles import CENTER, CHANNEL
 
-from mmo.errors import StoreError, StoreUnavailable
+from mmo.errors import StoreCorrupt, StoreError, StoreUnavailable
 from mmo.state.grant import Bundle, Grant
 from mmo.testing.fake_store import FakeStore
 from mmo.testing.fake_tables import FakeDatabase
@@ -428,3 +428,43 @@ def test_store_when_it_answers_but_fails_every_commit_is_probed_with_pauses(
     store.commit = commit  # type: ignore[method-assign]
     game.move(1_000)
     assert gold_of(store, player) == 7
+
+
+def test_drain_when_it_is_not_known_whose_a_reward_is_then_waits(world: MakeWorld) -> None:
+    game, store = a_world(world)
+    player = a_player(game)
+    find = store.find_operation
+
+    async def nobody_knows(*asked: Any, **named: Any) -> Any:
+        raise StoreError("the row is locked")
+
+    store.find_operation = nobody_knows  # type: ignore[method-assign]
+    store.faults.next_after = 1
+    player.post(m.Strike(7))
+    game.settle()
+    elsewhere(store, player)
+    game.engine.lanes.users[player.user].stale = True
+    game.move(2_000)
+    assert not game.engine.committer._kept
+    assert not game.engine.committer.is_idle
+    store.find_operation = find  # type: ignore[method-assign]
+    game.move(5_000)
+    assert game.engine.committer.is_idle
+    assert gold_of(store, player) == 7 and store.database.grants == {}
+
+
+def test_player_that_cannot_be_read_is_his_trouble_and_no_outage(world: MakeWorld) -> None:
+    game, store = a_world(world)
+    player, other = a_player(game), a_player(game, "Bob")
+    load = store.load
+
+    async def unreadable(user: int) -> Any:
+        if user == player.user:
+            raise StoreCorrupt("two items in one slot")
+        return await load(user)
+
+    store.load = unreadable  # type: ignore[method-assign]
+    game.engine.lanes.users[player.user].stale = True
+    assert player.asks(m.Look()) == Refused(Code.INTERNAL)
+    assert not game.engine.committer.is_out
+    assert other.asks(m.Buy(other.operation(), 5)) == m.Bought(5)

@@ -58,6 +58,7 @@ class Committer:
         self._grants: deque[Grant] = deque()
         self._kept: dict[Lane, None] = {}  # lanes with jobs kept over an outage, in their order
         self._locked = 0  # outcomes that wait for a lock of others
+        self.owings = 0  # rewards of players who are owned elsewhere, not yet decided whose
         self._insisting = 0  # rows that wait to be offered again
         self._row_turn = False
         self._granting = False
@@ -74,6 +75,7 @@ class Committer:
             or self._locked
             or self._insisting
             or self._kept
+            or self.owings
         )
 
     @property
@@ -322,8 +324,15 @@ class Committer:
             self._engine.refuse(job.source, job.seq, Code.RETRY_LATER)
 
     def keep(self, lane: Lane, job: Job) -> None:
-        """What was earned, or comes once, waits for the store, told to nobody."""
-        lane.aside.earned = [*(lane.earned or ()), job]
+        """What was earned, or comes once, waits for the store, told to nobody. An event that waits
+        already waits once: each request of an outage may bring forth the same."""
+        waiting = lane.earned or []
+        if job.earned is None and any(
+            one.earned is None and (one.route, one.message) == (job.route, job.message)
+            for one in waiting
+        ):
+            return
+        lane.aside.earned = [*waiting, job]
         self._kept[lane] = None
         if not self.is_out:
             self._engine.timers.after(PROBE_MS, self._put_kept_back)

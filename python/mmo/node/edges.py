@@ -151,14 +151,19 @@ class Edges:
         self._engine.spawn(self._run(lane, job, tries))
 
     async def _run(self, lane: Lane, job: Job, tries: int) -> None:
-        engine, edge, source = self._engine, job.route.edge, job.source
-        assert edge is not None and source is not None
+        engine, source = self._engine, job.source
+        assert source is not None
+        job.route = job.route.newest()  # it may have waited while the code was switched
+        edge = job.route.edge
         started_ms = engine.timers.now_ms()
         sender = Sender(source.conn, source.user, job.seq, 0, source.address)
         result: Any
         try:
-            async with asyncio.timeout(edge.deadline_ms / 1_000):
-                result = await job.route.call(job.message, self._outside, sender)
+            if edge is None:  # gone with the new code, or in quarantine
+                result = Refuse(Code.QUARANTINED, str(job.route.opcode))
+            else:
+                async with asyncio.timeout(edge.deadline_ms / 1_000):
+                    result = await job.route.call(job.message, self._outside, sender)
         except StoreUnavailable:
             result = Refuse(Code.RETRY_LATER)
         except TimeoutError:

@@ -242,13 +242,17 @@ class Generations:
         )  # fmt: skip
 
     def trust(self) -> None:
-        """The loop turns: whatever is switched is noticed. Called in its rhythm from the start
-        on, or never."""
-        self.trusted_until_ns = time.perf_counter_ns() + self._asleep_ns
+        """The loop turns: whatever is switched is noticed. Called before timers run, from the start
+        on, or never. It may itself be what first runs after a long sleep."""
+        now_ns = time.perf_counter_ns()
+        if now_ns > self.trusted_until_ns:
+            self.slept()
+        else:
+            self.trusted_until_ns = now_ns + self._asleep_ns
 
     def slept(self) -> None:
         """The loop stood still for so long that the row may have changed: read it first."""
-        self.trust()
+        self.trusted_until_ns = time.perf_counter_ns() + self._asleep_ns
         if not self.is_held:
             self._engine.metrics.count("sleeps_total")
             self._hold()

@@ -53,6 +53,13 @@ class Route:
         self.needs: tuple[str, ...] = ()  # as marked: parts and states
         self.heir: Route | None = None  # the route of a newer generation, once there is one
 
+    def newest(self) -> "Route":
+        """What serves the opcode now."""
+        route = self
+        while route.heir is not None:
+            route = route.heir
+        return route
+
 
 class TickRoute:
     """One rule that runs on time: `call(state)`, or `call(room)` of each room of the state."""

@@ -197,8 +197,7 @@ class Node:
         if own_timers:
             timers.on_earlier = self._arm
             self._arm()
-            timers.every(LAG_SAMPLE_MS, engine.generations.trust)
-            engine.generations.trust()
+            engine.generations.trust()  # from here on before all timers, which run often enough
             engine.recorder.start()
             gc.collect()
             gc.freeze()
@@ -324,7 +323,9 @@ class Node:
         """The right to serve is lost: every client is told, nothing is flushed to the store."""
         engine = self.engine
         self.is_ready = False
+        engine.lanes.held = True  # nor what waits, nor ticks
         engine.residents.drain()
+        engine.table.peer.clear()
         engine.hold_input(False)  # nothing is decided any more, but the core's last word is heard
         for source in list(engine.sources.values()):
             if not source.peer:
@@ -361,6 +362,7 @@ class Node:
 
     def _due(self) -> None:
         try:
+            self.engine.generations.trust()
             self.engine.now()
             self.engine.timers.run_due()
         except Exception as fault:

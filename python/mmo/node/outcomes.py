@@ -7,11 +7,12 @@ bug of the rule and costs its message. Called by the router, the committer and t
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from mmo.contract import (
+    Ask,
     Close,
     Earned,
     Keep,
@@ -20,6 +21,7 @@ from mmo.contract import (
     Presence,
     ProveDatagrams,
     Refuse,
+    Send,
     SendAway,
     Tell,
     ToAny,
@@ -32,14 +34,35 @@ from mmo.errors import StoreError
 from mmo.node.engine import Engine
 from mmo.node.lanes import Job, Lane, Source
 from mmo.node.tracing import code_of, name_of
+from mmo.state.change import Change, Effect
 from mmo.state.grant import Grant
 from mmo.wire.codec import encode
 from mmo.wire.messages.raid import DatagramKey
 from mmo.wire.opcode import Code, Op
 
+PARTS: dict[str, tuple[type, ...]] = {
+    "replies": (), "changes": (Change,), "effects": (Effect,), "sends": get_args(Send),
+    "earned": (Earned,), "tells": (Tell,), "asks": (Ask,), "closes": (Close,),
+}  # fmt: skip
+"""The parts of an outcome and what may be in them; of replies the codec judges."""
+
 SAID_WRONG = (TypeError, ValueError, AttributeError, KeyError, OverflowError, msgspec.MsgspecError)
 """What a part of an outcome raises that no message can be made of; all else is a bug of ours."""
 SHARED_CONNS_MIN = 16  # from here on one body is shared by the core instead of copied
+
+
+def misshapen(outcome: Any) -> str:
+    """What of a rule's answer is no outcome; empty when all is. Nothing of it is consumed: what
+    comes lazily runs rules where none may run."""
+    if type(outcome) is not Outcome:
+        return f"returned {type(outcome).__name__}"
+    for name, kinds in PARTS.items():
+        part = getattr(outcome, name)
+        if type(part) is not tuple and type(part) is not list:
+            return f"{name} is {type(part).__name__}, no tuple"
+        if part and kinds and not all(isinstance(one, kinds) for one in part):
+            return f"{name} holds {', '.join(type(one).__name__ for one in part)}"
+    return ""
 
 
 class Outcomes:
@@ -71,8 +94,9 @@ class Outcomes:
             self.deliver(lane, job, outcome)
 
     def _wrong(self, lane: Lane, job: Job, outcome: Any) -> str:
-        if type(outcome) is not Outcome:
-            return f"returned {type(outcome).__name__}"
+        wrong = misshapen(outcome)
+        if wrong:
+            return wrong
         if outcome.changes and (lane.player is None or job.player is not None):
             return "changes without an owned player"
         if outcome.changes and outcome.row is not None:

@@ -29,10 +29,13 @@ class Reloading:
         assert old is not None
         try:
             player = await engine.store.load(lane.user)
-        except StoreError:
+        except StoreError as fault:
             engine.now()
-            engine.committer.went_out()
-            engine.lanes.put_first(lane, job)
+            if isinstance(fault, StoreUnavailable):
+                engine.committer.went_out()
+                engine.lanes.put_first(lane, job)
+            else:
+                self._unreadable(lane, job, fault)
             engine.lanes.reopen(lane)
             engine.turn()
             return
@@ -47,6 +50,17 @@ class Reloading:
             engine.lanes.put_first(lane, job)
         engine.turn()
 
+    def _unreadable(self, lane: Lane, job: Job, fault: StoreError) -> None:
+        """What the store has of this player is no player: his trouble, not that of the node. What
+        he earned waits until somebody has mended it."""
+        engine = self._engine
+        engine.metrics.count("store_corrupt_total")
+        engine.log.error("store corrupt", fault=str(fault), **engine.about(lane, job))
+        if job.earned is not None:
+            engine.committer.keep(lane, job)
+        else:
+            engine.refuse(job.source, job.seq, Code.INTERNAL)
+
     def look_up(self, lane: Lane, job: Job, asked: bytes) -> None:
         """Ask the store for the record of the job's operation id; without one, perform the job."""
         self._engine.lanes.close(lane)
@@ -57,9 +71,10 @@ class Reloading:
         assert job.operation is not None
         try:
             record = await engine.store.find_operation(lane.user, *job.operation)
-        except StoreError:
+        except StoreError as fault:
             engine.now()
-            engine.committer.went_out()
+            if isinstance(fault, StoreUnavailable):
+                engine.committer.went_out()
             engine.lanes.reopen(lane)
             engine.refuse(job.source, job.seq, Code.RETRY_LATER)
             engine.turn()

@@ -188,6 +188,7 @@ class Residents:
         engine = self._engine
         engine.refuse(job.source, job.seq, Code.WRONG_PLACE)
         if job.earned is not None:
+            engine.committer.owings += 1
             engine.spawn(self._owe(lane, job))
         player = lane.player
         if player is not None:
@@ -202,7 +203,9 @@ class Residents:
             engine.timers.after(
                 engine.settings.sweep_ms, lambda: engine.spawn(self._owe(lane, job))
             )
-        elif happened:
+            return
+        engine.committer.owings -= 1
+        if happened:
             engine.outcomes.spent(lane, job)
         else:
             engine.outcomes.owe(lane, job)

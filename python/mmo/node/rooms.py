@@ -12,10 +12,11 @@ from functools import partial
 from typing import Any
 
 from mmo.contract import Outcome
-from mmo.errors import StoreError
+from mmo.errors import StoreError, StoreUnavailable
 from mmo.node.engine import NOBODY, Engine
 from mmo.node.handlers import Route, TickRoute
 from mmo.node.lanes import Job, Lane
+from mmo.node.outcomes import misshapen
 from mmo.node.watchdog import RuleOverran
 
 PHASES = 5
@@ -146,12 +147,12 @@ class Rooms:
             return
         took_ms = (time.perf_counter_ns() - began_ns) / NS_PER_MS
         engine.metrics.sample("room_tick_ms", took_ms)
-        if type(outcome) is not Outcome or (
-            outcome.changes or outcome.asks or outcome.replies or outcome.claim_here
-        ):
+        wrong = misshapen(outcome)
+        if wrong or outcome.changes or outcome.asks or outcome.replies or outcome.claim_here:
             room.faults += 1
             engine.metrics.count("rules_raised_total")
-            engine.log.error("rule wrong", rule=self.key[0], room=key)
+            fault = wrong or "a room has no sender"
+            engine.log.error("rule wrong", rule=self.key[0], room=key, fault=fault)
             return
         if took_ms > engine.settings.room_tick_ms_max:
             room.faults += 1
@@ -175,7 +176,8 @@ class Rooms:
         except StoreError as fault:
             engine.now()
             engine.log.warning("room waits for the store", room=key, fault=str(fault))
-            engine.committer.went_out()
+            if isinstance(fault, StoreUnavailable):
+                engine.committer.went_out()
             engine.timers.after(ROW_AGAIN_MS, lambda: engine.spawn(self._write(key, room, outcome)))
             engine.turn()
             return

@@ -98,7 +98,7 @@ class Router:
             conn = source.conn
             for reply in outcome.replies:
                 outgoing.append((conn, reply.opcode, seq, encode(reply)))
-        except Exception:
+        except (Exception, RuleOverran):
             self._raised(route, source, seq)
 
     def _wait(self, source: Source, lane: Lane, seq: int, item: Job | Step) -> None:
@@ -171,8 +171,7 @@ class Router:
         route, source = job.route, job.source
         if source is not None and source.refused:
             return
-        while route.heir is not None:  # it waited while the code was switched
-            route = job.route = route.heir
+        route = job.route = route.newest()  # it may have waited while the code was switched
         if source is not None and route.by == "user" and not source.entered:
             self._engine.refuse(source, job.seq, Code.NOT_ENTERED)
             return

@@ -6,10 +6,10 @@ for players goes through their lanes. Called by the node's timers.
 
 from functools import partial
 
-from mmo.contract import Outcome
 from mmo.node.engine import NOBODY, Engine
 from mmo.node.handlers import Table, TickRoute
 from mmo.node.lanes import Job, Lane
+from mmo.node.outcomes import misshapen
 from mmo.node.rooms import Rooms
 from mmo.node.watchdog import RuleOverran
 
@@ -64,10 +64,11 @@ class Ticker:
         except (Exception, RuleOverran):
             engine.router.raised(Job(tick.route))
             return
-        if type(outcome) is not Outcome or (
+        wrong = misshapen(outcome)
+        if wrong or (
             outcome.changes or outcome.row or outcome.asks or outcome.replies or outcome.claim_here
         ):
-            engine.log.error("rule wrong", rule=tick.name, fault="a tick has no sender")
+            engine.log.error("rule wrong", rule=tick.name, fault=wrong or "a tick has no sender")
             engine.metrics.count("rules_raised_total")
             return
         engine.outcomes.deliver(self._lane, Job(tick.route), outcome)

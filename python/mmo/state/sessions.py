@@ -13,13 +13,14 @@ from mmo.state.change import Effect
 
 class Session(msgspec.Struct, frozen=True):
     """One player connected to this center. `place`: server that owns him as far as known, 0
-    nobody."""
+    nobody; `place_epoch`: of the newest claim that this center knows of, 0 none."""
 
     user: int
     name: str
     session_epoch: int
     conn: int
     place: int
+    place_epoch: int = 0
 
 
 class Sessions:
@@ -58,16 +59,21 @@ class SessionHeld(SessionsEffect, frozen=True):
 
 
 class SessionPlaced(SessionsEffect, frozen=True):
-    """Another server owns him now; 0: the connection there ended."""
+    """Another server owns him now; 0: the connection there ended. `place_epoch` 0: not known."""
 
     user: int
     place: int
+    place_epoch: int = 0
 
     def apply(self, state: Any) -> None:
         state.moving.pop(self.user, None)
         session = state.of_user.get(self.user)
         if session is not None:
-            state.of_user[self.user] = msgspec.structs.replace(session, place=self.place)
+            state.of_user[self.user] = msgspec.structs.replace(
+                session,
+                place=self.place,
+                place_epoch=max(session.place_epoch, self.place_epoch),
+            )
 
 
 class SessionLost(SessionsEffect, frozen=True):

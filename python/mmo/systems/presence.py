@@ -66,11 +66,13 @@ def enter(
     sessions: Sessions,
     servers: Servers,
     env: Env,
-) -> Outcome:
+) -> Outcome | Refuse:
     """WELCOME for a player who is owned here now; SESSION_OK when another server goes on owning him
     (the client came back to a center, or to another one, while it plays in a channel)."""
     here = env.node.number
     if head is None:
+        if message.claims is None:  # he asked for the lobby, and another claim came in between
+            return Refuse(Code.RETRY_LATER)
         return _session_only(message, servers, env)
     user, epoch = head.user, head.session_epoch
     before = sessions.get(user)
@@ -101,7 +103,9 @@ def enter(
                 env=env,
             ),
         ),
-        effects=(SessionHeld(Session(user, head.name, epoch, env.sender.conn, here)),),
+        effects=(
+            SessionHeld(Session(user, head.name, epoch, env.sender.conn, here, head.place_epoch)),
+        ),
         sends=sends,
         tells=tells,
     )

@@ -71,10 +71,13 @@ def session_seen(message: SessionSeen, *, sessions: Sessions, env: Env) -> Outco
 
 @handles(Op.PLAYER_ARRIVED, by="peer", peers=("channel",), needs=("sessions",), lane="user")
 def player_arrived(message: PlayerArrived, *, sessions: Sessions, env: Env) -> Outcome:
-    """A channel server claimed the player: let go of him here, and tell the owner before it."""
+    """A channel server claimed the player: let go of him here, and tell the owner before it. A
+    notice that comes after a later claim, such as this center's own, says nothing any more."""
     here = env.node.number
     session = sessions.get(message.user)
     if session is None or session.session_epoch != message.session_epoch:
+        return Outcome()
+    if 0 < message.place_epoch <= session.place_epoch:
         return Outcome()
     previous = message.previous_number or session.place
     # Takes back only this center's own word; the channel server speaks for him from now on.
@@ -89,7 +92,7 @@ def player_arrived(message: PlayerArrived, *, sessions: Sessions, env: Env) -> O
             )
         )
     return Outcome(
-        effects=(SessionPlaced(message.user, message.number),),
+        effects=(SessionPlaced(message.user, message.number, message.place_epoch),),
         sends=sends,
         release=message.user if session.place == here else 0,
     )

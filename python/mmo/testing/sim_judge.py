@@ -21,6 +21,7 @@ def judge(simulation: "Simulation") -> list[str]:
         *simulation.witness.differing[:5],
         *_operations(simulation),
         *_books(simulation),
+        *_cache(simulation),
         *_ghosts(simulation),
         *_logs(simulation),
     ]
@@ -74,6 +75,21 @@ def _books(simulation: "Simulation") -> Iterator[str]:
     unclaimed = database.grants.keys() - database.claimed.keys()
     if unclaimed:
         yield f"grants {sorted(unclaimed)[:5]} were never claimed"
+
+
+def _cache(simulation: "Simulation") -> Iterator[str]:
+    """What the cache shows was once decided: never newer, and the same where it is as new."""
+    database = simulation.database
+    for user, versions in simulation.cache.kept.items():
+        head = database.heads[user]
+        for shown in versions[-1:]:
+            coins = (shown.gold, shown.cash, shown.mileage)
+            owned = {item.uid: item.count for item in shown.items}
+            held = {uid: item.count for uid, item in database.items.get(user, {}).items()}
+            if shown.version > head.version:
+                yield f"the cache shows version {shown.version} of user {user} at {head.version}"
+            elif shown.version == head.version and (coins, owned) != (head.coins, held):
+                yield f"the cache shows {coins} {owned} of user {user}: {head.coins} {held}"
 
 
 def _ghosts(simulation: "Simulation") -> Iterator[str]:

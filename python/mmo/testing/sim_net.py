@@ -55,6 +55,7 @@ class SimCore(FakeCore):
         self.held = False
         self.is_waiting = False
         self.dead = False
+        self.tail_arrives = False  # what it had said before it died, as a kernel sends it
         self.on_batch: Callable[[list[Any]], None] | None = None
         self._asked = False
 
@@ -219,7 +220,7 @@ class Network:
                 other.arrived(*((far.conn, far.peer, *said) for said in saying))
 
     def _arrive(self, core: SimCore, found: SimConnection, saying: Any, last: int) -> None:
-        if not core.dead:
+        if core.tail_arrives or not core.dead:
             for said in saying:
                 found.hears(*said)
             if last:
@@ -296,14 +297,17 @@ class Network:
         return True
 
     def core_died(self, core: SimCore) -> None:
-        """The kernel of its machine ends all its connections."""
+        """The kernel of its machine ends all its connections; what the process had handed to it for
+        clients arrives before that, or is lost with the machine."""
         core.dead = True
+        core.tail_arrives = self.rng.random() < 0.5
         for found in list(core.connections.values()):
             if found.peer:
                 self.link_ended(core, found)
             else:
                 assert isinstance(found, SimConnection)
-                self.loop.call_later(self._latency_s(), found.ends, 0)
+                at = max(found.down_at + APART_S, self.loop.now_s + self._latency_s())
+                self.loop.call_at(at, found.ends, 0)
         core.connections.clear()
         if self.cores.get(core.number) is core:
             del self.cores[core.number]

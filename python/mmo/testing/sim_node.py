@@ -229,6 +229,11 @@ class SimNode:
         self._arm()
         self.simulation.loop.call_later(seconds, self.go_on)
 
+    def apart(self, seconds: float) -> None:
+        """For so long, from now on, the database does not answer this server alone."""
+        if self.store is not None:
+            self.store.away_until = self.simulation.loop.now_s + seconds
+
     def go_on(self) -> None:
         """It runs again, late for everything."""
         if self._runs.is_set():

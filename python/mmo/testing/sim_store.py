@@ -98,6 +98,7 @@ class SimStore(FakeStore):
         self._cache = cache
         self._weather = weather
         self.is_still = False
+        self.away_until = 0.0  # for this process alone the database does not answer
         self._alive = alive
         self._die = die
         self._late: set[asyncio.Task[None]] = set()
@@ -122,7 +123,7 @@ class SimStore(FakeStore):
         await passes(takes_s / 2)
         if self.is_still:
             await self._alive()
-        if asyncio.get_running_loop().time() < weather.database_back_at:
+        if asyncio.get_running_loop().time() < max(weather.database_back_at, self.away_until):
             raise StoreUnavailable("the database is away")
         if self.database.locked and name in WAITING:
             await self._unlocked(getattr(arguments[0], "user", 0))
@@ -186,6 +187,8 @@ class SimStore(FakeStore):
         low, high = PUT_S
 
         def put() -> None:
+            if self._is_closed and self._weather.rng.random() < 0.5:
+                return  # it died with its process
             if player.head.version >= version:
                 self._cache.put(player.user, snapshot_of(player))
 
@@ -194,12 +197,19 @@ class SimStore(FakeStore):
         )
 
     async def claim(self, claim: Any) -> Claimed | None:
-        """See `Store.claim`; what the player owns comes from the cache when it fits the head."""
+        """See `Store.claim`; what the player owns is read after the claim, when another may have
+        come in between, and comes from the cache when it fits the head."""
         claimed: Claimed | None = await self._called("claim", (claim,))
         if claimed is not None and claimed.player is not None:
+            now = self._server._player(claim.user)
+            if now.head.session_epoch != claim.session_epoch:
+                return None
+            if now.head.place_epoch != claimed.player.head.place_epoch:
+                return Claimed(now.head, None, claimed.previous_number)
+            claimed = Claimed(now.head, now, claimed.previous_number)
             snapshot = self._cache.read(claim.user)
-            if snapshot is not None and fits(snapshot, _row(claimed.player)):
-                _use(snapshot, claimed.player)
+            if snapshot is not None and fits(snapshot, _row(now)):
+                _use(snapshot, now)
         return claimed
 
 

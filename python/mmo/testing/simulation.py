@@ -72,6 +72,9 @@ CALM_S = 240.0
 LAST_LOOK_MS = 2_500
 """How long each stays once more: a sweep finds every grant that waits for him."""
 
+BLOWS = ("crash", "pause", "pause", "link", "outage", "apart", "cache", "cut", "cut")
+"""What falls on one server, one link, the database or one player."""
+
 RAID_LOOK_S = 0.5
 QUIET_S = 13.0
 """Longer than any grace time: afterwards nobody may be left anywhere."""
@@ -199,6 +202,7 @@ class Simulation:
         self.network.slow_s = 0.0
         for node in self.nodes.values():
             node.go_on()
+            node.apart(0.0)
         self.playing = False
         try:
             async with asyncio.timeout(CALM_S):
@@ -253,7 +257,7 @@ class Simulation:
 
     def _blow(self, rng: random.Random) -> None:
         node = self.nodes[rng.choice(sorted(self.nodes))]
-        name = rng.choice(("crash", "pause", "pause", "link", "outage", "cache", "cut", "cut"))
+        name = rng.choice(BLOWS)
         if name == "crash":
             node.crash("a blow")
         elif name == "pause":
@@ -262,6 +266,8 @@ class Simulation:
             self.network.cut_link()
         elif name == "outage":
             self.weather.database_back_at = self.loop.now_s + rng.choice((0.1, 0.7, 2.5))
+        elif name == "apart":
+            node.apart(rng.choice((0.7, 3.0, 6.0)))
         elif name == "cache":
             self.cache.fall_back(rng)
         else:

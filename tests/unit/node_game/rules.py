@@ -134,7 +134,19 @@ def fail(message: m.Fail, *, wallet: Wallet, env: Env) -> Any:
         return Outcome(replies=(m.Looked(0),), sends=(bad,), earned=(earned,))
     if message.how == "close":
         return Outcome(replies=(m.Looked(7),), closes=(Close(0, CloseReason.KICKED, forget=True),))
+    if message.how in SHAPES:
+        return SHAPES[message.how]
     return Refuse(Code.COOLDOWN, message.how)
+
+
+SHAPES: dict[str, Any] = {
+    "one close": Outcome(closes=Close(0, CloseReason.KICKED)),  # type: ignore[arg-type]
+    "one ask": Outcome(asks=object()),  # type: ignore[arg-type]
+    "an effect among changes": Outcome(replies=(m.Looked(0),), changes=(Happened("left", 0, ""),)),
+    "a send of nothing": Outcome(sends=(m.Looked(1),)),  # type: ignore[arg-type]
+    "a lazy answer": Outcome(replies=(m.Looked(1) for _ in range(1))),  # type: ignore[arg-type]
+}
+"""What rules return by mistake: a comma is missing, or a part is in the place of another."""
 
 
 @handles(m.MOVE_TO, needs=("head",))
