@@ -294,13 +294,17 @@ def test_redis_ahead_behind_and_going_back_are_found(tmp_path: Path) -> None:
             history.line("sample", at=at * 10**9, redis={USER: held}, mysql={USER: head})
 
     history, found = written(tmp_path, seen), Findings()
-    assert cache.check_samples(history, 8 * 10**9, found) == 4
+    assert cache.check_samples(history, 8 * 10**9, found) == (4, 2)
     assert found.counts == {"cache/ahead": 1, "cache/behind": 1, "cache/went-back": 1} | {
         "cache/behind": 2
     }
+    history.faults.append(Fault("kill-channel", "", 0, 40 * 10**9, 41 * 10**9))
+    unforgiven = Findings()
+    cache.check_samples(history, 8 * 10**9, unforgiven)
+    assert unforgiven.counts["cache/behind"] == 2, "the others repair it"
     history.faults.append(Fault("flush-redis", "", 0, 40 * 10**9, 41 * 10**9))
     forgiven = Findings()
-    cache.check_samples(history, 8 * 10**9, forgiven)
+    assert cache.check_samples(history, 8 * 10**9, forgiven) == (4, 0)
     assert forgiven.counts == {"cache/ahead": 1}
 
 

@@ -128,6 +128,8 @@ async def contrast(arena: Arena, trial: Trial, short: bool) -> None:
     trial.expect(
         table["dual"]["stale"] > 0, "two writes left nobody stale: the faults are too weak"
     )
+    least = table["redis"]["faults"] // 2
+    trial.expect(ours["faults"] >= least, f"ours met {ours['faults']} faults, fewer than {least}")
     for text in ours["findings"]:
         trial.found(f"ours: {text}")
 

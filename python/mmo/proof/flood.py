@@ -65,6 +65,7 @@ async def flood(arena: Arena, trial: Trial, short: bool) -> None:
     trial.expect(before == after, f"processes ended: {before} before, {after} after")
     for text in fleet.meter.findings:
         trial.found(f"honest {text}")
+    trial.expect(not fleet.meter.lost, f"honest players lost {fleet.meter.lost} connections")
     _latency(trial, quiet, flooded, SHORT_LEAST_MS if short else 0.0)
     for name, value in told.items():
         trial.figure(name, round(value, 1))

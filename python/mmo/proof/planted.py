@@ -67,7 +67,8 @@ UNDER = {
 }
 """Faults that give each bug its chance; for many the doubled and rude requests alone do."""
 
-NOTHING = "acknowledged/nothing"
+NO_CATCH = {"acknowledged/nothing", "available/not-recovered"}
+"""What a slow machine brings forth as well: not a bug that was found."""
 """What is found in a history of bots that never got to play: no judgement of the checker's."""
 
 TOLD = ("faults", "operations", "acknowledged", "lost", "duplicated", "stale")
@@ -163,7 +164,7 @@ async def caught(
             # A cluster that no bot can play on any more is no judgement of the checker's.
             answer = {"checker": {"counts": {}}, "findings": [str(fault)]}
         counts = answer["checker"]["counts"]
-        if counts.keys() - {NOTHING}:
+        if counts.keys() - NO_CATCH:
             by = ", ".join(f"{check} ({times})" for check, times in sorted(counts.items()))
             return {"by": by, "seconds": round(time.monotonic() - began, 1), "rounds": turn}
     return {"by": "", "seconds": round(time.monotonic() - began, 1), "rounds": turn}

@@ -70,10 +70,10 @@ class Judge:
         grants = {user: books.grants for user, books in players.items()}
         money.check_payments(history.payments, users, orders, grants, found)
         self.counted = raids.check_raids(history.heard, users, players, self.raids, found)
-        compared = cache.check_samples(history, int(told.bound_s * 1e9), found)
+        samples = cache.check_samples(history, int(told.bound_s * 1e9), found)
         self._cache(players)
         recovery = cache.check_recovery(history.faults, told.recovery_s, found)
-        return self._answer(len(players), compared, recovery)
+        return self._answer(len(players), samples, recovery)
 
     def _read(self) -> Any:
         told = self._told
@@ -131,7 +131,7 @@ class Judge:
             self.found.add(check, name, text)
 
     def _answer(
-        self, players: int, compared: int, recovery: dict[str, dict[str, float]]
+        self, players: int, samples: tuple[int, int], recovery: dict[str, dict[str, float]]
     ) -> dict[str, Any]:
         found, history = self.found, self.history
         acknowledged = sum(bool(one.answer) for one in history.operations.values())
@@ -149,7 +149,8 @@ class Judge:
             "payments": len(history.payments),
             "rolls_recomputed": self.rolls,
             "arrivals_compared": self.arrivals,
-            "samples_compared": compared,
+            "samples_compared": samples[0],
+            "samples_due": samples[1],
             "snapshots_compared": self.snapshots,
             **self.counted,
             "places_compared": self.places,

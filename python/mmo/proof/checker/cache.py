@@ -16,22 +16,30 @@ OF_ITEMS = ("kind", "slot", "code", "count", "enhance", "equipped", "expires_ms"
 CACHE_FAULTS = ("redis", "disk")
 """Words of fault names after which Redis may show something older for a while."""
 
+REPAIR_FAULTS = ("redis", "mysql", "disk", "lock", "cut-node")
+"""Words of those under which nobody can repair what it shows: without the stores, a relay of any
+living server can."""
 
-def check_samples(history: History, bound_ns: int, found: Findings) -> int:
-    """Never ahead at any sample; not behind for longer than the bound; never going back while
-    Redis was left alone. Returns how many versions were compared."""
-    compared = 0
+
+def check_samples(history: History, bound_ns: int, found: Findings) -> tuple[int, int]:
+    """Never ahead at any sample; not behind for longer than the bound in which it could be
+    repaired; never going back while Redis was left alone. Returns how many versions were compared,
+    and how many of them had to be as new as the bound wants."""
+    compared = due = 0
     last: dict[int, tuple[int, int]] = {}
     moments = [sample[0] for sample in history.samples]
     for at, held, heads in history.samples:
         earlier = bisect_right(moments, at - bound_ns) - 1
         before = history.samples[earlier][2] if earlier >= 0 else {}
+        if _disturbed(history.faults, at, bound_ns, REPAIR_FAULTS):
+            before = {}
         for user, version in held.items():
             compared += 1
             if version > heads.get(user, version):
                 text = f"user {user}: Redis at {version}, MySQL at {heads[user]} afterwards"
                 found.add("cache", "ahead", text)
-            if version < before.get(user, 0) and not _disturbed(history.faults, at, 2 * bound_ns):
+            due += user in before
+            if version < before.get(user, 0):
                 text = f"user {user}: Redis at {version}, MySQL was at {before[user]} long before"
                 found.add("cache", "behind", text)
             seen_at, seen = last.get(user, (0, 0))
@@ -40,10 +48,10 @@ def check_samples(history: History, bound_ns: int, found: Findings) -> int:
             ):
                 found.add("cache", "went-back", f"user {user}: Redis went from {seen} to {version}")
             last[user] = (at, version)
-    return compared
+    return compared, due
 
 
-def _disturbed(faults: list[Fault], at: int, span_ns: int, words: tuple[str, ...] = ("",)) -> bool:
+def _disturbed(faults: list[Fault], at: int, span_ns: int, words: tuple[str, ...]) -> bool:
     """Whether a fault whose name has one of the words was there in the time before a moment."""
     return any(
         (fault.recovered or at) >= at - span_ns and fault.began <= at
