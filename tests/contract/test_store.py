@@ -128,6 +128,8 @@ async def test_the_old_owner_owns_until_the_claim(cluster: Cluster) -> None:
 async def test_a_reservation_needs_its_session(cluster: Cluster, store: Store) -> None:
     player = await cluster.playing(store)
     assert not await store.write(PlacePrepared(player.user, 0, CHANNEL, "m", LATER_MS))
+    of_another = PlacePrepared(player.user, 1, CHANNEL, "m", LATER_MS, owner_number=77)
+    assert not await store.write(of_another), "who does not own him sends nobody away"
     assert await store.write(PlacePrepared(player.user, 1, CHANNEL, "m", LATER_MS))
     assert await store.write(SessionOpened(player.user, 1, CENTER, "login", LATER_MS, 5))
     assert await store.claim(Claim(player.user, 2, CHANNEL, "m", now_ms=1)) is None

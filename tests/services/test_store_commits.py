@@ -13,12 +13,18 @@ from mysql.connector.errors import DatabaseError
 from mmo.cluster.mysql_server import ManagedMysql
 from mmo.errors import StoreUnavailable
 from mmo.state.bag import Item, ItemBorn, ItemKind
-from mmo.state.change import Change
+from mmo.state.change import Change, Row
 from mmo.state.place import Claim
 from mmo.state.player import Player
 from mmo.state.wallet import Account, CoinsMoved, Currency
 from mmo.store import LeaseRow, PlayerCommit, StoreSettings, Verdict, loading
-from mmo.store.connection import IDLE_TRANSACTION_S, Conflict, Connection, Statement
+from mmo.store.connection import (
+    IDLE_TRANSACTION_S,
+    Conflict,
+    Connection,
+    Statement,
+    StatementFailed,
+)
 from mmo.store.durable import DurableStore
 from mmo.store.janitor import IDLE, end_idle
 
@@ -315,3 +321,19 @@ async def test_a_disk_that_fails_is_an_outage_and_no_bug(store: DurableStore, nu
         told = connection._sorted(DatabaseError(msg="No space left on device", errno=number))
         assert isinstance(told, StoreUnavailable)
         connection.broken = False
+
+
+async def test_a_change_that_no_row_can_be_made_of_is_guilty_alone(store: DurableStore) -> None:
+    """A number is missing in it, or it is none of the store's: the others of the group go on."""
+    first, second, third = await players(store, 3)
+    missing = CoinsMoved(Currency.GOLD, None, Account.MINT_GRANT)  # type: ignore[arg-type]
+    group = [
+        earn(first, 1, amount=5),
+        earn(second, 1, missing),
+        earn(third, 1, Change()),
+    ]
+    verdicts = await store.commit(group)
+    assert verdicts == [Verdict.COMMITTED, Verdict.GUILTY, Verdict.GUILTY]
+    assert (await loaded(store, first.user)).wallet.gold == 5
+    with pytest.raises(StatementFailed, match="Row is no row of the store"):
+        await store.write(Row())

@@ -57,6 +57,13 @@ def test_exp_when_it_is_more_than_the_highest_level_takes_then_the_rest_does_not
     assert (grown.gained, grown.level, grown.exp) == (1, 15, 0)
 
 
+def test_exp_when_the_need_was_lowered_below_what_he_has_then_he_rises_all_the_same() -> None:
+    """He stood still for ever: his level was paid for and nothing counted as gained."""
+    grown = gain_exp(LEVELS, Growth(14, 120), 5)
+    assert grown is not None
+    assert (grown.gained, grown.level, grown.exp) == (0, 15, 0)
+
+
 @pytest.mark.parametrize("gain", [0, 1, 10, 2**53 - 1])
 def test_exp_when_at_the_highest_level_then_stays_zero(gain: int) -> None:
     assert gain_exp(LEVELS, Growth(15, 0), gain) is None

@@ -65,6 +65,16 @@ def test_a_push_that_carries_a_request_number_answers_nothing() -> None:
     assert protocol.waiting == {1}
 
 
+def test_what_answers_no_request_is_a_push_whatever_it_is() -> None:
+    """A game's own, of which this client knows the form and no more."""
+    protocol = ClientProtocol()
+    protocol.ask(Hit(5))
+    assert protocol.receive(frame(Op.HIT_OK, 0, body(HitOk(5, 3, 0, True)))) == [
+        Push(HitOk(5, 3, 0, True))
+    ]
+    assert protocol.waiting == {1}
+
+
 def test_closing_tells_the_reason() -> None:
     protocol = ClientProtocol()
     closing = frame(Op.CLOSING, 0, body(Closing(int(CloseReason.SESSION_TAKEN))))

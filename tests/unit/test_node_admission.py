@@ -331,3 +331,18 @@ def test_message_when_its_connection_was_told_to_go_then_is_dropped(world: MakeW
     assert ann.asks(m.Echo("late")) is None
     source.refused = False
     assert isinstance(ann.asks(m.Echo("in time")), m.Echoed)
+
+
+def test_enter_when_its_connection_ended_with_it_then_claims_nothing(world: MakeWorld) -> None:
+    """A server that stood still finds both in its queue; the player is elsewhere by then."""
+    game, store = a_world(world)
+    player = game.player("Ann")
+    epoch = store.database.heads[player.user].place_epoch
+    late = game.client()
+    late.user, late.epoch = player.user, player.epoch
+    game.show(late, player.user, "session+jwt")
+    game.core.disconnect(late.connection)
+    game.settle()
+    assert store.database.heads[player.user].place_epoch == epoch
+    assert game.engine.metrics.counts["claims_abandoned_total"] == 1
+    assert player.asks(m.Look()) == m.Looked(0), "he goes on where he is"

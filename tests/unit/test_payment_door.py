@@ -237,3 +237,22 @@ def test_a_door_that_fails_ends_the_node(door: Door) -> None:
 
     door.game.run(over())
     assert [str(one) for one in crashes] == ["[Errno 24] Too many open files"]
+
+
+def test_a_connection_that_asks_nothing_is_ended_and_one_that_asks_is_not(door: Door) -> None:
+    """Few places there are, and strangers may connect."""
+    server = door.server
+
+    async def connects() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", server.port, ssl=door.context)
+
+    reader, writer = door.game.run(connects())
+    now_s = door.game.loop.time()
+    assert door.pays(order="o-9")[0] == 200
+    server.close_silent(now_s)
+    server.close_silent(now_s + 4.9)
+    assert not reader.at_eof()
+    server.close_silent(now_s + 5.0)
+    assert door.game.run(asyncio.wait_for(reader.read(), 5)) == b""
+    writer.close()
+    assert door.pays(order="o-10")[0] == 200

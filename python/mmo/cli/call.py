@@ -18,6 +18,7 @@ from mmo.cli.bot import login_addresses
 from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption, load
 from mmo.cli.rim import FAILED, OK
 from mmo.cli.sources import import_game
+from mmo.errors import OperatorError
 
 LOGIN_FIRST, CENTER_FIRST, GAME_FIRST = 200, 300, 400
 AT_CENTER = (300, 1_000, 1_200)
@@ -54,6 +55,7 @@ def call(
     from mmo.client.fleet import PASSWORD
     from mmo.client.hero import Hero
     from mmo.client.meter import Meter
+    from mmo.client.steps import Lost
     from mmo.wire.messages.session import Refused
 
     me = Hero(
@@ -62,6 +64,10 @@ def call(
     shell = Shell()
     try:
         reply = shell.walk(_ask_at_its_place(me, message, channel))
+    except Lost as lost:
+        raise OperatorError(
+            "E0730", f"{op}: {lost}", "mmo-cluster status; --channel N asks a game's channel rules"
+        ) from lost
     finally:
         shell.cut_all()
     named = {"message": type(reply).__name__, **named_fields(reply)}
@@ -159,7 +165,8 @@ def _ask_at_its_place(me: Any, message: Any, channel: int) -> Any:
         print(f"  registered {me.name}", file=sys.stderr)
     yield from arrive(me)
     lane = CENTER
-    if opcode < OPCODE_GAME_MIN and opcode // 100 * 100 not in AT_CENTER:
+    is_own = opcode >= OPCODE_GAME_MIN  # of a game: at its center, or in the channel that is named
+    if channel if is_own else opcode // 100 * 100 not in AT_CENTER:
         lane = GAME
         yield from settle(me)
         if channel:

@@ -26,6 +26,7 @@ from mmo.node.payments import Payments
 BACKLOG = 128
 STOP_S = 2
 KEEP_ALIVE_S = 5
+LOOK_S = 1.0  # rhythm of the look for connections that ask nothing
 HEADER_BYTES_MAX = 16_384
 
 
@@ -74,6 +75,8 @@ class PaymentServer:
             )
         )
         self._serving: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._silent_s: dict[Any, float] = {}  # connections that asked nothing yet, since when
         self.port = 0
 
     def start(self) -> None:
@@ -96,6 +99,7 @@ class PaymentServer:
         loop = asyncio.get_running_loop()
         self._serving = loop.create_task(self._server.serve(sockets=[listener]))
         self._serving.add_done_callback(self._ended)
+        self._looking = loop.create_task(self._look())
         self._log.info("payment door open", host=self._host, port=self.port)
 
     def _ended(self, serving: "asyncio.Task[None]") -> None:
@@ -104,8 +108,26 @@ class PaymentServer:
         if fault is not None:
             self._engine.on_crash(fault)
 
+    async def _look(self) -> None:
+        """Who connects and asks nothing holds one of few places: not for long."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            self.close_silent(asyncio.get_running_loop().time())
+
+    def close_silent(self, now_s: float) -> None:
+        """End connections that have asked nothing for `KEEP_ALIVE_S`. The server does so itself
+        after their first request."""
+        connected: set[Any] = self._server.server_state.connections  # all speak by h11
+        silent = [one for one in connected if one.cycle is None]
+        self._silent_s = {one: self._silent_s.get(one, now_s) for one in silent}
+        for one, since_s in self._silent_s.items():
+            if now_s - since_s >= KEEP_ALIVE_S and one.transport is not None:
+                one.transport.close()
+
     async def stop(self) -> None:
         """Answer what is on its way, then close."""
+        if self._looking is not None:
+            self._looking.cancel()
         self._server.should_exit = True
         if self._serving is not None:
             await self._serving

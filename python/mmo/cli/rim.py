@@ -10,7 +10,6 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from mmo.errors import OperatorError
 
@@ -72,10 +71,11 @@ def report(error: OperatorError, as_json: bool) -> None:
 
 def _write_traceback() -> str:
     """Where the traceback is now."""
-    name = f"mmo-cluster-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
-    path = Path(tempfile.gettempdir()) / name
     try:
-        path.write_text(traceback.format_exc(), encoding="utf-8")
+        prefix = f"mmo-cluster-{time.strftime('%Y%m%d-%H%M%S')}-"
+        descriptor, path = tempfile.mkstemp(".txt", prefix)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(traceback.format_exc())
     except OSError as fault:
         return f"no file: {fault}"
-    return str(path)
+    return path

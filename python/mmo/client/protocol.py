@@ -162,7 +162,9 @@ class ClientProtocol:
         if opcode == Op.CLOSING:
             self.reason = message.reason
             return None
-        if opcode in PUSHES or (opcode == Op.RAID_MATCHED and seq not in self.waiting):
+        if not seq or opcode in PUSHES:  # requests count from 1; of a game's own any may be pushed
+            return Push(message)
+        if opcode == Op.RAID_MATCHED and seq not in self.waiting:
             return Push(message)
         if seq in self.waiting:
             self.waiting.discard(seq)

@@ -258,9 +258,12 @@ def _refused_once(me: Hero, market: Market) -> Walk[None]:
         (ItemUse(op, -1), Code.ITEM_UNKNOWN),
         (ItemDrop(op, 0, 1), Code.ITEM_UNKNOWN),
         (PassClaim(op, -1, 1, 0), Code.PASS_UNKNOWN),
-        (PassClaim(op, 1, number_max, 0), Code.PASS_REWARD_UNKNOWN),
-        (PassBuy(op, 1), Code.NOT_ENOUGH_CASH),
     )
+    for running in market.rewards[:1]:
+        tries += (
+            (PassClaim(op, running.pass_id, number_max, 0), Code.PASS_REWARD_UNKNOWN),
+            (PassBuy(op, running.pass_id), Code.NOT_ENOUGH_CASH),
+        )
     message, code = me.rng.choice(tries)
     answer = yield from operate(me, market, message, (code,))
     if not (isinstance(answer, Refused) and answer.code == code):

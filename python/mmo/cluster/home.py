@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 
@@ -104,6 +105,8 @@ class Home:
         """Make the directories; 0700, because sockets and data live below."""
         for path in (self.directory, self.secrets, self.logs, self.directory / "run"):
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for path in (self.secrets, self.directory / "run"):
+            path.chmod(0o700)  # also where somebody made it before
 
     def read(self) -> ClusterFile | None:
         """`cluster.json`, or None where no cluster was ever started. Raises `OperatorError` E0717
@@ -155,7 +158,7 @@ class Home:
         run = self.directory / "run"
         if len(os.fsencode(run)) + 1 + _LONGEST_SOCKET_NAME <= SOCKET_PATH_BYTES_MAX:
             return str(run)
-        if before and before != str(run) and Path(before).is_dir():
+        if before and before != str(run) and _is_ours(Path(before)):
             return before
         return tempfile.mkdtemp(prefix="mmo-run-")
 
@@ -185,3 +188,13 @@ class Home:
         self.planted_bug.unlink(missing_ok=True)
         self.metrics_targets.unlink(missing_ok=True)
         self.cluster_file.unlink(missing_ok=True)
+
+
+def _is_ours(directory: Path) -> bool:
+    """Whether a directory below a shared one is still the one that we made."""
+    try:
+        found = directory.lstat()
+    except FileNotFoundError:
+        return False
+    mine = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+    return mine and stat.S_IMODE(found.st_mode) == 0o700

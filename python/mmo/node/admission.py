@@ -102,6 +102,13 @@ class Admission:
         engine = self._engine
         try:
             async with self._free:
+                if source.gone:
+                    # It came with the end of its connection, as of a server that stood still: its
+                    # claim would take the player from where he went since.
+                    engine.metrics.count("claims_abandoned_total")
+                    engine.lanes.reopen(lane)
+                    engine.turn()
+                    return
                 engine.failpoints.reach("before-claim")
                 claimed = await engine.store.claim(
                     msgspec.structs.replace(claim, now_ms=engine.clock_ms())

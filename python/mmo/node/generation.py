@@ -188,5 +188,12 @@ def with_extra(role: Role, bundle: Bundle) -> Role:
         raise OperatorError(
             "E0422", f"{EXTRA_ROLES}: {fault}", 'such as [systems] channel = ["wave"]'
         ) from None
+    known = {path[len(ROLES) + 1 : -3] for path in bundle.files if path.startswith(f"{ROLES}/")}
+    unknown = extra.systems.keys() - known
+    if unknown:
+        raise OperatorError(
+            "E0422", f"{EXTRA_ROLES}: no role {', '.join(sorted(unknown))}",
+            f"one of {', '.join(sorted(known))}",
+        )  # fmt: skip
     added = [name for name in extra.systems.get(role.name, ()) if name not in role.systems]
     return msgspec.structs.replace(role, systems=(*role.systems, *added))

@@ -36,13 +36,15 @@ class LoginFailed(Row, frozen=True):
 
 
 class PlacePrepared(Row, frozen=True):
-    """PREPARE: a reservation of `target_number`. Guard: session epoch matches."""
+    """PREPARE: a reservation of `target_number`. Guard: session epoch matches, and with an
+    `owner_number` that this server owns the player."""
 
     user: int
     session_epoch: int
     target_number: int
     jti: str
     expires_ms: int
+    owner_number: int = 0
 
 
 class SessionClosed(Row, frozen=True):

@@ -19,6 +19,12 @@ from mmo.store.connection import Conflict, Connection, ConstraintBroken, Stateme
 from mmo.store.ledger import GroupRows, JsonRow
 from mmo.store.mysql_pool import MysqlPool
 
+UNWRITABLE = (
+    *(TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError),
+    msgspec.MsgspecError,
+)
+"""What a change of the wrong kind, or with the wrong values, raises on its way to rows."""
+
 CONFLICT_TRIES_MAX = 5
 """Deadlocks and lock waits of one group before the call counts as an outage. Heads are taken with
 SKIP LOCKED, so only what is not a head (a dirty mark, a grant) can be in the way, for
@@ -88,7 +94,7 @@ class PlayerCommits:
             return
         for _ in range(CONFLICT_TRIES_MAX):
             try:
-                verdicts.update(await _try(connection, members))
+                verdicts.update(await _tried(connection, members))
                 return
             except Conflict:
                 self.counts["conflicts"] += 1
@@ -104,6 +110,15 @@ class PlayerCommits:
                 await self._commit(connection, members[half:], verdicts)
                 return
         raise StoreUnavailable("a group met other transactions' locks too often")
+
+
+async def _tried(connection: Connection, members: list[PlayerCommit]) -> dict[int, Verdict]:
+    """One try. What no rows can be made of, such as a change with a number missing, is a broken
+    constraint: its member is found and it alone is guilty."""
+    try:
+        return await _try(connection, members)
+    except UNWRITABLE as fault:
+        raise ConstraintBroken(0, f"{type(fault).__name__}: {fault}") from fault
 
 
 async def _try(connection: Connection, members: list[PlayerCommit]) -> dict[int, Verdict]:

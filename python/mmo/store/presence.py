@@ -28,7 +28,7 @@ from mmo.state.place import (
 )
 from mmo.store import Seat, Sweep, payments, raids
 from mmo.store import statements as sql
-from mmo.store.connection import Conflict, Connection, ConstraintBroken
+from mmo.store.connection import Conflict, Connection, ConstraintBroken, StatementFailed
 from mmo.store.mysql_pool import MysqlPool
 
 CONFLICT_TRIES_MAX = 3
@@ -63,7 +63,9 @@ async def retried(
 
 async def write(pool: MysqlPool, row: Row) -> bool:
     """One guarded row; False when its guard did not hold."""
-    writer = _WRITERS[type(row)]
+    writer = _WRITERS.get(type(row))
+    if writer is None:
+        raise StatementFailed(0, f"{type(row).__name__} is no row of the store")
     return await retried(pool, lambda connection: writer(connection, row))
 
 
@@ -102,6 +104,7 @@ async def _prepare(connection: Connection, row: Any) -> bool:
     matched = await connection.execute(
         sql.PREPARE_PLACE,
         *(row.target_number, row.jti, row.expires_ms, row.user, row.session_epoch),
+        row.owner_number,
     )
     return matched == 1
 

@@ -148,7 +148,7 @@ CLAIM_AGAIN = Statement(f"{_TAKE} AND place_number = %s")
 PREPARE_PLACE = Statement("""
     UPDATE player_head
     SET reservation_number = %s, reservation_jti = %s, reservation_expires_ms = %s
-    WHERE user_id = %s AND session_epoch = %s
+    WHERE user_id = %s AND session_epoch = %s AND %s IN (0, place_number)
 """)
 OPEN_SESSION = Statement("""
     UPDATE player_head h JOIN account a ON a.user_id = h.user_id

@@ -27,8 +27,8 @@ def gain_exp(levels: Levels, growth: Growth, exp: int) -> ExpGained | None:
         level += 1
     gained = exp
     if level >= levels.level_max:
-        gained, left = exp - left, 0
-    if gained <= 0:
+        gained, left = max(0, exp - left), 0
+    if (level, left) == (growth.level, growth.exp):
         return None
     return ExpGained(gained, level, left)
 

@@ -64,6 +64,7 @@ def seat_found(message: SeatHeld, env: Env) -> Outcome:
             target_number=message.number,
             jti=message.jti,
             expires_ms=env.now_ms + content.tokens.move_s * 1000,
+            owner_number=env.sender.peer,  # a server sends away nobody but its own players
         ),
         row_refused=Refuse(Code.SESSION_OVER),
     )

@@ -387,6 +387,9 @@ class FakeStore(FakeCodeStore):
         assert isinstance(row, (SessionOpened, PlacePrepared, SessionClosed)), type(row).__name__
         if head.session_epoch != row.session_epoch:
             return False
+        owner = row.owner_number if isinstance(row, PlacePrepared) else 0
+        if owner not in (0, head.place_number):
+            return False
         if isinstance(row, (SessionOpened, SessionClosed)):
             head.session_epoch += 1
             head.place_epoch += 1
