@@ -422,6 +422,9 @@ class Role(msgspec.Struct, frozen=True):
     states: Mapping[str, Callable[[Any, NodeView], Any]] = {}
     """Volatile states by name: `(content, node) -> state`, made at start. Rooms in them (see
     `ticks`) are waited for when the node drains."""
+    placed: Callable[[Any], Any] | None = None
+    """What of the content the states were built of once and for all; a reload that changes it is
+    refused."""
     dials: tuple[str, ...] = ()  # roles whose servers this one keeps a link to
     owns_players: bool = False  # may CLAIM places
     runs_raids: bool = False

@@ -7,15 +7,19 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from tests.unit.node_game import messages as m
 from tests.unit.reload_game import ROLE, RULES, Game, bundle_of
 
+from mmo.content import load_content
 from mmo.errors import OperatorError
 from mmo.node.bundle import Bundle
 from mmo.node.edges import NodeOutside
 from mmo.node.generation import build
+from mmo.node.generations import check_placed
 from mmo.node.node import EXIT_FENCED
+from mmo.roles import center, channel
 from mmo.testing.world import World
 from mmo.wire.messages.session import Refused
 from mmo.wire.opcode import Code
@@ -286,3 +290,13 @@ def test_a_rule_that_is_gone_refuses_what_waited_for_it(game: Game) -> None:
     ann: Any = game.world.client()
     assert isinstance(ann.asks(m.Echo("")), Refused)
     left.free()
+
+
+def test_content_that_was_built_into_a_state_is_not_changed_by_a_reload() -> None:
+    content = load_content()
+    other = msgspec.structs.replace(content, channel_monsters=content.channel_monsters[1:])
+    check_placed(channel.ROLE, content, load_content())
+    with pytest.raises(OperatorError, match="a channel server were built of") as caught:
+        check_placed(channel.ROLE, content, other)
+    assert caught.value.code == "E0417"
+    check_placed(center.ROLE, content, other)

@@ -282,6 +282,7 @@ class Generations:
         """Environment and table of a candidate; what is frozen must be as it is."""
         engine = self._engine
         check_role(engine.role, generation.role, engine.states)
+        check_placed(engine.role, self.current.content, generation.content)
         env = generation.env = engine.env_of(generation.content, generation.number)
         table = generation.table = build_table(
             generation.role, engine.states, env, generation.systems_package, self._edges_package
@@ -341,6 +342,17 @@ def check_role(running: Any, wanted: Any, states: Any) -> None:
         raise OperatorError(
             "E0417",
             f"role {running.name} changed in {', '.join(differing)}, which a running node keeps",
+            "mmo-cluster restart --rolling",
+        )
+
+
+def check_placed(role: Any, running: Any, wanted: Any) -> None:
+    """Raises `OperatorError` E0417 when states would have to be built anew."""
+    if role.placed is not None and role.placed(running) != role.placed(wanted):
+        raise OperatorError(
+            "E0417",
+            f"what the states of a {role.name} server were built of changed: they would go on with"
+            " what was there before",
             "mmo-cluster restart --rolling",
         )
 

@@ -12,6 +12,7 @@ ROLE = Role(
     ),
     edges=("ranking",),
     states={"world": volatile.world, "roll_days": volatile.roll_days},
+    placed=volatile.placed,
     dials=("center",),
     owns_players=True,
     token_types=("move+jwt", "session+jwt"),

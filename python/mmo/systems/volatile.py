@@ -21,6 +21,11 @@ def world(content: Content, node: NodeView) -> ChannelWorld:
     return ChannelWorld([monsters for _ in range(content.channels.channels)])
 
 
+def placed(content: Content) -> tuple[int, tuple[int, ...]]:
+    """What of a world stands as long as its server runs: channels, and what lives where."""
+    return content.channels.channels, content.channel_monsters
+
+
 def sessions(content: Content, node: NodeView) -> Sessions:
     """No session yet."""
     return Sessions()
