@@ -10,7 +10,7 @@ from collections import deque
 from typing import Any, TypeVar
 
 from mmo.client.datagrams import Datagrams
-from mmo.client.protocol import Answer, ClientProtocol, Event, Push, Token, hello
+from mmo.client.protocol import PUSHES_KEPT, Answer, ClientProtocol, Event, Push, Token, hello
 from mmo.client.shell import AsyncShell
 from mmo.client.steps import Dial, Lost, Walk
 from mmo.errors import WireError
@@ -30,7 +30,7 @@ class Connection:
     ) -> None:
         self.name = name
         self.protocol = ClientProtocol()
-        self.pushes: list[Any] = []
+        self.pushes: deque[Any] = deque(maxlen=PUSHES_KEPT)
         self._reader = reader
         self._writer = writer
         self._events: deque[Event] = deque()

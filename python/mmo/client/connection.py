@@ -11,7 +11,7 @@ from collections import deque
 from typing import Any, TypeVar
 
 from mmo.client.datagrams import DATAGRAM_BYTES_MAX, Datagrams
-from mmo.client.protocol import Answer, ClientProtocol, Event, Push, Token, hello
+from mmo.client.protocol import PUSHES_KEPT, Answer, ClientProtocol, Event, Push, Token, hello
 from mmo.client.shell import Lanes
 from mmo.client.steps import Dial, Lost, Pause, Prove, Receive, Send, Step, Walk
 from mmo.wire.messages.raid import DatagramKey
@@ -29,7 +29,7 @@ class Connection:
     def __init__(self, host: str, port: int, *, source: str = "", name: str = "") -> None:
         self.name = name or f"{host}:{port}"
         self.protocol = ClientProtocol()
-        self.pushes: list[Any] = []
+        self.pushes: deque[Any] = deque(maxlen=PUSHES_KEPT)
         self._events: deque[Event] = deque()
         self.datagrams: Datagrams | None = None
         self._stream: socket.socket | None = None

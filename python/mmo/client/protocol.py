@@ -22,6 +22,9 @@ FRAME_BYTES_MAX = 1 << 20
 """Longest `length` believed from a server; far above what one sends, so that a broken stream
 ends."""
 
+PUSHES_KEPT = 1_000
+"""Pushed messages that a connection keeps for whoever asks for them; the oldest go."""
+
 PUSHES = frozenset(
     {
         int(Op.CLOSING),

@@ -114,18 +114,20 @@ def operate(
     of a record; a game of one's own knows how for its messages."""
     before, me.told_meanwhile = copy_of(me.record), []
     refusals = tuple(map(int, expects))
-    while True:
-        try:
-            if cut:
-                cut = False
-                yield Send(_owner(me), message)
-                yield Drop(_owner(me))
-                raise Lost(_owner(me), 0, "cut on purpose")
-            answer = yield from ask(me, _owner(me), message, expects=refusals)
-            break
-        except Lost as lost:
-            yield from come_back(me, lost, to_lobby=True)
-    told, me.told_meanwhile = me.told_meanwhile, None
+    try:
+        while True:
+            try:
+                if cut:
+                    cut = False
+                    yield Send(_owner(me), message)
+                    yield Drop(_owner(me))
+                    raise Lost(_owner(me), 0, "cut on purpose")
+                answer = yield from ask(me, _owner(me), message, expects=refusals)
+                break
+            except Lost as lost:
+                yield from come_back(me, lost, to_lobby=True)
+    finally:
+        told, me.told_meanwhile = me.told_meanwhile, None
     after = copy_of(me.record)
     if not isinstance(answer, Refused):
         take(after, answer)

@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 
 from mmo.content.faults import contradiction
-from mmo.content.schema import Milliseconds, Natural, Positive, Small, Table
+from mmo.content.schema import Freshness, Milliseconds, Natural, Positive, Small, Table
 
 Reach = Annotated[int, msgspec.Meta(ge=0, le=1_000)]
 Points = Annotated[tuple[tuple[Milliseconds, Reach], ...], msgspec.Meta(min_length=1)]
@@ -36,7 +36,7 @@ class MatchingFile(Table, frozen=True):
     reserve_ms: Milliseconds
     release_ms: Milliseconds
     rest_ms: Milliseconds
-    server_fresh_ms: Milliseconds
+    server_fresh_ms: Freshness
     center_fresh_ms: Milliseconds
     ended_kept_ms: Milliseconds
     estimate_fresh_ms: Milliseconds

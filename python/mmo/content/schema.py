@@ -12,6 +12,9 @@ Natural = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
 Small = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=86_400_000)]
+Freshness = Annotated[int, msgspec.Meta(ge=1_000, le=86_400_000)]
+"""How long what a server told of itself is believed, in milliseconds; it tells it four times a
+second."""
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=86_400)]
 Permille = Annotated[int, msgspec.Meta(ge=0, le=1000)]
 Code = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
@@ -74,7 +77,7 @@ class Channels(Table, frozen=True):
     channels: Small  # channels inside a server, numbered from 1
     channel_users_max: Small
     server_users_max: Small  # residents plus seats held for movers
-    load_fresh_ms: Milliseconds  # a server whose load is older counts as away
+    load_fresh_ms: Freshness  # a server whose load is older counts as away
     monster: Annotated[tuple[Placed, ...], msgspec.Meta(min_length=1)]
 
 
