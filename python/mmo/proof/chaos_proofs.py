@@ -74,8 +74,9 @@ async def _run(arena: Arena, trial: Trial, order: Order, short: bool) -> dict[st
         trial.found(text)
     trial.expect(answer["acknowledged"] > 0, "nothing was acknowledged")
     missing = set(order.faults) - answer["by_fault"].keys()
-    may_miss = len(order.faults) // 3 if short else 0  # some seconds do not reach all of them
-    trial.expect(len(missing) <= may_miss, f"did not strike: {', '.join(sorted(missing))}")
+    least = 2 if short else len(order.faults)  # how many some seconds reach, the machine decides
+    enough = len(order.faults) - len(missing) >= least
+    trial.expect(enough, f"did not strike: {', '.join(sorted(missing))}")
     if not short:
         trial.expect(answer["checker"]["samples_due"] > 0, "no sample had to be up to date")
     for name in ("lost", "duplicated", "stale"):
