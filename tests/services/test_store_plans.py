@@ -46,7 +46,7 @@ ROW_STATEMENTS: dict[str, tuple[Statement, tuple[object, ...]]] = {
     "claim a reservation": (sql.CLAIM_RESERVED, (11, 1, 1, 11, "j", 1)),
     "claim anywhere": (sql.CLAIM_ANYWHERE, (11, 1, 1)),
     "claim again": (sql.CLAIM_AGAIN, (11, 1, 1, 11)),
-    "prepare": (sql.PREPARE_PLACE, (11, "j", 1, 1, 1)),
+    "prepare": (sql.PREPARE_PLACE, (11, "j", 1, 1, 1, 0)),
     "open a session": (sql.OPEN_SESSION, (1, "j", 1, 1, 1, 0)),
     "close a session": (sql.CLOSE_SESSION, (1, 1)),
     "account": (sql.FIND_ACCOUNT, ("1", "1")),
