@@ -55,6 +55,7 @@ def set_in(*path: Any) -> Callable[[dict[str, Any]], None]:
         (set_in("map", 2, "phase", 2, "below_permille", 700), "go downwards"),
         (set_in("map", 0, "phase", 0, "pattern", 0, "kind", "roar"), "none of area"),
         (set_in("map", 0, "phase", 0, "pattern", 0, "windup_ms", 5_000), "windup_ms"),
+        (set_in("kind", 2, "time_limit_ms", 200_001), "its record could not be kept"),
         (set_in("kind", 1, "hp", 2**32), "kind[1]"),
         (set_in("kind", 0, "hp_per_level", 2**32 // 28), "against a whole team of level 15"),
     ],

@@ -27,6 +27,11 @@ Factor = Annotated[int, msgspec.Meta(ge=0, le=100_000)]
 TeamSize = Annotated[int, msgspec.Meta(ge=2, le=TEAM_MAX)]
 
 
+FIGHTERS_MS_MAX = 1_600_000
+"""Milliseconds of all fighters of a battle together: at 20 inputs a second (the rate of hits), of
+8 bytes each, they fill the 256 KiB that the store keeps of a battle under way."""
+
+
 class ActionRow(Table, frozen=True):
     """What a member can do. `damage_permille` of his power; `guard_ms` long he takes only
     `guard_permille` of each blow; `heal_permille` of their own hit points for all who stand."""
@@ -274,6 +279,9 @@ def _wrong(row: str, why: str) -> Exception:
 
 
 def _check_kind(kind: KindRow, index: int, master: Mapping[tuple[int, int], ItemRow]) -> None:
+    if kind.team_size * kind.time_limit_ms > FIGHTERS_MS_MAX:
+        text = f"team_size x time_limit_ms is over {FIGHTERS_MS_MAX}: its record could not be kept"
+        raise _wrong(f"kind[{index}]", text)
     for number, reward in enumerate(kind.reward):
         place = f"kind[{index}].reward[{number}]"
         if reward.outcome not in OUTCOMES:
