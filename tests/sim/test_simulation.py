@@ -39,6 +39,14 @@ def test_code_is_changed_under_players_and_one_generation_decides(simulation: Si
     assert report.faults["reload"]
 
 
+@pytest.mark.parametrize("seed", [3793, 6177])
+def test_code_when_changed_after_an_outage_then_who_could_not_renew_is_asked_too(
+    simulation: Simulate, seed: int
+) -> None:
+    report = simulation(seed, coordinator=switching)
+    assert not report.findings, report.findings
+
+
 def test_a_seed_when_run_twice_then_is_the_same_run(simulation: Simulate) -> None:
     first, second = simulation(6), simulation(6)
     assert first.trace == second.trace

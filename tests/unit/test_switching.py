@@ -124,8 +124,22 @@ def test_a_node_that_is_silent_and_alive_refuses_the_reload(cluster: Cluster) ->
     assert raised.value.code == "E0415" and cluster.generations == [1, 1, 1]
 
 
+def test_a_node_that_answers_is_not_left_out_though_its_lease_has_ended(cluster: Cluster) -> None:
+    """The database was away for longer than leases live, and its turn to renew has not come."""
+    cluster.database.leases[12].until_ms = 0
+    done = cluster.reloads("two")
+    assert done.generation == 2 and len(done.nodes) == 3
+    assert cluster.generations == [2, 2, 2]
+
+
 def test_a_dead_node_is_left_out_when_its_lease_has_ended(cluster: Cluster) -> None:
     cluster.database.leases[12].until_ms = 0
+
+    def dead(number: int, kind: str) -> None:
+        if number == 12:
+            raise NotRunning(Path("12.sock"))
+
+    cluster.on_ask = dead
     done = cluster.reloads("two")
     assert done.generation == 2 and len(done.nodes) == 2
     assert cluster.generations == [2, 1, 2]
@@ -141,6 +155,8 @@ def test_a_node_that_came_alive_in_between_makes_it_begin_again(cluster: Cluster
     def awakes(number: int, kind: str) -> None:
         if kind == "hold":
             lease.until_ms = until_ms
+        elif number == 13 and not lease.until_ms:
+            raise NotRunning(Path("it stands still"))
 
     cluster.on_ask = awakes
     assert cluster.reloads("two").generation == 2

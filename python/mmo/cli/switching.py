@@ -29,6 +29,10 @@ Ask = Callable[[LeaseRow, Request, float], Awaitable[Reply]]
 """Ask one node: `(lease, question, seconds)`. Raises `NotRunning` when nobody answers."""
 
 ROUNDS_MAX = 3
+ENDED_S = 0.3
+"""How long a node whose lease has ended may think about an answer: one that stands still for longer
+reads the row when it wakes."""
+
 RETRY_S = 0.05
 KEPT_S = 60.0
 """Unused sources are forgotten only after much longer."""
@@ -219,8 +223,17 @@ class Coordinator:
         self._kept = {bundle.digest: time.monotonic()}
 
     async def living(self) -> list[LeaseRow]:
-        """Every node that may decide something."""
-        return [lease for lease in await self._stored(self._store.leases()) if lease.alive]
+        """Every node that may decide something: whose lease is alive, and who answers though it has
+        ended. After an outage of the database in which nobody could renew, all have ended, and
+        whose turn to renew comes last still decides."""
+        rows: list[LeaseRow] = await self._stored(self._store.leases())
+        ended = [row for row in rows if not row.alive]
+        asked = [self._ask(row, {"ask": "generation"}, ENDED_S) for row in ended]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        heard = {
+            row.number for row, said in zip(ended, answers, strict=True) if isinstance(said, dict)
+        }
+        return [row for row in rows if row.alive or row.number in heard]
 
     async def prepare(self, number: int, digest: str, nodes: Sequence[LeaseRow]) -> list[LeaseRow]:
         """Let every node build the candidate; those whose lease ends meanwhile are left out. Raises
