@@ -132,7 +132,8 @@ fn judged(body: impl Fn(&[u8]) -> bool + RefUnwindSafe, bytes: &[u8]) -> Result<
     })
 }
 
-/// Every kept input, then about `mutations` mutated ones, spread over the corpus.
+/// Every kept input, then about `mutations` mutated ones, spread over the corpus, and half as many
+/// more of inputs that come past the first door.
 fn replay(
     corpus: &[Kept],
     body: impl Fn(&[u8]) -> bool + RefUnwindSafe + Copy,
@@ -140,10 +141,20 @@ fn replay(
 ) -> Result<[Reached; 2], String> {
     let mut chance = Chance(SEED);
     let [mut kept, mut changed] = [Reached::default(), Reached::default()];
-    for (name, bytes) in corpus {
-        let at_fault = |fault: String| format!("{name}: {fault}");
-        kept.count(judged(body, bytes).map_err(at_fault)?);
-        for _ in 0..mutations.div_ceil(corpus.len()) {
+    let mut within = Vec::new();
+    for one in corpus {
+        let reached = judged(body, &one.1).map_err(|fault| format!("{}: {fault}", one.0))?;
+        kept.count(reached);
+        if reached {
+            within.push(one);
+        }
+    }
+    // Few inputs come past the door, and of the others no mutation may: half as many more of those.
+    let each = mutations.div_ceil(corpus.len());
+    let more = mutations.div_ceil(2 * within.len().max(1));
+    let all = corpus.iter().map(|one| (one, each));
+    for ((name, bytes), times) in all.chain(within.into_iter().map(|one| (one, more))) {
+        for _ in 0..times {
             let made = mutated(bytes, corpus, &mut chance);
             changed.count(judged(body, &made).map_err(|fault| format!("from {name}: {fault}"))?);
         }

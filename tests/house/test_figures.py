@@ -83,7 +83,7 @@ def test_a_run_of_the_fuzz_targets_is_told_with_what_each_reached(
     (tmp_path / "fuzz.json").write_text(json.dumps(run), encoding="utf-8")
     told = figures.fuzz_table()
     assert "| `frame` | 12,345,678 | 61 | 87 | 9 | 0 |\n" in told
-    assert "By rustc 1; not listed: [fuzz.json](results/fuzz.json).\n" in told
+    assert "By rustc 1; " in told and told.endswith(": [fuzz.json](results/fuzz.json).\n")
 
 
 def test_the_lag_of_the_generator_is_told_and_where_there_is_none_too(
