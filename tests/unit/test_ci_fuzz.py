@@ -1,12 +1,11 @@
 """What `make fuzz` reads out of libFuzzer's words: a run that did nothing is never a success."""
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tests.unit.ci_script import loaded
 
-SCRIPT = Path(__file__).resolve().parents[2] / ".ci" / "fuzz.py"
 ENDED = """INFO: seed corpus: files: 6 min: 10b max: 40b total: 117b rss: 31Mb
 #7	INITED cov: 31 ft: 32 corp: 6/117b exec/s: 0 rss: 31Mb
 #524288	pulse  cov: 43 ft: 99 corp: 21/1024b lim: 4096 exec/s: 262144 rss: 60Mb
@@ -17,11 +16,7 @@ Done 900000 runs in 3 second(s)
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("ci_fuzz", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded("fuzz")
 
 
 def test_the_figures_are_those_of_the_end(script: ModuleType) -> None:

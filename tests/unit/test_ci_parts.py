@@ -1,11 +1,11 @@
 """How `make test` counts: nothing that failed, was skipped or did not run is a success."""
 
-import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tests.unit.ci_script import loaded
 
 CARGO = "test result:"
 SCRIPT = Path(__file__).resolve().parents[2] / ".ci" / "parts.py"
@@ -13,11 +13,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / ".ci" / "parts.py"
 
 @pytest.fixture(scope="module")
 def parts() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("ci_parts", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded("parts")
 
 
 @pytest.mark.parametrize(

@@ -294,14 +294,17 @@ class Committer:
         if isinstance(fault, StoreUnavailable):
             self._away(pending, tried=True)
             return
-        engine.log.error(
-            "store corrupt", fault=str(fault), **engine.about(pending.lane, pending.job)
-        )
-        engine.metrics.count("store_corrupt_total")
+        self.tell_corrupt(pending.lane, pending.job, fault)
         pending.lane.stale = pending.lane.owns
         engine.lanes.reopen(pending.lane)
         engine.refuse(pending.job.source, pending.job.seq, Code.INTERNAL)
         engine.outcomes.spent(pending.lane, pending.job)
+
+    def tell_corrupt(self, lane: Lane, job: Job, fault: StoreError | None) -> None:
+        """The store answered, and what it has or was given is wrong: somebody has to look."""
+        engine = self._engine
+        engine.log.error("store corrupt", fault=str(fault), **engine.about(lane, job))
+        engine.metrics.count("store_corrupt_total")
 
     def _away(self, pending: Pending, tried: bool) -> None:
         """The store is away. A commit that was tried may have happened all the same."""
@@ -337,6 +340,11 @@ class Committer:
         self._kept[lane] = None
         if not self.is_out:
             self._engine.timers.after(PROBE_MS, self._put_kept_back)
+
+    def met(self, fault: StoreError) -> None:
+        """A call of somebody else failed; only one that had no answer is an outage."""
+        if isinstance(fault, StoreUnavailable):
+            self.went_out()
 
     def went_out(self) -> None:
         """The store did not answer: refuse durable outcomes at once until a probe finds it."""

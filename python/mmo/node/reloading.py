@@ -54,8 +54,7 @@ class Reloading:
         """What the store has of this player is no player: his trouble, not that of the node. What
         he earned waits until somebody has mended it."""
         engine = self._engine
-        engine.metrics.count("store_corrupt_total")
-        engine.log.error("store corrupt", fault=str(fault), **engine.about(lane, job))
+        engine.committer.tell_corrupt(lane, job, fault)
         if job.earned is not None:
             engine.committer.keep(lane, job)
         else:
@@ -73,8 +72,7 @@ class Reloading:
             record = await engine.store.find_operation(lane.user, *job.operation)
         except StoreError as fault:
             engine.now()
-            if isinstance(fault, StoreUnavailable):
-                engine.committer.went_out()
+            engine.committer.met(fault)
             engine.lanes.reopen(lane)
             engine.refuse(job.source, job.seq, Code.RETRY_LATER)
             engine.turn()
@@ -101,8 +99,7 @@ class Reloading:
         except StoreError as fault:
             engine.now()
             engine.lanes.reopen(lane)
-            if isinstance(fault, StoreUnavailable):
-                engine.committer.went_out()
+            engine.committer.met(fault)
             engine.committer.keep(lane, job)
             engine.turn()
             return

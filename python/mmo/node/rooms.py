@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from mmo.contract import Outcome
-from mmo.errors import StoreError, StoreUnavailable
+from mmo.errors import StoreError
 from mmo.node.engine import NOBODY, Engine
 from mmo.node.handlers import Route, TickRoute
 from mmo.node.lanes import Job, Lane
@@ -176,8 +176,7 @@ class Rooms:
         except StoreError as fault:
             engine.now()
             engine.log.warning("room waits for the store", room=key, fault=str(fault))
-            if isinstance(fault, StoreUnavailable):
-                engine.committer.went_out()
+            engine.committer.met(fault)
             engine.timers.after(ROW_AGAIN_MS, lambda: engine.spawn(self._write(key, room, outcome)))
             engine.turn()
             return
