@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from shown import ROOT, shown
+
 PROJECT = ROOT / "rust" / "fuzz"
 GROWN = ROOT / "target" / "fuzz"
 CARGO_FUZZ = ["cargo", "+nightly", "fuzz"]
@@ -54,21 +55,7 @@ def run(target: str, corpora: Sequence[Path], *options: str) -> tuple[int, list[
     """One call of a target, with its output shown. What is new goes to the first corpus. Returns
     the exit code and the lines."""
     command = [*CARGO_FUZZ, "run", "--fuzz-dir", str(PROJECT), target, *map(str, corpora)]
-    process = subprocess.Popen(
-        [*command, "--", *options],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    )
-    assert process.stdout is not None
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        print(line, end="", flush=True)
-    return process.wait(), lines
+    return shown([*command, "--", *options])
 
 
 def fuzz(target: str, seconds: int) -> dict[str, Any]:

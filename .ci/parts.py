@@ -5,16 +5,15 @@ Owns the list of parts and the sums: a line a part with its share of the time, a
 names of groups, by `make lint`; exits 1 when anything failed or a part ran nothing.
 """
 
-import os
 import re
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parent.parent
+from shown import ROOT, shown
+
 TIMES = ROOT / "target" / "test-times.tsv"
 COMPILED = ROOT / "target" / "pycache"
 """Bytecode of all parts, whatever the environment says: rewriting and compiling our modules costs
@@ -86,23 +85,8 @@ def run(part: Part) -> Result:
     """Run one part with its output shown, and count."""
     print(f"\n== {part.name}", flush=True)
     began = time.monotonic()
-    lines: list[str] = []
     bytecode = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(COMPILED)}
-    process = subprocess.Popen(
-        part.command,
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        env={**os.environ, **bytecode, **dict(part.environment)},
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        lines.append(line)
-        print(line, end="", flush=True)
-    code = process.wait()
+    code, lines = shown(part.command, {**bytecode, **dict(part.environment)})
     passed, failed = counted(part.counts, lines)
     if not part.counts:
         passed, failed = (1, 0) if code == 0 else (0, 1)
