@@ -1,6 +1,8 @@
 """The command line without a cluster: forms, exit codes, errors with a code, quick imports."""
 
 import json
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -303,3 +305,27 @@ def test_call_knows_every_message_but_those_of_links_and_raid_servers() -> None:
     for name in ("RAID_READY", "TICKET_PUT", "ENTER"):
         with pytest.raises(typer.BadParameter, match="no message"):
             message_of(name, "{}")
+
+
+def test_a_node_asked_to_end_while_it_waits_for_the_database_ends_in_order(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # connects, and never says a word
+        settings = tmp_path / "mmo.toml"
+        settings.write_text(
+            f'[mysql]\nhost = "127.0.0.1"\nport = {silent.getsockname()[1]}\n'
+            '[redis]\nnodes = ["127.0.0.1:1"]\n'
+        )
+        words = ("run", "channel", "--number", "11", "--config", str(settings))
+        node = subprocess.Popen(
+            [sys.executable, "-m", "mmo.cli", *words, "--home", str(tmp_path / "home")],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            silent.settimeout(30)
+            connection, _ = silent.accept()
+            with connection:
+                node.send_signal(signal.SIGTERM)
+                assert (node.communicate(timeout=30)[1], node.returncode) == ("", 0)
+        finally:
+            node.kill()
+            node.wait()

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mmo.cluster.home import Home, NodePorts
+from mmo.cluster.home import ClusterFile, Home, NodePorts
 from mmo.config import Config, CoreSettings, NodeEntry
 from mmo.errors import MmoError, OperatorError, StoreUnavailable
 
@@ -48,7 +48,7 @@ def configured_ports(entry: NodeEntry) -> NodePorts:
 
 
 class NodeRunner:
-    """Composition and life of one node. SIGTERM drains."""
+    """Composition and life of one node. SIGTERM drains, and ends one that does not serve yet."""
 
     def __init__(
         self,
@@ -65,6 +65,9 @@ class NodeRunner:
         self._replaces = replaces
         self._stands_by = stands_by
         self._logs_to_file = logs_to_file
+        self._stop_asked = False
+        self._serving: Node | None = None
+        self._takes_lease = False
 
     async def run(self) -> int:
         """Open the store, compose, serve until the node ends; returns its exit code."""
@@ -79,13 +82,32 @@ class NodeRunner:
             ensure_secrets(self.home, self.config)
         self._secrets = read_secrets(self.home, self.config)
         self._load_code()
+        # Whoever is asked to end before this has taken nothing and dies by the signal.
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop, asyncio.current_task())
         settings = store_settings(
             self.config,
             self._secrets,
             mysql_socket(self.config, file),
             redis_nodes(self.config, file),
         )
-        store = await self._patiently(lambda: open_store(settings))
+        try:
+            store = await self._patiently(lambda: open_store(settings))
+            return await self._live(store, file)
+        except asyncio.CancelledError:
+            if self._stop_asked:
+                return 0  # before it served
+            raise
+
+    def _stop(self, running: "asyncio.Task[int] | None") -> None:
+        self._stop_asked = True
+        if self._serving is not None:
+            self._serving.stop()
+        elif running is not None and not self._takes_lease:
+            running.cancel()  # else `_start` looks when it has the lease, and can give it back
+
+    async def _live(self, store: "Store", file: ClusterFile | None) -> int:
         try:
             await self._give_back_lease(store)
             await self._load_generation(store)
@@ -96,9 +118,6 @@ class NodeRunner:
                 loaded = self.home.loaded_file(self.ports.name)
                 loaded.write_text(str(os.getpid()), encoding="ascii")
             await self._start(node)
-            loop = asyncio.get_running_loop()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, node.stop)
             watchdog = self._watch(node)
             code = await self._serve(node, door)
             watchdog.stop()
@@ -252,12 +271,20 @@ class NodeRunner:
             wait_ms += limits.drain_ms + limits.leave_ms + limits.busy_ms
         end = asyncio.get_running_loop().time() + wait_ms / 1000
         while True:
+            self._takes_lease = True
             try:
                 await node.start()
+                self._serving = node
+                if self._stop_asked:
+                    node.stop()
                 return
             except OperatorError as error:
                 if error.code != LEASE_HELD_CODE or asyncio.get_running_loop().time() > end:
                     raise
+            finally:
+                self._takes_lease = False
+            if self._stop_asked:
+                raise asyncio.CancelledError
             await asyncio.sleep(STAND_BY_S if self._stands_by else RETRY_S)
 
     async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
