@@ -299,7 +299,7 @@ def test_redis_ahead_behind_and_going_back_are_found(tmp_path: Path) -> None:
     assert found.counts == {"cache/ahead": 1, "cache/behind": 1, "cache/went-back": 1} | {
         "cache/behind": 2
     }
-    for what in ("kill-channel", "clock-jump", "cut-mysql", "kill-redis-replica"):
+    for what in ("kill-channel", "clock-jump", "cut-links", "kill-redis-replica"):
         history.faults.append(Fault(what, "", 0, 40 * 10**9, 41 * 10**9))
     unforgiven = Findings()
     cache.check_samples(history, 8 * 10**9, unforgiven)

@@ -17,10 +17,12 @@ CACHE_FAULTS = ("kill-redis-primary", "stop-redis", "flush-redis", "failover-red
 """Faults after which Redis may show something older for a while: a replica takes over that had not
 heard all, or the fence of a key is gone with it."""
 
-REPAIR_FAULTS = ("kill-redis-primary", "stop-redis", "kill-mysql", "stop-mysql", "lock-rows",
-                 "disk-full")  # fmt: skip
-"""Faults under which nobody can repair what Redis shows; under all others the relay of any living
-server can."""
+REPAIR_FAULTS = (
+    *("kill-redis-primary", "stop-redis", "kill-mysql", "stop-mysql", "cut-mysql", "cut-node"),
+    *("lock-rows", "disk-full"),
+)
+"""Faults under which nobody can repair what Redis shows, or the one relay that had begun to must
+begin anew; under all others the relay of any living server can."""
 
 
 def check_samples(history: History, bound_ns: int, found: Findings) -> tuple[int, int]:
