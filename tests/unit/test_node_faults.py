@@ -475,7 +475,7 @@ def test_server_that_could_not_renew_commits_nothing_until_it_has(world: MakeWor
     game, store = a_world(world)
     player = a_player(game)
 
-    async def nobody_hears(*asked: Any) -> int:
+    async def nobody_hears(row: Any, lease_ms: int) -> int:
         raise StoreUnavailable("the line is cut")
 
     lease, store.lease = store.lease, nobody_hears  # type: ignore[method-assign]
