@@ -3,7 +3,8 @@
 Owns under which faults each bug is looked for, which checks may find it, and the order: without a
 bug nothing is found; then plant one, restart the nodes, break and play until one of those checks
 finds something, write down which and how long it took. The checker is a process that is told
-neither that a bug is planted nor which. Bugs are `mmo.testing.planted`, of which this file knows only names.
+neither that a bug is planted nor which. Bugs are `mmo.testing.planted`, of which this file knows
+only names.
 """
 
 import asyncio

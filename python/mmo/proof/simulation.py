@@ -5,7 +5,6 @@ process of its own because proofs know nothing of the node. Needs no cluster. Ca
 """
 
 import asyncio
-import hashlib
 import json
 import os
 import sys
@@ -17,6 +16,7 @@ import msgspec
 
 from mmo.errors import OperatorError
 from mmo.proof.arena import Arena
+from mmo.proof.origin import code_digest
 from mmo.proof.verdict import Trial
 
 SEEDS = 100_000
@@ -29,7 +29,6 @@ COORDINATOR = "mmo.cli.switching"
 
 SHOWN = f"python -m mmo.testing.simulate SEED --coordinator {COORDINATOR} shows it"
 SUMMED = ("failed", "acknowledged", "virtual_hours", "cpu_s")
-PACKAGE = Path(__file__).resolve().parents[1]
 
 
 class Progress(msgspec.Struct):
@@ -53,16 +52,6 @@ class Progress(msgspec.Struct):
         for name, count in told["faults"].items():
             self.faults[name] = self.faults.get(name, 0) + count
         self.findings += told["findings"]
-
-
-def code_digest() -> str:
-    """16 hex digits over every module and table of the package: two runs with the same one simulate
-    the same code."""
-    digest = hashlib.sha256(sys.version.encode())
-    for path in sorted(PACKAGE.rglob("*")):
-        if path.suffix in (".py", ".toml"):
-            digest.update(str(path.relative_to(PACKAGE)).encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def begun(place: Path | None, first: int, seeds: int) -> Progress:
@@ -130,7 +119,6 @@ def judge(trial: Trial, progress: Progress, processes: int) -> None:
     trial.expect(sums["failed"] == 0, f"{sums['failed']} of {done} seeds found something")
     trial.expect(sums["acknowledged"] > 0, "nothing was acknowledged")
     virtual_s = sums["virtual_hours"] * 3_600
-    trial.figure("code", progress.code)
     trial.figure("seeds", done)
     trial.figure("acknowledged", sums["acknowledged"])
     trial.figure("faults", dict(sorted(progress.faults.items())))
