@@ -94,7 +94,7 @@ def test_a_thread_brings_to_its_end_what_it_has_begun(monkeypatch: pytest.Monkey
 
     written: list[bytes] = []
     monkeypatch.setattr(one, "_add_dual", add)
-    monkeypatch.setattr(naive.os, "write", lambda _, line: written.append(line))
+    monkeypatch.setattr(os, "write", lambda _, line: written.append(line))
     monkeypatch.setattr(naive, "PAUSE_S", 0)
     one.run()
     assert written == [b"%d\n" % done[0]] and len(done) == 1
