@@ -328,7 +328,7 @@ def test_row_when_locked_elsewhere_waits_for_its_deadline_only(world: MakeWorld)
 def test_member_when_guilty_hurts_nobody_else(world: MakeWorld) -> None:
     game, _ = a_world(world)
     ann, bob = a_player(game, "Ann"), a_player(game, "Bob")
-    ann.post(m.Fail("guilty"))
+    ann.post(m.Buy(ann.operation(), -1_000_000))
     bob.post(m.Buy(bob.operation(), 5))
     game.settle()
     assert ann.heard() == [Refused(Code.INTERNAL)] and bob.heard() == [m.Bought(5)]
@@ -468,3 +468,38 @@ def test_player_that_cannot_be_read_is_his_trouble_and_no_outage(world: MakeWorl
     assert player.asks(m.Look()) == Refused(Code.INTERNAL)
     assert not game.engine.committer.is_out
     assert other.asks(m.Buy(other.operation(), 5)) == m.Bought(5)
+
+
+def test_server_that_could_not_renew_commits_nothing_until_it_has(world: MakeWorld) -> None:
+    """When its lease ended, the cluster may have gone on without it, by other code."""
+    game, store = a_world(world)
+    player = a_player(game)
+
+    async def nobody_hears(*asked: Any) -> int:
+        raise StoreUnavailable("the line is cut")
+
+    lease, store.lease = store.lease, nobody_hears  # type: ignore[method-assign]
+    game.move(game.settings.lease_ms // 2 + 500)
+    store.groups.clear()
+    assert player.asks(m.Strike(7)) == m.Struck(1)
+    assert player.asks(m.Buy(player.operation(), 5)) == Refused(Code.RETRY_LATER)
+    game.move(1_000)
+    assert store.groups == []
+    store.lease = lease  # type: ignore[method-assign]
+    game.move(1_500)
+    assert gold_of(store, player) == 7
+    player.heard()
+    assert player.asks(m.Buy(player.operation(), 5)) == m.Bought(12)
+
+
+def test_outcome_when_the_lease_grows_old_while_it_waits_is_not_committed(world: MakeWorld) -> None:
+    game, store = a_world(world)
+    player = a_player(game)
+    store.database.locked.add(player.user)
+    player.post(m.Buy(player.operation(), 5))
+    game.settle()
+    game.engine.commits_until_ms = game.clock.now_ms - 1
+    store.database.locked.clear()
+    game.move(50)
+    assert player.heard() == [Refused(Code.RETRY_LATER)]
+    assert gold_of(store, player) == 0
