@@ -58,9 +58,9 @@ def start(
     if running is None:
         loaded = load(config, home)
         # What is wrong with the configuration or its content is said before anything is spawned.
-        from mmo.content.tables import load_content
+        from mmo.cli.sources import read_tables
 
-        load_content(loaded.config.cluster.content_directory)
+        read_tables(loaded.config)
         file = place.read()
         text = config_text(config) or (file.config_file if file else "")
         began = time.monotonic()
@@ -72,6 +72,7 @@ def start(
             print(f"\n  ready in {time.monotonic() - began:.1f} s", end="")
             print("        next: mmo-cluster bot --journey tour --count 20\n")
     else:
+        _refuse_other_config(place, config)
         if channels is not None:
             raise OperatorError(
                 "E0729", "the cluster runs already", f"mmo-cluster scale channel={channels}"
@@ -150,6 +151,18 @@ def _supervisor_status(place: Home) -> dict[str, Any] | None:
         return ask(place.socket("supervisor", file), {"ask": "ping"}, ANSWER_S)
     except NotRunning:
         return None
+
+
+def _refuse_other_config(place: Home, config: Path | None) -> None:
+    """Raises `OperatorError` E0731 when a running cluster is to start by another file than it did:
+    it would go on as before, without a word."""
+    file, text = place.read(), config_text(config)
+    if text and file is not None and text != file.config_file:
+        raise OperatorError(
+            "E0731",
+            f"the cluster runs by {file.config_file or 'the defaults'}, not by {text}",
+            "mmo-cluster stop, then start again",
+        )
 
 
 def _start_missing(place: Home, running: dict[str, Any], quiet: bool) -> None:
