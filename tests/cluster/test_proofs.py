@@ -165,6 +165,8 @@ def test_a_load_test_holds_its_gates_and_tells_them_on_one_page(
     told = json.loads((tmp_path / "load-smoke.json").read_text(encoding="utf-8"))
     assert told["held"] and told["figures"]["errors"] == 0
     assert told["figures"]["pushes"]["RaidStream"]["count"] > 50
+    names = {gate["name"] for gate in told["gates"]}
+    assert names >= {"connections lost", "raids aborted", "processes ended", "Raider turns"}
     page = (tmp_path / "load-smoke.html").read_text(encoding="utf-8")
     assert "ghost sessions" in page and page.count("<polyline") > 20
 
