@@ -56,10 +56,7 @@ SHORT = [name for name, proof in proofs().items() if proof.in_tests]
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=pytest.mark.xdist_group(f"proofs {place % 2}"))
-        for place, name in enumerate(SHORT)
-    ],
+    [pytest.param(name, id=f"{name}@proofs{place % 2}") for place, name in enumerate(SHORT)],
 )
 def test_the_proof_holds_in_its_short_form(arena: Arena, name: str) -> None:
     said: list[str] = []

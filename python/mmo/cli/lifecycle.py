@@ -30,6 +30,7 @@ from mmo.errors import OperatorError
 ANSWER_S = 2.0
 STOP_S = 120.0
 STOPPED_S = 10.0  # longest wait for the supervisor's own end
+SETTLED_S = 5.0  # longest wait for a look that finds all of them ready at once
 STARTED_S = 30.0  # longest wait for nodes that are started again
 SOCKET_S = 40.0  # longest wait until a new supervisor answers: it ends leftovers first
 
@@ -79,7 +80,10 @@ def start(
             )
         _start_missing(place, running, quiet=json)
     from mmo.cli.status import read_status
+    from mmo.cluster.process import wait_until
 
+    # One look at a busy machine may come when a node is slow to answer.
+    wait_until(lambda: bool(read_status(place, place.read())["ready"]), SETTLED_S)
     status = read_status(place, place.read())
     if json:
         terminal.print_json(status)

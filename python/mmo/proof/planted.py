@@ -18,7 +18,7 @@ from typing import Any
 
 from mmo.cluster import control
 from mmo.errors import MmoError
-from mmo.proof.arena import LOOK_EVERY_S, REPAIR_S, Arena
+from mmo.proof.arena import LOOK_EVERY_S, START_S, Arena
 from mmo.proof.chaos import CHECKER_ENVIRONMENT, Chaos, Order, checker_words
 from mmo.proof.nemesis import chosen
 from mmo.proof.verdict import Trial
@@ -194,7 +194,7 @@ async def planted(arena: Arena, name: str) -> None:
     for node in was:
         with contextlib.suppress(MmoError):  # it is being started
             await control.ask_async(socket, {"ask": "kill", "name": node}, 2.0)
-    until = time.monotonic() + REPAIR_S
+    until = time.monotonic() + START_S
     while time.monotonic() < until:
         told = await arena.status()
         if told["ready"] and all(row["pid"] != was[row["name"]] for row in told["nodes"]):
