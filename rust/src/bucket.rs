@@ -16,7 +16,7 @@ pub struct Rate {
 impl Rate {
     /// Nothing, ever.
     pub const NONE: Self = Self {
-        token_ns: 1,
+        token_ns: u64::MAX,
         burst_ns: 0,
     };
 
@@ -41,9 +41,17 @@ impl Bucket {
     /// Takes `tokens` at `now_ns` when there are as many; otherwise takes none.
     #[inline]
     pub fn take(&mut self, rate: Rate, tokens: u64, now_ns: u64) -> bool {
-        let begin = self.full_at_ns.max(now_ns);
+        self.take_late(rate, tokens, now_ns, 0)
+    }
+
+    /// As [`Self::take`], from a bucket that went on filling over its burst for the last `slack_ns`
+    /// in which nobody looked. Since the bucket was new, and it must be older than `slack_ns`, no
+    /// more is taken than its burst and its rate for all that time.
+    #[inline]
+    pub fn take_late(&mut self, rate: Rate, tokens: u64, now_ns: u64, slack_ns: u64) -> bool {
+        let begin = self.full_at_ns.max(now_ns.saturating_sub(slack_ns));
         let full_at = begin.saturating_add(rate.token_ns.saturating_mul(tokens));
-        if full_at - now_ns > rate.burst_ns {
+        if full_at.saturating_sub(now_ns) > rate.burst_ns {
             return false;
         }
         self.full_at_ns = full_at;
@@ -79,6 +87,25 @@ mod tests {
         assert!(bucket.take(rate, 1, start + SECOND_NS / 10));
         let later = start + 100 * SECOND_NS;
         assert_eq!((0..20).filter(|_| bucket.take(rate, 1, later)).count(), 5);
+    }
+
+    #[test]
+    fn bucket_that_nobody_looked_at_admits_its_rate_of_that_time_once() {
+        let rate = Rate::new(10.0, 5);
+        let (start, slack) = (3 * SECOND_NS, 2 * SECOND_NS);
+        let late = start + slack;
+        let mut full = Bucket::default();
+        let took = |bucket: &mut Bucket| {
+            let taken = (0..99).filter(|_| bucket.take_late(rate, 1, late, slack));
+            taken.count()
+        };
+        assert_eq!(took(&mut full), 20 + 5);
+        assert_eq!(took(&mut full), 0);
+        // An empty one filled up first, and only what came after that ran over.
+        let mut empty = Bucket::default();
+        assert!(empty.take(rate, 5, start));
+        assert_eq!(took(&mut empty), 20);
+        assert!(!Bucket::default().take_late(Rate::NONE, 1, late, slack));
     }
 
     #[test]

@@ -137,6 +137,8 @@ pub struct Gate {
     frame_since_ns: u64,
     /// Since when it is not read for want of room here; 0: it is read.
     held_since_ns: u64,
+    /// For how long it was not read, until all that came meanwhile is judged.
+    slack_ns: u64,
 }
 
 impl Gate {
@@ -152,6 +154,7 @@ impl Gate {
             heard_ns: now_ns,
             frame_since_ns: 0,
             held_since_ns: 0,
+            slack_ns: 0,
         }
     }
 
@@ -167,6 +170,7 @@ impl Gate {
             heard_ns: now_ns,
             frame_since_ns: 0,
             held_since_ns: 0,
+            slack_ns: 0,
         }
     }
 
@@ -228,8 +232,7 @@ impl Gate {
         }
         self.peer = Peer::Open { unproved_bytes };
         if number == opcode::ENTER && rules.tokens.takes_tokens() {
-            let enough = self.bytes.take(rules.bytes_rate, wire_bytes as u64, now_ns);
-            return if enough {
+            return if self.take_bytes(rules, wire_bytes, now_ns) {
                 Verdict::Verify
             } else {
                 Verdict::Close(CloseReason::RateLimited)
@@ -252,15 +255,21 @@ impl Gate {
             return Verdict::Close(refusal(rules, rule, number));
         }
         let bucket = &mut self.buckets[usize::from(rule.class)];
-        let enough = bucket.take(rule.rate, 1, now_ns)
-            && self.bytes.take(rules.bytes_rate, wire_bytes as u64, now_ns);
-        if !enough {
+        let enough = bucket.take_late(rule.rate, 1, now_ns, self.slack_ns);
+        if !(enough && self.take_bytes(rules, wire_bytes, now_ns)) {
             return Verdict::Close(CloseReason::RateLimited);
         }
         match rule.echo {
             None => Verdict::Deliver,
             Some(reply) => Verdict::Echo(reply),
         }
+    }
+
+    #[inline]
+    fn take_bytes(&mut self, rules: &GateRules, wire_bytes: usize, now_ns: u64) -> bool {
+        let rate = rules.bytes_rate;
+        self.bytes
+            .take_late(rate, wire_bytes as u64, now_ns, self.slack_ns)
     }
 
     /// A token was believed, or the node vouches: from now on a user. 0 makes it open again.
@@ -293,11 +302,13 @@ impl Gate {
     }
 
     /// Notes whether the peer is not read for want of room here. That time counts against none of
-    /// his deadlines, and his silence begins after it.
+    /// his deadlines, his silence begins after it, and what he sent meanwhile at his rate is not
+    /// too much although it is judged at one moment.
     pub fn hold(&mut self, held: bool, now_ns: u64) {
         if self.is_held() {
             let held_ns = now_ns.saturating_sub(self.held_since_ns);
             self.heard_ns = now_ns;
+            self.slack_ns += held_ns;
             self.open_since_ns += held_ns;
             if self.frame_since_ns > 0 {
                 self.frame_since_ns += held_ns;
@@ -311,6 +322,14 @@ impl Gate {
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.held_since_ns > 0
+    }
+
+    /// Notes that all is judged that came from the peer, unless he is not read now.
+    #[inline]
+    pub fn caught_up(&mut self) {
+        if !self.is_held() {
+            self.slack_ns = 0;
+        }
     }
 
     /// When the frame was begun that the peer has to complete now.

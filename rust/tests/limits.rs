@@ -227,6 +227,26 @@ fn time_in_which_a_client_is_not_read_is_not_taken_from_his_time_to_prove_himsel
 }
 
 #[test]
+fn what_a_client_sent_at_his_rate_while_he_was_not_read_is_not_called_too_much() {
+    let mut world = World::with(|settings| {
+        small_queue(settings);
+        settings.rate_classes[0] = ("fast".into(), 200.0, 20);
+    });
+    let (mut client, conn) = world.player(1);
+    client.raw(&frame(ACT, 1, b"x").repeat(5));
+    spin(|| world.stat("reader_waits_total") > 0);
+    // A hundred in half a second, which nobody but the system takes.
+    client.raw(&frame(ACT, 2, b"x").repeat(100));
+    let late = Instant::now() + Duration::from_millis(500);
+    spin(|| Instant::now() > late);
+    for _ in 0..105 {
+        assert_eq!(world.next(ACT).user, 1);
+    }
+    client.raw(&frame(ACT, 3, b"x").repeat(2_000));
+    assert_eq!(world.closed(conn), CloseReason::RateLimited);
+}
+
+#[test]
 fn attack_clock_of_a_frame_does_not_begin_again_with_each_byte_of_it() {
     let mut world = World::with(|settings| settings.frame_ms = 200);
     let (mut client, conn) = world.player(1);

@@ -163,6 +163,61 @@ proptest! {
             prop_assert!(known, "{} in {:?} gave {:?}", number, gate, verdict);
         }
     }
+
+    #[test]
+    fn holding_a_client_lets_him_send_no_more_than_his_burst_and_his_rate(
+        steps in vec((any::<bool>(), any::<bool>(), 0u64..3_000, 0u64..80), 1..40),
+    ) {
+        let rules = rules_of_twenty_a_second();
+        let (mut gate, begin_ns) = (player(&rules), SECOND_NS);
+        let (mut now_ns, mut accepted) = (begin_ns, 0);
+        for (held, caught_up, passed_ms, frames) in steps {
+            now_ns += passed_ms * 1_000_000;
+            gate.hold(held, now_ns);
+            accepted += (0..frames).filter(|_| delivers(&mut gate, &rules, now_ns)).count();
+            if caught_up {
+                gate.caught_up();
+            }
+            let most = 40 + (now_ns - begin_ns) * 20 / SECOND_NS;
+            prop_assert!(accepted as u64 <= most, "{} of {}", accepted, most);
+        }
+    }
+}
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+fn rules_of_twenty_a_second() -> GateRules {
+    let mut settings = world::settings();
+    settings.rate_classes[0] = ("fast".into(), 20.0, 40);
+    GateRules::new(&settings).unwrap()
+}
+
+fn player(rules: &GateRules) -> Gate {
+    let mut gate = Gate::for_client(rules, SECOND_NS);
+    gate.set_user(1, SECOND_NS);
+    gate
+}
+
+fn delivers(gate: &mut Gate, rules: &GateRules, now_ns: u64) -> bool {
+    gate.judge(rules, world::ACT, 10, now_ns) == Verdict::Deliver
+}
+
+#[test]
+fn what_came_at_its_rate_while_a_client_was_held_is_all_delivered() {
+    let rules = rules_of_twenty_a_second();
+    let mut gate = player(&rules);
+    gate.hold(true, SECOND_NS);
+    let late_ns = 5 * SECOND_NS;
+    gate.hold(false, late_ns);
+    assert!((0..80).all(|_| delivers(&mut gate, &rules, late_ns)));
+    assert!(!gate.is_held());
+    gate.caught_up();
+    assert!((0..40).all(|_| delivers(&mut gate, &rules, late_ns)));
+    assert!(!delivers(&mut gate, &rules, late_ns), "the burst, once");
+    // Nor is the time of one hold of use long after it.
+    let later_ns = 100 * SECOND_NS;
+    assert!((0..40).all(|_| delivers(&mut gate, &rules, later_ns)));
+    assert!(!delivers(&mut gate, &rules, later_ns));
 }
 
 fn send(outbox: &mut Outbox, most: usize, sent: &mut Vec<u8>) {

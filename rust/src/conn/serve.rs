@@ -87,7 +87,10 @@ impl Serving {
                 continue;
             }
             match self.poll_read(context) {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    self.connection.gate.borrow_mut().caught_up();
+                    return Poll::Pending;
+                }
                 Poll::Ready(Step::Done | Step::HeldBack) => {}
                 Poll::Ready(Step::Close(reason)) => {
                     self.connection.begin_close(&self.net, reason);
@@ -276,6 +279,9 @@ impl Serving {
         let net = &*self.net;
         let now_ns = net.now_ns();
         let mut gate = self.connection.gate.borrow_mut();
+        if gate.is_held() {
+            gate.hold(true, now_ns);
+        }
         let mut bodies = net.bodies.borrow_mut();
         let mut waiting = self.connection.outbox.borrow_mut();
         let outbox_bytes_max = self.outbox_bytes_max();
