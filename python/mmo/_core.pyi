@@ -114,7 +114,8 @@ class NetCore:
 
     def begin_shutdown(self, grace_ms: int) -> None:
         """Stop accepting and reading, flush outboxes for up to `grace_ms`, close all with
-        SERVER_STOPPING; STOPPED is the last event."""
+        SERVER_STOPPING; STOPPED is the last event, and by then every port is free."""
 
     def finish_shutdown(self) -> None:
-        """Join the network thread and free everything. Idempotent."""
+        """Join the network thread and free everything. Clients that did not close by themselves yet
+        are waited for, at most the grace time, `close_flush_ms` and a second. Idempotent."""

@@ -197,14 +197,16 @@ fn open_client(
     address: SocketAddr,
     writer: Option<tokio::net::tcp::OwnedWriteHalf>,
 ) -> Option<Rc<crate::conn::Connection>> {
+    if net.is_stopping() {
+        // Its handshake took until now, and STOPPED may have been told.
+        refuse(net, CloseReason::ServerStopping, address);
+        return None;
+    }
     let gate = Gate::for_client(net.rules(), place.since_ns());
     let first = (opcode::OPENED, address.to_string());
     let connection = net.open(Peer::Client(place), gate, writer, first);
     if connection.is_none() {
         refuse(net, CloseReason::ServerFull, address);
-    }
-    if let Some(connection) = connection.as_ref().filter(|_| net.is_stopping()) {
-        connection.begin_close(net, CloseReason::ServerStopping);
     }
     connection
 }

@@ -6,10 +6,11 @@ mod world;
 
 use std::io::Read;
 use std::net::Shutdown;
+use std::time::Instant;
 
 use mmo_core::error::{CloseReason, CoreError};
 use mmo_core::ids::{ConnId, opcode};
-use world::{ACT, World, frame, token};
+use world::{ACT, PATIENCE, World, frame, token};
 
 #[test]
 fn node_closes_after_what_was_queued_and_says_why() {
@@ -124,6 +125,39 @@ fn shutdown_flushes_closes_all_and_says_stopped_last() {
         Err(CoreError::NotRunning)
     ));
     assert_eq!(world.send(players[0].1, ACT, 1, b"").len(), 1);
+}
+
+#[test]
+fn client_that_speaks_once_more_after_the_stop_still_gets_his_last_words() {
+    let mut world = World::with(|settings| settings.close_flush_ms = 10_000);
+    let (mut client, conn) = world.player(1);
+    let body = vec![5; 900_000];
+    world.send(conn, ACT, 1, &body);
+    world.server.begin_shutdown(5_000).unwrap();
+    assert_eq!(world.closed(conn), CloseReason::ServerStopping);
+    world.next(opcode::STOPPED);
+    // Most of it is still on the side of the core, in the system's keeping.
+    client.send(ACT, 2, b"one more");
+    assert_eq!(client.frame(), Some((ACT, 1, body)));
+    assert_eq!(client.closing(), Some(CloseReason::ServerStopping));
+}
+
+#[test]
+fn client_that_never_closes_delays_no_stop_and_its_end_by_a_second_at_most() {
+    let mut world = World::with(|settings| settings.close_flush_ms = 60_000);
+    let (client, conn) = world.player(1);
+    world.server.begin_shutdown(60_000).unwrap();
+    let begun = Instant::now();
+    assert_eq!(world.closed(conn), CloseReason::ServerStopping);
+    world.next(opcode::STOPPED);
+    let mut settings = world::settings();
+    settings.client_port = i32::from(world.ports.client.unwrap());
+    settings.datagram_port = i32::from(world.ports.datagram.unwrap());
+    let successor = mmo_core::server::Server::new(settings).unwrap();
+    successor.start().unwrap();
+    world.server.finish_shutdown().unwrap();
+    assert!(begun.elapsed() < PATIENCE);
+    drop(client);
 }
 
 #[test]

@@ -130,6 +130,27 @@ fn attack_slow_handshake_wins_no_time_to_prove_oneself() {
 }
 
 #[test]
+fn handshake_that_ends_after_the_stop_opens_nothing() {
+    let mut world = world();
+    let mut player = connect(&world);
+    player
+        .write_all(&frame(opcode::ENTER, 1, &token(7)))
+        .unwrap();
+    let conn = world.until(|seen| seen.opcode == opcode::ENTER).conn;
+    let mut late = connect(&world);
+    world.wait("accepted", |world| world.stat("connections_unproved") == 1);
+    world.server.begin_shutdown(5_000).unwrap();
+    assert_eq!(world.closed(conn), CloseReason::ServerStopping);
+    world.next(opcode::STOPPED);
+    // The player does not close, so the thread still runs when the other one says his first word.
+    let _ = late.write_all(&frame(opcode::ENTER, 1, &token(8)));
+    let _ = late.read_to_end(&mut Vec::new());
+    drop(player);
+    world.server.finish_shutdown().unwrap();
+    assert_eq!(world.pump(10), 0, "nothing after STOPPED");
+}
+
+#[test]
 fn certificate_that_cannot_be_read_is_named() {
     let mut settings = world::settings();
     settings.tls_certificate_file = "/nowhere.pem".into();

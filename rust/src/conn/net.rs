@@ -54,6 +54,7 @@ pub struct Net {
     check_at_ns: RefCell<Vec<u64>>,
     since_pass: Cell<usize>,
     record_bucket: RefCell<Bucket>,
+    pub(super) lingering: Cell<usize>,
     stopping: Cell<bool>,
 }
 
@@ -90,6 +91,7 @@ impl Net {
             check_at_ns: RefCell::default(),
             since_pass: Cell::new(0),
             record_bucket: RefCell::default(),
+            lingering: Cell::new(0),
             stopping: Cell::new(false),
             crossing,
             settings,
@@ -411,6 +413,12 @@ impl Net {
     #[must_use]
     pub fn live(&self) -> usize {
         self.registry.borrow().live()
+    }
+
+    /// How many clients were closed and have not closed yet.
+    #[must_use]
+    pub fn lingering(&self) -> usize {
+        self.lingering.get()
     }
 
     /// Stops accepting and reading; every connection flushes for at most `grace_ms` and closes.

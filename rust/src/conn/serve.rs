@@ -42,7 +42,10 @@ pub async fn serve(net: Rc<Net>, connection: Rc<Connection>, stream: Stream, ear
     if lingers {
         // Boxed: this part of the future would otherwise cost every idle connection its size.
         let time = Duration::from_millis(task.net.settings.close_flush_ms);
+        task.net.lingering.update(|count| count + 1);
         Box::pin(linger(task.stream, time)).await;
+        task.net.lingering.update(|count| count - 1);
+        task.net.freed.notify_waiters();
     }
 }
 

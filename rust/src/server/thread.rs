@@ -123,12 +123,16 @@ async fn serve(
     let grace_ms = carry_out(&net, &links, datagrams.as_deref()).await;
     for task in accepting {
         task.abort();
+        // Ports are free for a successor by the time that STOPPED is told.
+        let _ = task.await;
     }
+    drop(datagrams);
     links.stop();
     stop(&net, grace_ms).await;
     passes.abort();
     sweeps.abort();
     net.tell_stopped();
+    see_off(&net, grace_ms).await;
     Ok(())
 }
 
@@ -187,25 +191,35 @@ async fn carry_out(net: &Rc<Net>, links: &Rc<Links>, datagrams: Option<&Datagram
 /// Closes every connection, flushing for at most `grace_ms`.
 async fn stop(net: &Net, grace_ms: u64) {
     net.begin_stop(grace_ms);
-    let all_gone = async {
-        while net.live() > 0 {
-            let freed = net.freed.notified();
-            if net.live() > 0 {
-                freed.await;
-            }
-        }
-    };
     let grace = Duration::from_millis(grace_ms);
+    let all_gone = until_none(net, Net::live);
     if tokio::time::timeout(grace, all_gone).await.is_err() {
         net.break_off_all();
-        while net.live() > 0 {
-            let freed = net.freed.notified();
-            if net.live() > 0 {
-                freed.await;
-            }
+        until_none(net, Net::live).await;
+    }
+}
+
+/// Waits for clients to close after they were told. The system may still hold the last words to
+/// them, and forgets those when it has to answer a client's own for a socket that is gone. Not for
+/// long: whoever waits for the end of the process waits for this too.
+async fn see_off(net: &Net, grace_ms: u64) {
+    let longest_ms = net.settings.close_flush_ms.min(SEE_OFF_MS_MAX);
+    let longest = Duration::from_millis(grace_ms.min(longest_ms));
+    // Whoever did not close by now is cut off.
+    let _ = tokio::time::timeout(longest, until_none(net, Net::lingering)).await;
+}
+
+/// Waits until `count` of connections is 0.
+async fn until_none(net: &Net, count: impl Fn(&Net) -> usize) {
+    loop {
+        let freed = net.freed.notified();
+        if count(net) == 0 {
+            return;
         }
+        freed.await;
     }
 }
 
 const SWEEP_MS_MIN: u64 = 5;
 const SWEEP_MS_MAX: u64 = 100;
+const SEE_OFF_MS_MAX: u64 = 1_000;
