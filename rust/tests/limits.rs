@@ -4,7 +4,7 @@
 
 mod world;
 
-use std::io::Write;
+use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
 use mmo_core::error::{CloseReason, CoreError};
@@ -265,7 +265,7 @@ fn attack_clock_of_a_frame_does_not_begin_again_with_each_byte_of_it() {
 #[test]
 fn client_that_does_not_read_is_closed_as_slow_and_others_are_not() {
     let mut world = World::with(|settings| settings.outbox_bytes_max = 100_000);
-    let (slow, conn) = world.player(1);
+    let (mut slow, conn) = world.player(1);
     let (mut quick, other) = world.player(2);
     let id = ConnId::from_i64(conn);
     let mut refused = Vec::new();
@@ -286,7 +286,12 @@ fn client_that_does_not_read_is_closed_as_slow_and_others_are_not() {
         assert!(world.send(other, ACT, seq, &[1; 5_000]).is_empty());
         assert_eq!(quick.frame().unwrap().1, seq);
     }
-    drop(slow);
+    let end = slow.stream.read_to_end(&mut Vec::new()).unwrap_err();
+    assert_eq!(
+        end.kind(),
+        ErrorKind::ConnectionReset,
+        "the system holds nothing for him"
+    );
 }
 
 #[test]

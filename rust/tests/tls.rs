@@ -4,7 +4,7 @@
 
 mod world;
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -69,6 +69,20 @@ fn player_enters_plays_and_is_closed_over_tls() {
     client.read_to_end(&mut rest).unwrap();
     assert_eq!(rest, frame(opcode::CLOSING, 0, &[0x91, 18]));
     assert_eq!(world.closed(conn), CloseReason::Kicked);
+}
+
+#[test]
+fn attack_client_that_does_not_read_leaves_nothing_with_the_system_over_tls() {
+    let mut world = world();
+    let mut client = connect(&world);
+    client
+        .write_all(&frame(opcode::ENTER, 1, &token(7)))
+        .unwrap();
+    let conn = world.until(|seen| seen.opcode == opcode::ENTER).conn;
+    while world.send(conn, ACT, 1, &[1; 50_000]).is_empty() {}
+    assert_eq!(world.closed(conn), CloseReason::SlowConsumer);
+    let end = client.sock.read_to_end(&mut Vec::new()).unwrap_err();
+    assert_eq!(end.kind(), ErrorKind::ConnectionReset);
 }
 
 #[test]

@@ -36,8 +36,19 @@ pub async fn serve(net: Rc<Net>, connection: Rc<Connection>, stream: Stream, ear
     };
     poll_fn(|context| task.poll(context)).await;
     task.drop_ring();
-    let lingers = !task.connection.broken.get() && !task.connection.is_link();
-    drop(task.connection.writer.borrow_mut().take());
+    let broken = task.connection.broken.get();
+    let by_peer = task.connection.closing.get() == Some(CloseReason::PeerClosed);
+    let writer = task.connection.writer.borrow_mut().take();
+    if broken && !by_peer && !task.net.is_stopping() {
+        // The next one gets its place, so nothing of it may stay with the system either.
+        task.stream.forget_unsent();
+        if let Some(writer) = writer {
+            writer.forget();
+        }
+    } else {
+        drop(writer);
+    }
+    let lingers = !broken && !task.connection.is_link();
     task.net.end(&task.connection);
     if lingers {
         // Boxed: this part of the future would otherwise cost every idle connection its size.

@@ -9,15 +9,31 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
+use tokio_rustls::server::TlsStream;
 
 use crate::outbox::{Outbox, SLICES_MAX};
 
 /// Any byte stream that a connection can run over.
-pub trait ByteStream: AsyncRead + AsyncWrite + Unpin {}
+pub trait ByteStream: AsyncRead + AsyncWrite + Unpin {
+    /// The socket that it runs over itself, if there is one.
+    fn socket(&self) -> Option<&TcpStream>;
+}
 
-impl<T: AsyncRead + AsyncWrite + Unpin> ByteStream for T {}
+impl ByteStream for TlsStream<TcpStream> {
+    fn socket(&self) -> Option<&TcpStream> {
+        Some(self.get_ref().0)
+    }
+}
+
+/// Both ends in one process.
+impl ByteStream for DuplexStream {
+    fn socket(&self) -> Option<&TcpStream> {
+        None
+    }
+}
 
 /// Where a connection's bytes come from.
 pub enum Stream {
@@ -25,6 +41,20 @@ pub enum Stream {
     Tcp(OwnedReadHalf),
     /// Anything else; only the task writes.
     Any(Box<dyn ByteStream>),
+}
+
+impl Stream {
+    /// Has the system forget what it did not send yet, once this is dropped, and reset the peer.
+    pub(super) fn forget_unsent(&self) {
+        let socket = match self {
+            Self::Tcp(half) => Some(half.as_ref()),
+            Self::Any(stream) => stream.socket(),
+        };
+        if let Some(socket) = socket {
+            // A socket that takes no option is gone, and nothing waits on it.
+            let _ = socket.set_zero_linger();
+        }
+    }
 }
 
 /// Reads once into `target`.
