@@ -5,6 +5,7 @@
 //! become one. Called by `server`.
 
 pub mod handshake;
+mod lookup;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -27,6 +28,7 @@ use crate::gate::Gate;
 use crate::ids::opcode;
 use crate::ring::Ring;
 use handshake::{Acceptor, BODY_BYTES_MAX, Dialler, Identity, NONCE_BYTES};
+use lookup::Lookup;
 
 /// All links of a node.
 pub struct Links {
@@ -188,12 +190,14 @@ impl Links {
         let settings = &self.net.settings;
         let (shortest, longest) = (settings.redial_ms_min, settings.redial_ms_max);
         let mut pause_ms = shortest;
+        let mut lookup = Lookup::default();
         loop {
             self.down(peer).await;
             self.dialling.borrow_mut().insert(peer);
             self.net.stats().link_dials_total.add(1);
             let time = Duration::from_millis(settings.dial_ms);
-            let dialled = tokio::time::timeout(time, self.shake_dialled(peer, &address)).await;
+            let dial = self.shake_dialled(peer, &address, &mut lookup);
+            let dialled = tokio::time::timeout(time, dial).await;
             self.dialling.borrow_mut().remove(&peer);
             match dialled.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
                 Ok(()) => {
@@ -212,8 +216,14 @@ impl Links {
         }
     }
 
-    async fn shake_dialled(self: &Rc<Self>, peer: u16, address: &str) -> io::Result<()> {
-        let mut stream = TcpStream::connect(address).await?;
+    async fn shake_dialled(
+        self: &Rc<Self>,
+        peer: u16,
+        address: &str,
+        lookup: &mut Lookup,
+    ) -> io::Result<()> {
+        let addresses = lookup.find(address).await?;
+        let mut stream = TcpStream::connect(&addresses[..]).await?;
         stream.set_nodelay(true)?;
         let secret = &self.net.settings.link_secret;
         let dialler = Dialler::new(secret, &self.own, peer, &nonce()?);

@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, LocalOptions};
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::task::spawn_local;
 use tokio_rustls::TlsAcceptor;
 
@@ -79,6 +79,12 @@ fn run(
     if let Err(error) = result {
         let _ = ready.send(Err(error));
     }
+    end(runtime);
+}
+
+/// Drops every task of `runtime`, but does not wait for a name server that one of them asked.
+fn end(runtime: LocalRuntime) {
+    runtime.shutdown_background();
 }
 
 async fn serve(
@@ -223,3 +229,38 @@ async fn until_none(net: &Net, count: impl Fn(&Net) -> usize) {
 const SWEEP_MS_MIN: u64 = 5;
 const SWEEP_MS_MAX: u64 = 100;
 const SEE_OFF_MS_MAX: u64 = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn name_server_that_does_not_answer_delays_no_end() {
+        let mut builder = Builder::new_current_thread();
+        let runtime = builder.build_local(LocalOptions::default()).unwrap();
+        let (answer, answered) = mpsc::channel::<()>();
+        let (begin, begun) = mpsc::channel();
+        runtime.spawn_blocking(move || {
+            begin.send(()).unwrap();
+            answered.recv_timeout(Duration::from_secs(30))
+        });
+        begun.recv().unwrap();
+        let held = Rc::new(());
+        let task = Rc::clone(&held);
+        runtime.block_on(async {
+            spawn_local(async move {
+                std::future::pending::<()>().await;
+                drop(task);
+            });
+            tokio::task::yield_now().await;
+        });
+        assert_eq!(Rc::strong_count(&held), 2);
+        let ended = Instant::now();
+        end(runtime);
+        assert!(ended.elapsed() < Duration::from_secs(10));
+        assert_eq!(Rc::strong_count(&held), 1, "tasks are gone all the same");
+        drop(answer);
+    }
+}
