@@ -86,7 +86,7 @@ stats! {
     fanout_messages_total,
     /// Messages refused to the sender because the connection was gone or full.
     send_refused_total,
-    /// Writes that the system took only in part.
+    /// Times a connection had to wait for its socket to take more.
     write_waits_total,
     /// Tokens that were believed.
     tokens_accepted_total,

@@ -72,6 +72,27 @@ fn player_enters_plays_and_is_closed_over_tls() {
 }
 
 #[test]
+fn answers_that_the_system_takes_at_once_are_no_waits() {
+    let mut world = world();
+    let mut client = connect(&world);
+    client
+        .write_all(&frame(opcode::ENTER, 1, &token(7)))
+        .unwrap();
+    let conn = world.until(|seen| seen.opcode == opcode::ENTER).conn;
+    let mut answer = [0; 13];
+    for seq in 0..100 {
+        world.send(conn, ACT, seq, b"few");
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(answer[..], frame(ACT, seq, b"few"));
+    }
+    assert_eq!(world.stat("write_waits_total"), 0);
+    world.wait("full", |world| {
+        world.send(conn, ACT, 1, &[1; 50_000]);
+        world.stat("write_waits_total") > 0
+    });
+}
+
+#[test]
 fn attack_client_that_does_not_read_leaves_nothing_with_the_system_over_tls() {
     let mut world = world();
     let mut client = connect(&world);

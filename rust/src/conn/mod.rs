@@ -231,7 +231,6 @@ impl Connection {
             Ok(true) => {}
             Ok(false) => {
                 self.blocked.set(true);
-                net.stats().write_waits_total.add(1);
                 self.wake();
             }
             Err(error) => {

@@ -33,6 +33,7 @@ pub async fn serve(net: Rc<Net>, connection: Rc<Connection>, stream: Stream, ear
         stream,
         ring: early,
         held_back,
+        write_waits: false,
     };
     poll_fn(|context| task.poll(context)).await;
     task.drop_ring();
@@ -67,6 +68,8 @@ struct Serving {
     ring: Option<Ring>,
     /// Bytes in the ring wait for room towards Python, not for the peer.
     held_back: bool,
+    /// The last write had to wait for the socket.
+    write_waits: bool,
 }
 
 /// What a look at received bytes found.
@@ -429,7 +432,12 @@ impl Serving {
             }
             (_, outcome) => outcome,
         };
-        self.connection.blocked.set(flushed.is_pending());
+        let waits = flushed.is_pending();
+        if waits && !self.write_waits {
+            self.net.stats().write_waits_total.add(1);
+        }
+        self.write_waits = waits;
+        self.connection.blocked.set(waits);
         self.connection.release(&self.net);
         flushed
     }
