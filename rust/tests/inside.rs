@@ -6,6 +6,7 @@ mod world;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 use hmac::{Hmac, KeyInit, Mac};
 use mmo_core::config::Settings;
@@ -23,7 +24,7 @@ use mmo_core::registry::Command;
 use sha2::Sha256;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::{LocalSet, spawn_local, yield_now};
-use world::{ACT, PATIENCE, PING, frame, udp};
+use world::{ACT, PATIENCE, PING, PONG, frame, udp};
 
 /// Runs `test` as the network thread would run, with nobody who takes mail beside it.
 fn inside(change: impl FnOnce(&mut Settings), test: impl AsyncFnOnce(Rc<Net>)) {
@@ -140,6 +141,39 @@ fn attack_datagrams_that_never_end_hold_back_no_mail() {
             .await;
         },
     );
+}
+
+#[test]
+fn reader_that_stops_is_counted_once_however_often_it_is_looked_at() {
+    let small_queue = |settings: &mut Settings| {
+        settings.inbound_high_water = 4;
+        settings.inbound_low_water = 1;
+    };
+    inside(small_queue, async |net| {
+        let connection = open(&net, HOST);
+        connection.set_user(&net, 7);
+        let (own, other) = tokio::io::duplex(1_024);
+        let stream = Stream::Any(Box::new(own));
+        spawn_local(serve(Rc::clone(&net), Rc::clone(&connection), stream, None));
+        let (mut reader, mut writer) = tokio::io::split(other);
+        writer
+            .write_all(&frame(ACT, 1, b"").repeat(20))
+            .await
+            .unwrap();
+        let waits = || net.stats().reader_waits_total.get();
+        until("stopped", || waits() == 1).await;
+        for seq in 0..5 {
+            connection.add_own(&net, PONG, seq, b"");
+            connection.flush(&net);
+            reader.read_exact(&mut [0; 10]).await.unwrap();
+        }
+        assert_eq!(waits(), 1);
+        while net.crossing.inbound.pop().is_some() {}
+        net.crossing.resume.store(true, Ordering::Release);
+        net.pass();
+        until("stopped again", || waits() == 2).await;
+        assert_eq!(net.crossing.inbound.waiting(), 4);
+    });
 }
 
 #[test]

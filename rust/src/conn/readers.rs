@@ -24,7 +24,6 @@ impl Net {
 
     /// A reader stops for want of room; it is woken when there may be some.
     pub(super) fn stop_reader(&self, waker: &Waker) {
-        self.stats().reader_waits_total.add(1);
         self.stopped_readers.borrow_mut().push(waker.clone());
     }
 

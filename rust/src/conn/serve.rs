@@ -33,6 +33,7 @@ pub async fn serve(net: Rc<Net>, connection: Rc<Connection>, stream: Stream, ear
         stream,
         ring: early,
         held_back,
+        stopped: false,
         write_waits: false,
     };
     poll_fn(|context| task.poll(context)).await;
@@ -68,6 +69,8 @@ struct Serving {
     ring: Option<Ring>,
     /// Bytes in the ring wait for room towards Python, not for the peer.
     held_back: bool,
+    /// Nothing is read for want of room here.
+    stopped: bool,
     /// The last write had to wait for the socket.
     write_waits: bool,
 }
@@ -108,7 +111,7 @@ impl Serving {
                     self.connection.gate.borrow_mut().caught_up();
                     return Poll::Pending;
                 }
-                Poll::Ready(Step::Done | Step::HeldBack) => {}
+                Poll::Ready(Step::Done | Step::HeldBack) => self.stopped = false,
                 Poll::Ready(Step::Close(reason)) => {
                     self.connection.begin_close(&self.net, reason);
                 }
@@ -130,7 +133,7 @@ impl Serving {
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Step> {
         if self.held_back {
             if !self.has_room() {
-                self.net.stop_reader(context.waker());
+                self.stop(context);
                 if self.net.crossing.inbound.stop_reading(|| self.has_room()) {
                     return Poll::Pending;
                 }
@@ -144,15 +147,24 @@ impl Serving {
     }
 
     /// All rings are lent: stops reading until one comes back, and sees to it that one does.
-    fn wait_for_ring(&self, context: &Context<'_>) -> Poll<Step> {
-        self.connection.hold(&self.net, true);
-        self.net.stop_reader(context.waker());
+    fn wait_for_ring(&mut self, context: &Context<'_>) -> Poll<Step> {
+        self.stop(context);
         // While Python has to make room, those who hold rings may do so for want of it.
         let inbound = &self.net.crossing.inbound;
         if self.has_room() || !inbound.stop_reading(|| self.has_room()) {
             self.net.seek_ring();
         }
         Poll::Pending
+    }
+
+    /// Stops reading. Counted once until something is read again, as it may be polled for other
+    /// things meanwhile.
+    fn stop(&mut self, context: &Context<'_>) {
+        self.connection.hold(&self.net, true);
+        self.net.stop_reader(context.waker());
+        if !std::mem::replace(&mut self.stopped, true) {
+            self.net.stats().reader_waits_total.add(1);
+        }
     }
 
     fn has_room(&self) -> bool {
