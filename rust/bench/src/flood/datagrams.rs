@@ -14,7 +14,7 @@ use crate::flood::packets::{Chance, Datagram, PROOF_BYTES};
 use crate::options::bytes_from_hex;
 
 /// Datagrams between two looks at the clock: fewer than a socket's buffer holds.
-const AT_ONCE: u64 = 64;
+const AT_ONCE: u64 = 32;
 /// Shortest time between so many and the next: who came late does not make up for it at once.
 const REST: Duration = Duration::from_micros(500);
 
