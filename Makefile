@@ -4,7 +4,8 @@
 #   make load    a load test with gates and a report: PROFILE=plateau, ramp, spike, soak, deploy
 #   make fuzz    each fuzz target of rust/fuzz for FUZZ_S=60 seconds; FUZZ_KEEP=1 keeps what it found.
 #                Needs: rustup toolchain install nightly; cargo install cargo-fuzz --locked
-#   make stop lint fmt bench proof
+#   make proof   every proof, some hours; those in simulated time are four to seven of them
+#   make stop lint fmt bench
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -82,6 +83,8 @@ $(STAMPS)/venv:
 $(STAMPS)/core: $(STAMPS)/venv $(CORE_SOURCES) pyproject.toml
 	@.ci/servers cc
 	@command -v cargo >/dev/null || { echo "no Rust toolchain found: see https://rustup.rs"; exit 1; }
+	@cargo --version | awk '{ split($$2, v, "."); exit !(v[1] > 1 || v[2] >= 88) }' || \
+		{ echo "$$(cargo --version) is too old: Rust 1.88 or newer is needed, see https://rustup.rs"; exit 1; }
 	$(BIN)/maturin develop --release --quiet
 	@touch $@
 

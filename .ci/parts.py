@@ -58,7 +58,7 @@ def parts() -> Iterator[Part]:
     yield Part("lint", "clippy bridge", [*bridge, "--", "-D", "warnings"])
     # In two processes, a file or a group of tests in one of them. Most of a test that drives a real
     # cluster is waiting: for a repair, a grace time, the end of a raid.
-    halves = ["-n", "2", "--dist", "loadgroup"]
+    halves = ["-n", "2"]
     pure = [*pytest("house", "systems", "unit", "sim"), *halves]
     yield Part("python", "pytest pure", pure, "pytest")
     yield Part("rust", "cargo test", ["cargo", "test", "--quiet", "--workspace"], "cargo")

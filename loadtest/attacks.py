@@ -1,7 +1,8 @@
 """What an attacker sends, over a plain blocking socket, and whether the end of it is right.
 
 Owns the sockets only; the table of attacks and the judgement of their ends are `mmo.proof.attacks`.
-Each function returns what is wrong, the empty text when nothing is. Called by `users.Attacker`.
+Each function returns what is wrong, the empty text when nothing is, and raises `Lost` when there is
+no server to attack. Called by `users.Attacker`.
 """
 
 import random
@@ -31,7 +32,8 @@ def launch(attack: Attack, target: Address, source: str) -> str:
     try:
         link = socket.create_connection(target, END_S, source_address=(source, 0))
     except OSError as fault:
-        return "" if isinstance(fault, ConnectionError) else f"{target} cannot be dialled: {fault}"
+        host, port = target
+        raise Lost("attack", 0, f"cannot dial {host}:{port}: {fault}") from None
     with link:
         try:
             for piece in attack.pieces:
@@ -84,10 +86,7 @@ def _take_frames(buffer: bytearray, end: End) -> None:
 def forge(rng: random.Random, target: Address, source: str) -> str:
     """Show a token that nobody issued."""
     parts = (rng.randbytes(30).hex(), rng.randbytes(60).hex(), rng.randbytes(43).hex())
-    try:
-        connection = Connection(*target, source=source)
-    except Lost:
-        return ""  # its server is being replaced
+    connection = Connection(*target, source=source)
     try:
         connection.ask(hello(), END_S)
         answer = connection.ask(Token(".".join(parts)), END_S)

@@ -38,8 +38,9 @@ def at_least(name: str, found: float, limit: float) -> Gate:
 
 
 def judge_play(profile: Profile, seen: Mapping[str, Any]) -> list[Gate]:
-    """What the generator's own figures say: errors, latency of each action, age of each push, and
-    whether the generator kept up with its own plan."""
+    """What the generator's own figures say: errors, what happened to users that they had not asked
+    for, what each class did, latency of each action, age of each push, and whether the generator
+    kept up with its own plan."""
     gates, kinds, pushes = profile.gates, seen["by_kind"], seen["pushes"]
     answered = seen["actions"] + seen["errors"]
     rows = [
@@ -50,7 +51,12 @@ def judge_play(profile: Profile, seen: Mapping[str, Any]) -> list[Gate]:
         at_most(
             "generator lag p99 ms", seen["generator"]["lag_p99_ms"], gates.generator_lag_p99_ms_max
         ),
+        at_most("connections lost", sum(seen["lost"].values()), gates.connections_lost_max),
+        at_most("logins forced", seen["logins_forced"], gates.logins_forced_max),
+        at_most("raids aborted", seen["raids_aborted"], gates.raids_aborted_max),
     ]
+    for kind in sorted(profile.mix):
+        rows.append(at_least(f"{kind} turns", seen["turns"].get(kind, 0), gates.turns_min))
     for kind in sorted({*kinds, *profile.must} - gates.push_p99_ms.keys()):
         limit = gates.p99_ms.get(kind, gates.p99_ms_max)
         rows.append(at_most(f"{kind} p99 ms", _p99(kinds, kind), limit))
@@ -61,12 +67,15 @@ def judge_play(profile: Profile, seen: Mapping[str, Any]) -> list[Gate]:
 
 
 def judge_after(profile: Profile, after: Mapping[str, Any]) -> list[Gate]:
-    """What is left when all users are gone: ghosts, money, memory, and the steps of a deploy."""
+    """What is left when all users are gone: ghosts, money, memory, the processes that there were,
+    and the steps of a deploy."""
     gates = profile.gates
     rows = [
         at_most("ghost sessions", after["ghosts"], gates.ghosts_max),
         at_most("money drift", after["money_drift"], gates.money_drift_max),
         at_most("memory growth MiB", after["growth_mib"], gates.growth_mib_max),
+        at_most("processes ended", len(after["ended"]), gates.processes_ended_max),
+        at_most("restarts unasked", len(after["restarted"]), gates.restarts_unasked_max),
     ]
     if profile.steps_at:
         rows.append(at_least("steps done", after["steps_done"], len(profile.steps_at)))

@@ -1,7 +1,8 @@
 """What the users of a load test measured, and a shell that knows what is a pause on purpose.
 
-Owns samples of actions and pushes by kind and by second, errors, and the generator's own lag. Never
-judges; `gates` does. One `Book` for all users of a process, one `UserMeter` each.
+Owns samples of actions and pushes by kind and by second, errors, turns of each class, what happened
+to users unasked, and the generator's own lag. Never judges; `gates` does. One `Book` for all users
+of a process, one `UserMeter` each.
 """
 
 import time
@@ -13,9 +14,11 @@ from mmo.client.connection import Shell
 from mmo.client.hero import Hero
 from mmo.client.meter import Cut, Meter
 from mmo.client.raid_log import RAID_GRANT
-from mmo.client.steps import Pause, Step
+from mmo.client.steps import Dial, Lost, Pause, Receive, Step
 from mmo.wire.messages.hunt import GrantReward
-from mmo.wire.messages.raid import RaidEnded, RaidStart, RaidStream
+from mmo.wire.messages.raid import RaidEnded, RaidStream
+from mmo.wire.messages.raid_queue import RaidFreed
+from mmo.wire.opcode import CloseReason
 from mmo.wire.raid_stream import RoomNow
 
 PUSH_KINDS = frozenset({"KillReward"})
@@ -26,8 +29,8 @@ BEGUN = "the load begins"
 
 
 class Book:
-    """All samples of one process. Nothing is added once it is closed, but errors are: what users do
-    while they leave is right or wrong and says nothing of speed."""
+    """All samples of one process. Nothing is added once it is closed, but errors, turns and losses
+    are: what users do while they leave is right or wrong and says nothing of speed."""
 
     def __init__(self, tell: Callable[[str, float, str], None]) -> None:
         """`tell`: hears the name of each action, its milliseconds, and what went wrong if it
@@ -47,6 +50,11 @@ class Book:
         self.users_max = 0
         self.cpu_percent_max = 0.0
         self.totals: dict[str, int] = {}
+        self.turns: dict[str, int] = {}
+        self.lost: dict[str, int] = {}
+        self.logins_forced = 0
+        self.raids_aborted: set[int] = set()
+        self.battles: list[array[float]] = []
 
     def action(self, kind: str, took_ms: float) -> None:
         """An action got its final answer `took_ms` after it was meant to be asked."""
@@ -65,6 +73,30 @@ class Book:
         """Something went wrong; counted to the very end."""
         self.actions.error(text)
         self.tell("error", 0.0, text)
+
+    def turn(self, kind: str) -> None:
+        """A user of a class did a thing that he meant to do, to its end."""
+        self.turns[kind] = self.turns.get(kind, 0) + 1
+
+    def lose(self, text: str) -> None:
+        """A connection ended under a user who had not cut it, or could not be made; `text` says
+        how."""
+        self.lost[text] = self.lost.get(text, 0) + 1
+
+    def battle(self) -> "array[float]":
+        """Where a user puts how late the frames of one battle come, in milliseconds of his clock
+        beyond those of the battle; the earliest of them is their measure."""
+        self.battles.append(array("d"))
+        return self.battles[-1]
+
+    def ages(self) -> Meter:
+        """How much later than the earliest of its battle each frame came."""
+        meter = Meter()
+        for offsets_ms in self.battles:
+            earliest = min(offsets_ms, default=0.0)
+            for offset in offsets_ms:
+                meter.action("RaidStream", offset - earliest)
+        return meter
 
     def count(self, name: str) -> None:
         """Something that is neither answer nor fault happened."""
@@ -87,7 +119,11 @@ class Book:
             "p50_ms": everything.percentile_ms(0.5),
             "p99_ms": everything.percentile_ms(0.99),
             "by_kind": told(everything),
-            "pushes": told(self.pushes),
+            "pushes": told(self.pushes) | told(self.ages()),
+            "turns": self.turns,
+            "lost": self.lost,
+            "logins_forced": self.logins_forced,
+            "raids_aborted": len(self.raids_aborted),
             "generator": {
                 "lag_p99_ms": percentile(self.lags_ms, 0.99) if self.lags_ms else None,
                 "cpu_percent_max": round(self.cpu_percent_max, 1),
@@ -139,9 +175,21 @@ class UserMeter(Meter):
         self._book.error(text)
 
     def loss(self, text: str, cut: Cut) -> None:
-        """A connection that ended under the user."""
+        """A connection that ended under the user, or was cut by himself. That a server leaves or
+        gave him away is noticed here alone; all other ends are by the shell."""
         self.lost += 1
         self._book.count(text)
+        if cut.reason == CloseReason.MOVED:
+            self._book.lose(text)
+
+    def lose(self, text: str) -> None:
+        """A connection ended or was not made; not by the user."""
+        self._book.lose(text)
+
+    def login_forced(self) -> None:
+        """He has to show his password again."""
+        super().login_forced()
+        self._book.logins_forced += 1
 
     def came_back(self, took_ms: float) -> None:
         """He plays again."""
@@ -151,8 +199,10 @@ class UserMeter(Meter):
 class LoadHero(Hero):
     """A player who takes the age of what he is told unasked.
 
-    A frame of a battle carries its tick, and ticks follow the server's clock. The earliest frame of
-    a raid is its measure: how much later than that, by its tick, another one arrives is its age.
+    A frame of a battle carries what remains of it by its ticks, and ticks follow the server's
+    clock. The earliest frame of a seat is its measure: how much later than that another one comes
+    is its age. Who takes his seat again has another measure, for a battle that another server took
+    over stood still in between.
     """
 
     book: Book
@@ -160,38 +210,46 @@ class LoadHero(Hero):
     def play_into(self, book: Book) -> None:
         """Where ages go."""
         self.book = book
-        self._tick_ms = 0
+        self._seat = -1  # none had a battle yet
         self._offsets_ms = array("d")
         self._ended_s: dict[int, float] = {}
 
     def hear(self, message: Any) -> None:
         """As every player, and with the time of it."""
-        if isinstance(message, RaidStream) and self._tick_ms:
-            tick = RoomNow.read(message.record).tick
-            self._offsets_ms.append(self.clock() * 1000 - tick * self._tick_ms)
-        elif isinstance(message, RaidStart):
-            self._tick_ms = message.tick_ms
-            self._offsets_ms = array("d")
+        if isinstance(message, RaidStream):
+            self._time(message)
         elif isinstance(message, RaidEnded):
             self._ended_s[message.raid] = self.clock()
-            earliest = min(self._offsets_ms, default=0.0)
-            for offset in self._offsets_ms:
-                self.book.push("RaidStream", offset - earliest)
-            self._offsets_ms = array("d")
         elif isinstance(message, GrantReward) and message.source_kind == RAID_GRANT:
             ended_s = self._ended_s.pop(message.source_id, None)
             if ended_s is not None:
                 self.book.push("GrantReward", (self.clock() - ended_s) * 1000)
         super().hear(message)
+        if isinstance(message, RaidEnded | RaidFreed):
+            self.book.raids_aborted |= self.raids.aborted
+
+    def _time(self, frame: RaidStream) -> None:
+        """Once for each frame, whatever becomes of its raid."""
+        if not self.book.open:
+            return
+        if self._seat != self.raids.seats_taken:
+            self._seat, self._offsets_ms = self.raids.seats_taken, self.book.battle()
+        remaining_ms = RoomNow.read(frame.record).remaining_ms
+        self._offsets_ms.append(self.clock() * 1000 + remaining_ms)
 
 
 class LoadShell(Shell):
     """Walks on blocking sockets and counts the pauses that a walk makes on purpose: they move the
-    user's plan. A pause before a request is sent again is the server's doing and does not."""
+    user's plan. A pause before a request is sent again is the server's doing and does not.
 
-    def __init__(self, source: str, meter: Meter) -> None:
+    Here every end of a connection is met that the user did not make himself, whether his walk notes
+    it or only tries again. It is counted once, until something is heard on that lane again.
+    """
+
+    def __init__(self, source: str, meter: UserMeter) -> None:
         super().__init__(source)
         self.paused_s = 0.0
+        self._away: set[str] = set()  # lanes that were lost and not heard since
         self._meter = meter
         self._retries = 0
 
@@ -200,4 +258,15 @@ class LoadShell(Shell):
             if self._meter.retries == self._retries:
                 self.paused_s += step.wait_ms / 1000
             self._retries = self._meter.retries
-        return super()._do(step)
+            return super()._do(step)
+        held = isinstance(step, Dial) or step.lane in self.lanes
+        try:
+            event = super()._do(step)
+        except Lost as lost:
+            if held and step.lane not in self._away and lost.reason != CloseReason.MOVED:
+                self._away.add(step.lane)
+                self._meter.lose(str(lost))
+            raise
+        if isinstance(step, Receive) and event is not None:
+            self._away.discard(step.lane)
+        return event

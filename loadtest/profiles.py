@@ -33,6 +33,12 @@ class Gates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     generator_lag_p99_ms_max: Limit
     growth_mib_max: Limit
     p99_ms_max: Limit
+    connections_lost_max: Annotated[int, msgspec.Meta(ge=0)]
+    logins_forced_max: Annotated[int, msgspec.Meta(ge=0)]
+    raids_aborted_max: Annotated[int, msgspec.Meta(ge=0)]
+    processes_ended_max: Annotated[int, msgspec.Meta(ge=0)]
+    restarts_unasked_max: Annotated[int, msgspec.Meta(ge=0)]
+    turns_min: Count
     actions_min: Count
     p99_ms: dict[str, Limit]
     push_p99_ms: dict[str, Limit]

@@ -24,7 +24,7 @@ from loadtest.gates import Gate, growth_mib, judge_after, judge_play, money_drif
 from loadtest.meter import BEGUN
 from loadtest.profiles import Profile, Step, profile_named, read_profiles
 from loadtest.report import charts, page, section
-from loadtest.watch import Watch
+from loadtest.watch import Watch, ended, restarted
 from mmo.cli import terminal
 from mmo.errors import MmoError, OperatorError
 from mmo.proof import live_code
@@ -78,9 +78,11 @@ class Run:
             async with Arena(self._home, overlay) as arena:
                 arena.file()
                 watch = Watch(arena)
+                before = await arena.status()
                 seen, html = await self._play(arena, watch, scratch)
-                after = await self._after(arena, watch)
+                after = await self._after(arena, watch, before)
         gates = [*judge_play(self.profile, seen), *judge_after(self.profile, after)]
+        self._explain(gates, {**seen, **after})
         findings = [*self._findings, *seen.pop("findings")][:FINDINGS_MAX]
         by_second = seen.pop("by_second")
         outcome = Outcome(
@@ -201,8 +203,18 @@ class Run:
             await asyncio.sleep(LOOK_EVERY_S)
         return f"generation {generation} is not on {' '.join(older)}" if older else ""
 
-    async def _after(self, arena: Arena, watch: Watch) -> dict[str, Any]:
-        """When all users are gone: who is left all the same, and do the books balance."""
+    def _explain(self, gates: list[Gate], told: dict[str, Any]) -> None:
+        """Names for what is only counted in a gate that is not held."""
+        missed = {gate.name for gate in gates if not gate.held}
+        if "connections lost" in missed:
+            self._findings += [f"{times} times: {text}" for text, times in told["lost"].items()]
+        for name, which in (("processes ended", "ended"), ("restarts unasked", "restarted")):
+            if name in missed:
+                self._findings.append(f"{name}: {' '.join(told[which])}")
+
+    async def _after(self, arena: Arena, watch: Watch, before: dict[str, Any]) -> dict[str, Any]:
+        """When all users are gone: who is left all the same, are the processes those of `before`,
+        and do the books balance."""
         seats, held, took_s = await who_is_left(arena, GONE_S)
         players, began_s = await self._players(watch), time.monotonic()
         while players and time.monotonic() - began_s < GONE_S:
@@ -212,6 +224,7 @@ class Run:
             self._findings.append(
                 f"left: seats {seats}, connections {held}, {players} players owned"
             )
+        now = await arena.status()
         audit = await arena.command("audit", deadline_s=AUDIT_S, accept=(0, 1))
         self._findings += [f"audit: {finding}" for finding in audit["findings"]]
         return {
@@ -221,6 +234,8 @@ class Run:
             "audit_players": audit["players"],
             "audit_ledger_lines": audit["ledger_lines"],
             "growth_mib": growth_mib(watch.memory),
+            "ended": ended(before, now),
+            "restarted": restarted(before, now),
             "steps_done": self._steps_done,
             "nodes": {
                 "messages_per_s_max": _tops(watch.rate("mmo_messages_total")),

@@ -80,6 +80,7 @@ class Player(User):
     abstract = True
     to_lobby = False  # where he is when a connection ended while no server owns him
     unplanned = False  # what he does has no length that could be planned
+    idle = False  # his turn came to its end without what his class is for
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
@@ -107,7 +108,7 @@ class Player(User):
     def play(self) -> None:
         """One thing, counted once when it goes wrong; he begins anew with a login then."""
         errors, paused_s, came = self.meter.errors, self.shell.paused_s, not self.here
-        self.amid = True
+        actions, self.idle, self.amid = self.meter.actions, False, True
         try:
             if came:
                 self.shell.walk(self.come())
@@ -115,6 +116,8 @@ class Player(User):
             else:
                 self.me.due = self.due
                 self.shell.walk(self.turn())
+                if self.meter.actions > actions and not self.idle:
+                    BOOK.turn(type(self).__name__)
         except MmoError as fault:
             if self.meter.errors == errors:
                 self.meter.error(f"{type(self).__name__}: {fault}")
@@ -287,6 +290,9 @@ class Raider(Player):
         if found is not None:
             yield from fight(me, found)
             yield from at_center(me, lambda: take_rewards(me))
+            if found.raid not in me.raids.scores:
+                BOOK.raids_aborted.add(found.raid)
+        self.idle = found is None or found.raid not in me.raids.scores
         for fault in me.raids.wrong:
             me.meter.error(f"{me.name}: {fault}")
         me.raids.wrong.clear()
@@ -335,10 +341,14 @@ class Attacker(Player):
                 me.meter.error(f"{me.name}: a wrong password was accepted")
             return
         target, began_s = me.rng.choice(self.targets), me.take_due()
-        if kind < 0.2:
-            name, fault = "ForgedToken", forge(me.rng, target, self.source)
-        else:
-            name, fault = "Attack", launch(me.rng.choice(BYTES), target, self.source)
+        try:
+            if kind < 0.2:
+                name, fault = "ForgedToken", forge(me.rng, target, self.source)
+            else:
+                name, fault = "Attack", launch(me.rng.choice(BYTES), target, self.source)
+        except Lost as lost:
+            self.meter.lose(str(lost))
+            return
         if fault:
             me.meter.error(f"{me.name}: {fault}")
         else:

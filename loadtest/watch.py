@@ -192,6 +192,36 @@ def processes(status: dict[str, Any]) -> dict[str, list[int]]:
     return {name: [pid for pid in pids if pid] for name, pids in found.items() if any(pids)}
 
 
+def ended(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Names of the nodes and of the stores that are ours, once for each process of the status
+    `before` that is no more in the status `now`."""
+    left = processes(now)
+    return [
+        name
+        for name, pids in sorted(processes(before).items())
+        for pid in pids
+        if pid not in left.get(name, ())
+    ]
+
+
+def restarted(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Names, once for each time that the supervisor started one again which had ended by itself,
+    between two statuses. A replacement that was asked for is none."""
+    first = _restarts(before)
+    return [
+        name
+        for name, times in sorted(_restarts(now).items())
+        for _ in range(times - first.get(name, 0))
+    ]
+
+
+def _restarts(status: dict[str, Any]) -> dict[str, int]:
+    stores = status["stores"]
+    rows = [*status["nodes"], *stores["redis"].get("servers", ())]
+    found = {row["name"]: int(row["restarts"]) for row in rows}
+    return found | {"mysql": int(stores["mysql"].get("restarts", 0))}
+
+
 def processor_s(pid: int) -> float:
     """Processor time of a process so far; 0 when there is none."""
     try:

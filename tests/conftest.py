@@ -9,10 +9,12 @@ import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import msgspec
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from mmo.cluster.mysql_server import ManagedMysql
 from mmo.cluster.redis_protocol import RedisConnection
@@ -24,7 +26,6 @@ from mmo.store.connection import Connection, Statement
 
 SECRET = "test secret with a ' in it"
 REDIS_TIMEOUT_S = 5.0
-HOUSE = Path(__file__).parent / "house"
 
 # How long an example takes says how busy the machine is, not whether the rule is right.
 hypothesis.settings.register_profile("house", deadline=None)
@@ -33,13 +34,21 @@ hypothesis.settings.load_profile("house")
 StoreSettingsOf = Callable[..., StoreSettings]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in two processes, a file stays whole unless it says otherwise, and so do the
-    house tests, which share the parsed tree."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            is_house = item.path.is_relative_to(HOUSE)
-            item.add_marker(pytest.mark.xdist_group("house" if is_house else str(item.path)))
+class Whole(LoadScopeScheduling):  # type: ignore[misc]
+    """Where tests run in two processes, a file stays whole, in its order, and so do the house
+    tests, which share the parsed tree. A case that ends in `@GROUP` goes with that group."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, case = nodeid.partition("::")
+        group = case.rpartition("@")[2].rstrip("]") if "@" in case else ""
+        return group or ("house" if file.startswith("tests/house/") else file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Whole:
+    """Asked by xdist, in place of `--dist`."""
+    config.option.loadscopereorder = False
+    return Whole(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -14,9 +14,9 @@ An **event** is a plain tuple `(conn, user, opcode, seq, body)`:
            the `CloseReason` number.
 * `body`   bytes: a MessagePack array, or what the lifecycle opcode says below.
 
-Lifecycle bodies: OPENED `address:port` as UTF-8; CLOSED empty; PEER_UP and PEER_DOWN
-`role:incarnation` as UTF-8; STOPPED empty. For each connection OPENED comes first and exactly one
-CLOSED ends it; lifecycle events have reserved room in the inbound queue and are never refused.
+Lifecycle bodies: OPENED `address:port` and PEER_UP `role:incarnation` as UTF-8; CLOSED, PEER_DOWN
+and STOPPED empty. For each connection OPENED comes first and exactly one CLOSED ends it; lifecycle
+events have reserved room in the inbound queue and are never refused.
 
 A frame on every TCP stream is `length u32, opcode u16, seq u32, body`, little-endian, where
 `length` counts everything after itself (6 + body).

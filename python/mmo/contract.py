@@ -272,7 +272,9 @@ def handles(
     peers: tuple[str, ...] = (),
 ) -> Callable[[F], F]:
     """Mark a pure rule for one opcode. `mutates`: makes durable changes for its sender, so its
-    message carries an operation number (field `op`). `peers` names the roles that may send it and
+    message carries an operation number (field `op: OperationId`), under which a repeat is answered
+    with the same bytes and not done again; changes of a player's rule without it are answered
+    INTERNAL. `peers` names the roles that may send it and
     is required with `by="peer"`: the allowlist of the links is made of it."""
     assert (by == "peer") == bool(peers), f"opcode {opcode}: `peers` goes with by='peer'"
 

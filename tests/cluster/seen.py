@@ -14,12 +14,16 @@ from mmo.client.aio import Shell
 from mmo.client.fleet import muster, source_of
 from mmo.client.hero import Hero
 from mmo.client.meter import Meter
+from mmo.client.session import servers
+from mmo.client.steps import Pause, Walk
 from mmo.cluster import control
 from mmo.cluster.secret_files import read_secrets
 from mmo.config.load import load_config
 from mmo.proof.arena import Arena
+from mmo.wire.messages.presence import ServerRow
 
 WAIT_S = 20.0
+LOOK_EVERY_MS = 250  # under the rate that a client may ask for lists with
 NODES = (
     *(("login-1", "login", 1), ("center-1", "center", 2), ("center-2", "center", 3)),
     *(("channel-1", "channel", 11), ("channel-2", "channel", 12), ("channel-3", "channel", 13)),
@@ -39,6 +43,13 @@ async def until(true: Callable[[], Awaitable[bool]]) -> bool:
         if await true():
             return True
     return False
+
+
+def looked(me: Hero) -> Walk[list[ServerRow]]:
+    """The list of servers, at the pace of a client that looks again and again."""
+    yield Pause(LOOK_EVERY_MS)
+    rows = yield from servers(me)
+    return rows
 
 
 async def details(arena: Arena, name: str) -> dict[str, Any]:

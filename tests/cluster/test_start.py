@@ -25,8 +25,10 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 NODES = ["login-1", "center-1", "channel-1", "channel-2", "matching-1", "raid-1", "cash-1"]
 
 RUN = [sys.executable, "-m", "mmo.cli", "run"]
-# Far from where other homes of this machine look first, so that a block that is let go stays free.
-ENVIRONMENT = {**os.environ, "MMO__CLUSTER__PORT_FIRST": "24100"}
+# Far from where other homes of this machine look first, and those of a second test process, so that
+# a block that is let go stays free.
+PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+ENVIRONMENT = {**os.environ, "MMO__CLUSTER__PORT_FIRST": str(24_100 + 3_000 * PROCESS)}
 
 
 class Operator:

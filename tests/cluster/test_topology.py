@@ -6,26 +6,15 @@ Owns the questions only; judges as an operator would, by the command line and th
 import os
 
 import pytest
-from tests.cluster.seen import CENTERS, NODES, details, hero_of, until
+from tests.cluster.seen import CENTERS, NODES, details, hero_of, looked, until
 
-from mmo.client.hero import Hero
 from mmo.client.hunting import settle
 from mmo.client.session import arrive, come_back, log_out, register, servers
-from mmo.client.steps import CENTER, Lost, Pause, Walk
+from mmo.client.steps import CENTER, Lost
 from mmo.errors import OperatorError
 from mmo.proof.arena import Arena
-from mmo.wire.messages.presence import ServerRow
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
-
-LOOK_EVERY_MS = 250  # under the rate that a client may ask for lists with
-
-
-def looked(me: Hero) -> Walk[list[ServerRow]]:
-    """The list of servers, at the pace of a client that looks again and again."""
-    yield Pause(LOOK_EVERY_MS)
-    rows = yield from servers(me)
-    return rows
 
 
 async def test_every_role_is_a_process_of_its_own(arena: Arena) -> None:

@@ -37,12 +37,12 @@ def run(tmp_path: Path) -> Iterator[Run]:
 
     def one(line: str) -> "subprocess.CompletedProcess[str]":
         program, *arguments = shlex.split(line)
-        module = {"mmo-cluster": "mmo.cli", "pytest": "pytest"}[program]
+        module = {"mmo-cluster": ["-m", "mmo.cli"], "pytest": ["-m", "pytest"], "python": []}
         if program == "pytest":
             root = arguments[-1].partition("/")[0]
             arguments += ["-p", "no:cacheprovider", "--rootdir", root]
         return subprocess.run(
-            [sys.executable, "-m", module, *arguments],
+            [sys.executable, *module[program], *arguments],
             env=environment,
             cwd=tmp_path,
             stdin=subprocess.DEVNULL,
@@ -105,3 +105,15 @@ def test_change_it_live_works_as_printed(run: Run, tmp_path: Path) -> None:
     # rolled; loaded; loaded while the save is broken; seven of them by the mended table
     loaded = ['"eyes":[6,6]' in answer for answer in answers[1:3]]
     assert loaded == [True, True] and '"eyes":[6,6,6,6,6,6,6]' in answers[3], answers
+
+
+def test_write_a_client_works_as_printed(run: Run, tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "tutorials" / "write-a-client.md").read_text(encoding="utf-8")
+    parts = [match["text"] for match in BLOCK.finditer(text) if match["file"] == "client.py"]
+    assert len(parts) == 4
+    (tmp_path / "client.py").write_text("\n\n".join(parts), encoding="utf-8")
+    for line in commands_of(text):
+        done = run(line)
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+        if line.startswith("python"):
+            assert "the same answer again" in done.stdout, done.stdout

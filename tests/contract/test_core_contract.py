@@ -199,7 +199,8 @@ def test_link_when_dialled_names_the_peer_and_carries_messages() -> None:
         heard = center.event(Op.NODE_HEALTH)
         assert heard[1:] == (11, Op.NODE_HEALTH, 0, b"\x91\x07")
         channel.core.undial(2)
-        assert center.event(Op.PEER_DOWN)[1] == 11
+        down = center.event(Op.PEER_DOWN)
+        assert (down[1], down[4]) == (11, b"")
         channel.event(Op.PEER_DOWN)
     finally:
         center.end()

@@ -73,6 +73,62 @@ def test_figures_by_name_are_lines_and_figures_by_name_and_kind_are_tables() -> 
     assert "| kill-raid | 40 | 1,234 | resumed |" in told
 
 
+def test_plain_numbers_beside_an_empty_table_are_shown() -> None:
+    told = figures.counted({"checker": {"operations": 512, "unknown": 14, "counts": {}}})
+    assert "By `checker`: operations: 512, unknown: 14." in told
+    assert "|" not in told, "a table without a row"
+    told = figures.counted({"checker": {"operations": 512, "counts": {"once/roll": 3}}})
+    assert "By `checker`: operations: 512." in told and "| counts | 3 |" in told
+
+
+def test_nothing_lost_is_told_with_its_bound() -> None:
+    told = figures.counted({"acknowledged": 399_663, "lost": 0})
+    assert "at 95 % fewer than 3 of 399,663, 7.51 of a million" in told
+    assert "a million" not in figures.counted({"acknowledged": 399_663, "lost": 1})
+    assert "a million" not in figures.counted({"acknowledged": 9})
+    builds = {"redis": {"acknowledged": 7, "lost": 0}, "ours": {"acknowledged": 300, "lost": 0}}
+    assert "0 lost of 300 acknowledged" in figures.counted({"builds": builds})
+
+
+def test_code_and_command_are_told_where_the_file_has_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "RESULTS", tmp_path)
+    monkeypatch.setattr(figures, "MADE", tmp_path / "made.toml")
+    words = ["prove", "odds", "--short", "--out", "PATH"]
+    made = {"code": "0123456789abcdef", "arguments": words}
+    proof = {"name": "odds", "held": True, "tried": [], "findings": []}
+    bench = {
+        "name": "start", "ours": 1.0, "limit": "the aim", "limit_absolute": 2.0, "ratio": 0.5,
+        "unit": "s", "p50_ms": None, "p99_ms": None,
+    }  # fmt: skip
+    for marks in (made, {}):
+        told = proof | {"figures": {"checks": 3, **marks}}
+        (tmp_path / "prove-odds.json").write_text(json.dumps(told), encoding="utf-8")
+        told = bench | {"more": marks}
+        (tmp_path / "bench-start.json").write_text(json.dumps(told), encoding="utf-8")
+        figures.list_made()
+        proofs_told, benches_told = figures.proof_table(), figures.bench_table()
+        for text in (proofs_told, benches_told):
+            assert (", code 01234567 |" in text) == bool(marks)
+        command = " ".join(words) if marks else "prove odds"
+        assert f"| `mmo-cluster {command}` |" in proofs_told
+    assert "| `mmo-cluster bench start` |" in benches_told
+    assert "0123456789abcdef" not in figures.proof_parts()
+
+
+def test_a_result_of_an_older_form_says_so_until_it_is_made_again() -> None:
+    for file, (key, text) in figures.OLDER.items():
+        assert figures.older(file, {}) == [text]
+        assert figures.older(file, {key: 1}) == []
+    raid = {"name": "raid", "ours": 200.0, "more": {"steps": {
+        "200": {"rooms": 200, "held": True, "generator_late_ms": 500.0},
+        "300": {"rooms": 300, "held": False, "generator_late_ms": 485.2},
+    }}}  # fmt: skip
+    (note,) = figures.bench_notes(raid)
+    assert note.startswith("at 300 rooms the generator was late itself, by up to 485 ms")
+
+
 def test_a_run_of_the_fuzz_targets_is_told_with_what_each_reached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -249,19 +249,21 @@ async def test_kill_9_of_the_database_loses_and_doubles_nothing(
 async def test_a_silent_database_is_an_outage_within_the_deadline(
     store_settings: SettingsOf, mysql_server: ManagedMysql
 ) -> None:
-    store = await DurableStore.open(store_settings(redis_nodes=(), mysql_call_ms=400))
+    store = await DurableStore.open(store_settings(redis_nodes=()))
+    hasty = await DurableStore.open(store_settings(redis_nodes=(), mysql_call_ms=400))
     (player,) = await players(store, 1)
     loop = asyncio.get_running_loop()
     mysql_server.pause()
     try:
         begun_s = loop.time()
         with pytest.raises(StoreUnavailable):
-            await store.commit([earn(player, 1)])
+            await hasty.commit([earn(player, 1)])
         assert loop.time() - begun_s < 2.0
         with pytest.raises(StoreUnavailable):
-            await store.load(player.user)
+            await hasty.load(player.user)
     finally:
         mysql_server.resume()
+    await hasty.close()
     worker = Worker(store, await loaded(store, player.user))
     await worker.earn(1)
     assert (await loaded(store, player.user)).wallet.gold == 1

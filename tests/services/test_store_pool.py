@@ -139,6 +139,7 @@ async def test_any_other_failure_destroys_it(pool: MysqlPool) -> None:
 
 
 async def test_a_call_cut_off_in_the_middle_is_never_answered_to_another(pool: MysqlPool) -> None:
+    await my_id(pool)  # what is cut off is the call, not the connect
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05), pool.take() as connection:
             await connection.rows(Statement("SELECT SLEEP(30), 'late answer'"))

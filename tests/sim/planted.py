@@ -15,9 +15,10 @@ from mmo.node.generations import Generations
 from mmo.state.channel_world import HoldsEnded
 from mmo.state.wallet import CoinsMoved
 from mmo.store import Verdict
-from mmo.systems import seats, shop
+from mmo.systems import raid, seats, shop
 from mmo.testing import planted_node, sim_store
 from mmo.testing.fake_store import FakeStore
+from mmo.wire.messages.raid import ScoreRow
 
 Patch = pytest.MonkeyPatch
 
@@ -92,6 +93,15 @@ def _moved_nothing(currency: Any, amount: int, *rest: Any) -> CoinsMoved:
     return CoinsMoved(currency, 1, *rest)
 
 
+def result_told_otherwise(patch: Patch) -> None:
+    """A raid that tells each score one higher than it settles it."""
+    patch.setattr(raid, "ScoreRow", _one_more)
+
+
+def _one_more(seat: int, user: int, name: str, score: int, *rest: bool) -> ScoreRow:
+    return ScoreRow(seat, user, name, score + 1, *rest)
+
+
 def never_holds(patch: Patch) -> None:
     """A node that goes on deciding while the code is switched."""
     patch.setattr(Generations, "_hold", lambda self: None)
@@ -106,6 +116,7 @@ BUGS: dict[str, tuple[Callable[[Patch], None], int]] = {
     "stale cache used": (stale_cache_used, 101),
     "seat kept": (seat_kept, 102),
     "price not paid": (price_not_paid, 6),
+    "result told otherwise": (result_told_otherwise, 4),
     "never holds": (never_holds, 1),
 }
 """Every bug by name, with a seed that finds it."""

@@ -18,6 +18,8 @@ from mmo.proof import (
     bench_mirror,
     bench_mixed,
     bench_pool,
+    bench_raid,
+    bench_reload,
     bench_rounds,
 )
 from mmo.proof.bench import benches, describe, run
@@ -195,3 +197,24 @@ def test_a_callgrind_file_without_a_sum_is_no_count(tmp_path: Path) -> None:
     with pytest.raises(OperatorError) as refused:
         total_instructions(written)
     assert refused.value.code == "E0905"
+
+
+def test_twenty_are_held_against_the_same_mix_of_journeys() -> None:
+    """Five of each of four journeys; of three, the first two are walked by one client more."""
+    assert bench_mixed.at_the_pace_of([1.0, 2.0, 3.0, 4.0], 20) == 50.0
+    assert bench_mixed.at_the_pace_of([1.0, 10.0, 100.0], 20) == 7 + 70 + 600
+
+
+def test_a_step_of_raids_with_a_late_generator_is_not_the_nodes_limit() -> None:
+    late_ms = bench_raid.GENERATOR_LATE_MAX_MS + 1
+    assert bench_raid.limit_of(False, late_ms) == bench_raid.GENERATOR
+    assert bench_raid.limit_of(False, 10.0) == bench_raid.NODE
+    assert bench_raid.limit_of(True, late_ms) == "", "its lateness is in what held"
+
+
+def test_the_slow_end_of_few_saves_is_the_longest_and_no_percentile() -> None:
+    few = [float(number) for number in range(1, 30)]
+    assert bench_reload.slowest(few) == ("longest", 29.0)
+    assert bench_reload.slowest([]) == ("longest", 0.0)
+    many = [float(number) for number in range(1, 201)]
+    assert bench_reload.slowest(many) == ("p99", 199.0)

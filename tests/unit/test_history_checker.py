@@ -20,6 +20,7 @@ from mmo.proof.checker.findings import Findings
 from mmo.proof.checker.history import Claim, Fault, History, request_hash
 from mmo.proof.checker.truth import Event, PlayerBooks
 from mmo.proof.history import History as Written
+from mmo.proof.nemesis import MENU
 from mmo.wire import codec
 from mmo.wire.messages.presence import ItemView, Welcome
 from mmo.wire.messages.shop import Buy, BuyOk
@@ -298,14 +299,23 @@ def test_redis_ahead_behind_and_going_back_are_found(tmp_path: Path) -> None:
     assert found.counts == {"cache/ahead": 1, "cache/behind": 1, "cache/went-back": 1} | {
         "cache/behind": 2
     }
-    history.faults.append(Fault("kill-channel", "", 0, 40 * 10**9, 41 * 10**9))
+    for what in ("kill-channel", "clock-jump", "cut-links", "kill-redis-replica"):
+        history.faults.append(Fault(what, "", 0, 40 * 10**9, 41 * 10**9))
     unforgiven = Findings()
     cache.check_samples(history, 8 * 10**9, unforgiven)
-    assert unforgiven.counts["cache/behind"] == 2, "the others repair it"
+    assert unforgiven.counts == found.counts, "the others repair it"
     history.faults.append(Fault("flush-redis", "", 0, 40 * 10**9, 41 * 10**9))
+    emptied = Findings()
+    assert cache.check_samples(history, 8 * 10**9, emptied) == (4, 2)
+    assert emptied.counts == {"cache/ahead": 1, "cache/behind": 2}
+    history.faults.append(Fault("stop-redis", "", 0, 40 * 10**9, 41 * 10**9))
     forgiven = Findings()
     assert cache.check_samples(history, 8 * 10**9, forgiven) == (4, 0)
     assert forgiven.counts == {"cache/ahead": 1}
+
+
+def test_the_faults_that_excuse_are_those_of_the_menu() -> None:
+    assert {*cache.CACHE_FAULTS, *cache.REPAIR_FAULTS} < set(MENU)
 
 
 def test_a_snapshot_must_be_the_head_and_its_items() -> None:

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from loadtest import gates, profiles, report, watch
 from loadtest.meter import Book, LoadHero, LoadShell, UserMeter
-from loadtest.profiles import CLASSES, Profile, read_profiles
+from loadtest.profiles import CLASSES, Gates, Profile, read_profiles
 from loadtest.run import nodes_overlay
 from loadtest.shapes import users_at
 
@@ -52,6 +52,24 @@ def test_every_shape_has_a_profile_and_every_class_plays() -> None:
     assert all(set(one.pace) == set(CLASSES) for one in found.values())
     assert all(one.gates.ghosts_max == one.gates.money_drift_max == 0 for one in found.values())
     assert {step.does for step in found["deploy"].steps_at} == {"drain", "reload", "restart"}
+
+
+def unasked(allowed: Gates) -> list[int]:
+    """What may happen to users and processes that nobody asked for."""
+    users = [allowed.connections_lost_max, allowed.logins_forced_max, allowed.raids_aborted_max]
+    return [*users, allowed.processes_ended_max, allowed.restarts_unasked_max]
+
+
+def test_only_a_profile_that_changes_the_cluster_allows_what_nobody_asked_for() -> None:
+    found = read_profiles()
+    still = [one for one in found.values() if not one.steps_at]
+    assert len(still) >= 5 and all(unasked(one.gates) == [0] * 5 for one in still)
+    deploy = found["deploy"]
+    nodes = nodes_overlay(deploy.channels).count("[[nodes]]")
+    assert deploy.gates.processes_ended_max == nodes and not deploy.gates.restarts_unasked_max
+    assert 0 < deploy.gates.connections_lost_max <= 5 * deploy.users
+    assert not deploy.gates.logins_forced_max
+    assert all(one.gates.turns_min > 0 for one in found.values())
 
 
 def test_limits_of_a_profile_lie_over_those_of_all() -> None:
@@ -133,6 +151,10 @@ def seen(**other: Any) -> dict[str, Any]:
         "actions": 100_000,
         "errors": 0,
         "generator": {"lag_p99_ms": 4.0},
+        "lost": {},
+        "logins_forced": 0,
+        "raids_aborted": 0,
+        "turns": dict.fromkeys(plateau.mix, 200),
         "by_kind": {kind: one for kind in plateau.must if kind not in plateau.gates.push_p99_ms},
         "pushes": {kind: one for kind in plateau.gates.push_p99_ms},
     } | other
@@ -155,6 +177,9 @@ def test_each_figure_that_is_too_much_is_named_and_nothing_else() -> None:
     for other, name in (
         ({"errors": 1}, "error share"),
         ({"actions": 100}, "actions"),
+        ({"lost": {"connection to game lost: 0": 1}}, "connections lost"),
+        ({"logins_forced": 1}, "logins forced"),
+        ({"raids_aborted": 1}, "raids aborted"),
         ({"generator": {"lag_p99_ms": 51.0}}, "generator lag p99 ms"),
         ({"by_kind": well["by_kind"] | {"Hit": slow}}, "Hit p99 ms"),
         ({"by_kind": well["by_kind"] | {"Unheard": slow}}, "Unheard p99 ms"),
@@ -170,22 +195,48 @@ def test_what_never_happened_is_not_held() -> None:
     pushes = {kind: one for kind, one in well["pushes"].items() if kind != "GrantReward"}
     rows = gates.judge_play(plateau, seen(by_kind=kinds, pushes=pushes))
     assert not_held(rows) == ["Buy p99 ms", "GrantReward age p99 ms"]
-    idle = seen(actions=0, errors=0, generator={"lag_p99_ms": None}, by_kind={}, pushes={})
-    assert all(not row.held for row in gates.judge_play(plateau, idle))
+    quiet = {"generator": {"lag_p99_ms": None}, "by_kind": {}, "pushes": {}, "turns": {}}
+    idle = gates.judge_play(plateau, seen(actions=0, errors=0, **quiet))
+    unhappened = {"connections lost", "logins forced", "raids aborted"}
+    assert {row.name for row in idle if row.held} == unhappened
 
 
-def test_ghosts_money_memory_and_undone_steps_are_judged_when_all_are_gone() -> None:
+@pytest.mark.parametrize("silent", CLASSES)
+def test_a_class_that_did_nothing_is_named_whatever_the_others_did(silent: str) -> None:
+    plateau = read_profiles()["plateau"]
+    turns = dict.fromkeys(plateau.mix, 200)
+    few = turns | {silent: plateau.gates.turns_min - 1}
+    del turns[silent]
+    for found in (turns, few):
+        assert not_held(gates.judge_play(plateau, seen(turns=found))) == [f"{silent} turns"]
+
+
+def test_a_class_that_a_profile_does_not_name_is_not_waited_for() -> None:
     deploy = read_profiles()["deploy"]
-    well = {"ghosts": 0, "money_drift": 0, "growth_mib": 1.0, "steps_done": len(deploy.steps_at)}
+    names = {row.name for row in gates.judge_play(deploy, seen())}
+    assert "Hunter turns" in names and "Attacker turns" not in names
+
+
+def test_ghosts_money_memory_processes_and_undone_steps_are_judged_when_all_are_gone() -> None:
+    deploy = read_profiles()["deploy"]
+    well = {
+        "ghosts": 0, "money_drift": 0, "growth_mib": 1.0, "steps_done": len(deploy.steps_at),
+        "ended": ["channel-1"] * deploy.gates.processes_ended_max, "restarted": [],
+    }  # fmt: skip
     assert not not_held(gates.judge_after(deploy, well))
     for other, name in (
         ({"ghosts": 1}, "ghost sessions"),
         ({"money_drift": 1}, "money drift"),
         ({"money_drift": None}, "money drift"),
         ({"growth_mib": 5_000.0}, "memory growth MiB"),
+        ({"ended": [*well["ended"], "mysql"]}, "processes ended"),  # type: ignore[misc]
+        ({"restarted": ["center-1"]}, "restarts unasked"),
         ({"steps_done": 2}, "steps done"),
     ):
         assert not_held(gates.judge_after(deploy, well | other)) == [name]
+    for other in ({"ended": ["raid-1"]}, {"restarted": ["raid-1"]}):
+        still: dict[str, Any] = {"ended": [], "restarted": []} | other
+        assert len(not_held(gates.judge_after(read_profiles()["plateau"], well | still))) == 1
 
 
 def test_coins_that_nothing_explains_and_findings_are_drift() -> None:
@@ -257,7 +308,7 @@ def test_only_pauses_on_purpose_move_the_plan() -> None:
 
 def frame(tick: int) -> RaidStream:
     record = bytearray(ROOM.size)
-    struct.pack_into("<I", record, 0, tick)
+    struct.pack_into("<III", record, 0, tick, 300, 8000 - tick * 50)
     return RaidStream(bytes(record))
 
 
@@ -271,7 +322,7 @@ def test_age_of_a_frame_is_how_much_later_than_the_earliest_it_came_by_its_tick(
         me.hear(frame(tick))
     clock.now = 101.0
     me.hear(RaidEnded(9, 1, 0, [ScoreRow(0, 7, "Ann", 10, True)]))
-    assert [round(ms) for ms in book.pushes.by_kind["RaidStream"]] == [10, 0, 40, 0]
+    assert [round(ms) for ms in book.ages().by_kind["RaidStream"]] == [10, 0, 40, 0]
     clock.now = 101.75
     me.hear(GrantReward(4, 9, 1, 1, 1, 5, 0, 0, []))
     assert [round(ms) for ms in book.pushes.by_kind["GrantReward"]] == [750]

@@ -328,7 +328,7 @@ def test_row_when_locked_elsewhere_waits_for_its_deadline_only(world: MakeWorld)
 def test_member_when_guilty_hurts_nobody_else(world: MakeWorld) -> None:
     game, _ = a_world(world)
     ann, bob = a_player(game, "Ann"), a_player(game, "Bob")
-    ann.post(m.Fail("guilty"))
+    ann.post(m.Buy(ann.operation(), -1_000_000))
     bob.post(m.Buy(bob.operation(), 5))
     game.settle()
     assert ann.heard() == [Refused(Code.INTERNAL)] and bob.heard() == [m.Bought(5)]

@@ -157,11 +157,12 @@ def test_group_when_larger_than_its_limit_is_split(world: MakeWorld) -> None:
 def test_rule_when_it_raises_costs_one_message(world: MakeWorld) -> None:
     game = world(CHANNEL, systems_package=GAME)
     player = a_player(game)
-    for how in ("raise", "none", "both", "encode"):
+    for how in ("raise", "none", "both", "encode", "unmarked"):
         assert player.asks(m.Fail(how)) == Refused(Code.INTERNAL), how
     assert player.asks(m.Echo("on")) == m.Echoed("on", 1)
-    assert game.log.events("error") == ["rule raised", "rule wrong", "rule wrong", "rule raised"]
-    assert game.engine.metrics.counts["rules_raised_total"] == 4
+    raised, wrong = "rule raised", "rule wrong"
+    assert game.log.events("error") == [raised, wrong, wrong, raised, wrong]
+    assert game.engine.metrics.counts["rules_raised_total"] == 5
 
 
 def test_refusal_when_returned_carries_code_and_detail(world: MakeWorld) -> None:

@@ -16,7 +16,7 @@ from mmo.cli.new import write_game
 BUGS = {
     "told and not done": ("changes=(paid,)", "changes=()", "acknowledged"),
     "paid twice": ("changes=(paid,)", "changes=(paid, paid)", "acknowledged"),
-    "a repeat is done again": (", mutates=True", "", "answered in two ways"),
+    "a repeat would be done again": (", mutates=True", "", "not marked mutates"),
 }
 """What of the rule is replaced, by what, and a word of what must be found then."""
 

@@ -33,7 +33,7 @@ def test_other_seeds_and_other_code_are_refused(
     keep(place, begun(place, 0, 2_000))
     with pytest.raises(OperatorError, match="other code or other seeds"):
         begun(place, 0, 3_000)
-    monkeypatch.setattr("mmo.proof.simulation.code_digest", lambda: "other")
+    monkeypatch.setattr("mmo.proof.simulation.simulated_digest", lambda: "other")
     with pytest.raises(OperatorError, match="other code or other seeds"):
         begun(place, 0, 2_000)
 

@@ -43,8 +43,8 @@ def audit(
     import msgspec
 
     from mmo.cli.compose import home_store_settings
+    from mmo.cli.sources import read_tables
     from mmo.cluster.secret_files import read_secrets
-    from mmo.content import load_content
     from mmo.ops.audit import known_of
 
     effective = load(config, home).config
@@ -52,7 +52,7 @@ def audit(
     file = Home(home).read()
     # A server that `start --channels` added is in the home's file and in no configuration.
     numbers = {entry.number for entry in (*effective.nodes, *(file.nodes if file else ()))}
-    known = known_of(load_content(effective.cluster.content_directory), numbers)
+    known = known_of(read_tables(effective), numbers)
     try:
         report = asyncio.run(
             _asked(settings, known, lambda: read_secrets(Home(home), effective).roll)

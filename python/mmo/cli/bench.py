@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmo.cli import terminal
-from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption
+from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption, refuse_config
 from mmo.cli.rim import FAILED, OK
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def bench(
     from mmo.cli.durations import seconds_of
     from mmo.proof.bench import benches, describe, run
 
+    refuse_config(config)
     known = benches()
     if names:
         rows = [(known_name, describe(known_name)) for known_name in known]

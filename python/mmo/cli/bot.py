@@ -30,8 +30,10 @@ def register(app: typer.Typer) -> None:
 def bot(
     journey: Annotated[str, typer.Option("--journey", help="Its name, or all.")] = "tour",
     count: Annotated[int, typer.Option("--count", min=1, max=10_000, help="Players.")] = 1,
-    seed: Annotated[int, typer.Option("--seed", help="Decides all that chance decides.")] = 0,
-    length: Annotated[str, typer.Option("--for", help="How long hunters hunt.")] = "30s",
+    seed: Annotated[int, typer.Option("--seed", help="Decides all chance but the names.")] = 0,
+    length: Annotated[
+        str, typer.Option("--for", help="How long journeys with a length go on.")
+    ] = "30s",
     names: Annotated[bool, typer.Option("--list", help="List the journeys.")] = False,
     home: HomeOption = HOME,
     config: ConfigOption = None,

@@ -18,7 +18,7 @@ from mmo.cli.bot import login_addresses
 from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption, load
 from mmo.cli.rim import FAILED, OK
 from mmo.cli.sources import import_game
-from mmo.errors import OperatorError
+from mmo.errors import MmoError, OperatorError
 
 LOGIN_FIRST, CENTER_FIRST, GAME_FIRST = 200, 300, 400
 AT_CENTER = (300, 1_000, 1_200)
@@ -40,7 +40,10 @@ def call(
         str | None, typer.Option("--password", envvar="MMO_CALL_PASSWORD", help="Of the account.")
     ] = None,
     channel: Annotated[
-        int, typer.Option("--channel", help="Enter this channel first; 0: as the message needs.")
+        int,
+        typer.Option(
+            "--channel", help="Go to a channel server and enter its channel N; 0: as needed."
+        ),
     ] = 0,
     home: HomeOption = HOME,
     config: ConfigOption = None,
@@ -55,7 +58,6 @@ def call(
     from mmo.client.fleet import PASSWORD
     from mmo.client.hero import Hero
     from mmo.client.meter import Meter
-    from mmo.client.steps import Lost
     from mmo.wire.messages.session import Refused
 
     me = Hero(
@@ -64,10 +66,12 @@ def call(
     shell = Shell()
     try:
         reply = shell.walk(_ask_at_its_place(me, message, channel))
-    except Lost as lost:
+    except OperatorError:
+        raise
+    except MmoError as fault:  # no connection, no answer, or no way in
         raise OperatorError(
-            "E0730", f"{op}: {lost}", "mmo-cluster status; --channel N asks a game's channel rules"
-        ) from lost
+            "E0730", f"{op}: {fault}", "mmo-cluster status; --channel N asks a game's channel rules"
+        ) from fault
     finally:
         shell.cut_all()
     named = {"message": type(reply).__name__, **named_fields(reply)}
@@ -152,7 +156,8 @@ def _ask_at_its_place(me: Any, message: Any, channel: int) -> Any:
     from mmo.wire.messages.hunt import ChannelEnter
     from mmo.wire.opcode import OPCODE_GAME_MIN, Code, Op
 
-    every = tuple(int(code) for code in Code if code != Code.RETRY_LATER)
+    # Every refusal is an answer, those of a game's own too.
+    every = tuple(code for code in range(1, 1 << 16) if code != Code.RETRY_LATER)
     opcode = message.opcode
     if opcode < CENTER_FIRST:
         yield from visit_login(me)

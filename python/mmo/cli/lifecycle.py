@@ -30,6 +30,7 @@ from mmo.errors import OperatorError
 ANSWER_S = 2.0
 STOP_S = 120.0
 STOPPED_S = 10.0  # longest wait for the supervisor's own end
+SETTLED_S = 5.0  # longest wait for a look that finds all of them ready at once
 STARTED_S = 30.0  # longest wait for nodes that are started again
 SOCKET_S = 40.0  # longest wait until a new supervisor answers: it ends leftovers first
 
@@ -58,9 +59,9 @@ def start(
     if running is None:
         loaded = load(config, home)
         # What is wrong with the configuration or its content is said before anything is spawned.
-        from mmo.content.tables import load_content
+        from mmo.cli.sources import read_tables
 
-        load_content(loaded.config.cluster.content_directory)
+        read_tables(loaded.config)
         file = place.read()
         text = config_text(config) or (file.config_file if file else "")
         began = time.monotonic()
@@ -72,13 +73,17 @@ def start(
             print(f"\n  ready in {time.monotonic() - began:.1f} s", end="")
             print("        next: mmo-cluster bot --journey tour --count 20\n")
     else:
+        _refuse_other_config(place, config)
         if channels is not None:
             raise OperatorError(
                 "E0729", "the cluster runs already", f"mmo-cluster scale channel={channels}"
             )
         _start_missing(place, running, quiet=json)
     from mmo.cli.status import read_status
+    from mmo.cluster.process import wait_until
 
+    # One look at a busy machine may come when a node is slow to answer.
+    wait_until(lambda: bool(read_status(place, place.read())["ready"]), SETTLED_S)
     status = read_status(place, place.read())
     if json:
         terminal.print_json(status)
@@ -150,6 +155,18 @@ def _supervisor_status(place: Home) -> dict[str, Any] | None:
         return ask(place.socket("supervisor", file), {"ask": "ping"}, ANSWER_S)
     except NotRunning:
         return None
+
+
+def _refuse_other_config(place: Home, config: Path | None) -> None:
+    """Raises `OperatorError` E0731 when a running cluster is to start by another file than it did:
+    it would go on as before, without a word."""
+    file, text = place.read(), config_text(config)
+    if text and file is not None and text != file.config_file:
+        raise OperatorError(
+            "E0731",
+            f"the cluster runs by {file.config_file or 'the defaults'}, not by {text}",
+            "mmo-cluster stop, then start again",
+        )
 
 
 def _start_missing(place: Home, running: dict[str, Any], quiet: bool) -> None:

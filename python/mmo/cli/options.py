@@ -47,6 +47,13 @@ def load(config: Path | None, home: Path | None = None) -> "Loaded":
     return load_config(config)
 
 
+def refuse_config(config: Path | None) -> None:
+    """For a command whose clusters have a configuration of their own: to take another one and not
+    heed it would prove the wrong thing."""
+    if config is not None:
+        raise typer.BadParameter("--config: it configures the clusters that it starts itself")
+
+
 def config_text(config: Path | None) -> str:
     """The file as other processes are told it: absolute, empty for none."""
     return str(config.absolute()) if config is not None else ""

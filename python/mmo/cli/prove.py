@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from mmo.cli import terminal
-from mmo.cli.options import ConfigOption, JsonOption
+from mmo.cli.options import ConfigOption, JsonOption, refuse_config
 from mmo.cli.rim import FAILED, OK
 
 
@@ -38,6 +38,7 @@ def prove(
     """Run one promise end to end, faults included; fails when it does not hold."""
     from mmo.proof.proofs import proofs
 
+    refuse_config(config)
     known = proofs()
     if names:
         if json:

@@ -15,6 +15,7 @@ from mmo.cli.rim import OK
 from mmo.errors import OperatorError, StoreUnavailable
 
 if TYPE_CHECKING:
+    from mmo.content.tables import Content
     from mmo.ops.restore import Restoration
     from mmo.state.grant import Bundle
     from mmo.store.settings import StoreSettings
@@ -40,13 +41,13 @@ def restore(
     import msgspec
 
     from mmo.cli.compose import home_store_settings
+    from mmo.cli.sources import read_tables
     from mmo.ops.rebuild import LogIncomplete
 
     at_ms = moment_ms(at)
     effective = load(config, home).config
     settings = home_store_settings(home, effective)
-    content = effective.cluster.content_directory
-
+    content = read_tables(effective)
     try:
         found, booked = asyncio.run(_asked(settings, content, identity, at_ms, dry_run))
     except StoreUnavailable as error:
@@ -80,9 +81,8 @@ def moment_ms(text: str) -> int:
 
 
 async def _asked(
-    settings: "StoreSettings", content: str, identity: str, at_ms: int, dry_run: bool
+    settings: "StoreSettings", content: "Content", identity: str, at_ms: int, dry_run: bool
 ) -> "tuple[Restoration, bool]":
-    from mmo.content import load_content
     from mmo.ops import restore as ask
     from mmo.store import presence
     from mmo.store.mysql_pool import MysqlPool
@@ -92,7 +92,7 @@ async def _asked(
             user = await ask.user_of(connection, identity)
             found = None
             if user is not None:
-                found = await ask.restoration(connection, load_content(content), user, at_ms)
+                found = await ask.restoration(connection, content, user, at_ms)
         if found is None:
             raise OperatorError("E0720", f"there is no player {identity}", "mmo-cluster audit")
         booked = 0

@@ -21,13 +21,15 @@ def register(app: Any) -> None:
 
     import typer
 
-    from mmo.cli.options import HOME, config_text
+    from mmo.cli.options import HOME, ConfigOption, HomeOption, config_text
 
     def run(
         role: Annotated[str, typer.Argument(help="login center channel matching raid cash")],
-        number: Annotated[int, typer.Option("--number", min=1, max=65_535)],
-        home: Annotated[Path, typer.Option("--home", envvar="MMO_HOME")] = HOME,
-        config: Annotated[Path | None, typer.Option("--config")] = None,
+        number: Annotated[
+            int, typer.Option("--number", min=1, max=65_535, help="Unique in the cluster.")
+        ],
+        home: HomeOption = HOME,
+        config: ConfigOption = None,
         json: Annotated[bool, typer.Option("--json", help="Log to standard error.")] = False,
     ) -> int:
         """One node in the foreground; SIGTERM drains it."""

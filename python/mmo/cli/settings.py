@@ -48,13 +48,17 @@ def show_config(
 
 def check(home: HomeOption = HOME, config: ConfigOption = None, json: JsonOption = False) -> int:
     """Configuration, content and handler tables, without starting anything."""
+    from mmo.cluster.home import Home
     from mmo.errors import OperatorError
 
     results: list[dict[str, Any]] = []
+    # Without `--config` that of the home's last start, as `load` takes it.
+    file = Home(home).read()
+    text = config_text(config) or (file.config_file if file else "")
     works: tuple[tuple[str, Callable[[], str]], ...] = (
         ("config", lambda: _check_config(config, home)),
         ("content", lambda: _check_content(load(config, home).config)),
-        ("handlers", lambda: _check_code(load(config, home).config, config_text(config))),
+        ("handlers", lambda: _check_code(load(config, home).config, text)),
         ("schema", _check_schema),
     )
     for name, work in works:
@@ -83,12 +87,9 @@ def _check_config(config: Any, home: Any) -> str:
 
 
 def _check_content(config: "Config") -> str:
-    from mmo.cli.sources import read_sources
-    from mmo.content.files import TableTexts
-    from mmo.content.tables import load_content
-    from mmo.node.bundle import TABLES
+    from mmo.cli.sources import read_tables
 
-    load_content(TableTexts(read_sources(config).bundle.folder(TABLES)))
+    read_tables(config)
     return "tables agree"
 
 

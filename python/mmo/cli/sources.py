@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mmo.config import Config
+    from mmo.content.tables import Content
     from mmo.node.sources import Sources
 
 FROZEN = ("state", "wire", "content", "store", "node", "edges")
@@ -26,6 +27,16 @@ def read_sources(config: "Config") -> "Sources":
     tables = config.cluster.content_directory
     box = {"mmo.systems": SYSTEMS, "mmo.roles": ROLES}
     return read(box, Path(tables) if tables else None, game_folder(config))
+
+
+def read_tables(config: "Config") -> "Content":
+    """The tables as nodes read them: the box's, and the game's own over them. Raises
+    `ContentError`, and what `read_sources` raises."""
+    from mmo.content.files import TableTexts
+    from mmo.content.tables import load_content
+    from mmo.node.bundle import TABLES
+
+    return load_content(TableTexts(read_sources(config).bundle.folder(TABLES)))
 
 
 def frozen_since(config: "Config", started_ms: int) -> list[str]:

@@ -27,12 +27,13 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 class Cut(msgspec.Struct, frozen=True):
-    """One connection that ended under a bot: by the bot's clock, which, and the server's port (0:
-    not known)."""
+    """One connection that ended under a bot: by the bot's clock, which, the server's port (0: not
+    known), and the reason that the server told (0: none)."""
 
     at_s: float
     lane: str
     port: int
+    reason: int = 0
 
 
 class Meter:
@@ -73,6 +74,10 @@ class Meter:
         self.lost += 1
         self.losses[text] = self.losses.get(text, 0) + 1
         self.cuts.append(cut)
+
+    def login_forced(self) -> None:
+        """A bot has to show its password again."""
+        self.logins_forced += 1
 
     def came_back(self, took_ms: float) -> None:
         """A bot plays again, `took_ms` after it noticed that its connection ended."""

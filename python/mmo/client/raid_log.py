@@ -34,6 +34,7 @@ class RaidLog:
         self.unmatched = 0  # code of the last ticket that ended without a raid
         self.key: DatagramKey | None = None  # told and not proved yet
         self.runs = False
+        self.seats_taken = 0  # anew or again, of all raids
         self.entered: set[int] = set()
         self.fought: set[int] = set()  # raids in which a blow was answered
         self.scores: dict[int, int] = {}
@@ -70,6 +71,7 @@ class RaidLog:
 
     def enter(self, entered: RaidEntered) -> None:
         """A seat was taken, anew or again."""
+        self.seats_taken += 1
         self.entered.add(entered.raid)
         self.runs = entered.state == RUNNING
 

@@ -158,7 +158,7 @@ def overhear(me: Hero, event: Any) -> None:
 
 def note_loss(me: Hero, lost: Lost) -> None:
     """Count a connection that ended under him."""
-    me.meter.loss(str(lost), Cut(me.clock(), lost.lane, lost.port))
+    me.meter.loss(str(lost), Cut(me.clock(), lost.lane, lost.port, lost.reason))
 
 
 def silence(me: Hero, lane: str, what: str) -> Walk[None]:
@@ -420,7 +420,7 @@ def come_back(me: Hero, lost: Lost, *, to_lobby: bool = False) -> Walk[None]:
         except Displaced:
             yield Drop(GAME)
             me.session_token, me.game = "", None
-            me.meter.logins_forced += 1
+            me.meter.login_forced()
         except Lost as again:
             if again.reason not in BLAMELESS:
                 raise

@@ -13,7 +13,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any, Literal
 
-from mmo.cluster.control import NotRunning, ask_async
+from mmo.cluster.control import ask_async
 from mmo.cluster.home import NodePorts
 from mmo.cluster.process import Child
 from mmo.config import Node as NodeConfig
@@ -23,6 +23,7 @@ from mmo.errors import OperatorError
 State = Literal["stopped", "starting", "ready", "draining", "waiting", "failed"]
 
 STATUS_S = 0.15  # longest wait for a node's status: `status` must answer within 250 ms
+SAID_S = 2.0  # who is slow to answer is shown as he said so lately
 ANSWER_S = 1.0  # longest wait for an answer that nobody waits for
 WAIT_STEP_S = 0.25  # rhythm of the questions to a node that drains
 LOADED_LOOK_S = 0.02  # rhythm of the look for a successor's code
@@ -51,6 +52,8 @@ class NodeProcess:
         self._restart_at = 0.0
         self._asked_to_die = False
         self._heard_at = 0.0
+        self._said: dict[str, Any] = {}  # its status, as it said it last
+        self._said_at = 0.0
         self._looking: asyncio.Task[None] | None = None
         self._command = command
         self._log_file = log_file
@@ -60,6 +63,7 @@ class NodeProcess:
         if os.path.lexists(self.socket):
             os.unlink(self.socket)
         self.child = Child(self._command, self._log_file, dies_with_parent=False)
+        self._said_at = 0.0
         self.state = "starting"
         self.started_at = time.monotonic()
 
@@ -93,10 +97,7 @@ class NodeProcess:
             "queue": 0,
         }
         if self.state in ("starting", "ready"):
-            try:
-                said = await ask_async(self.socket, {"ask": "status"}, STATUS_S)
-            except (NotRunning, OperatorError):
-                said = {}
+            said = await self._said_of_itself()
             row.update({key: value for key, value in said.items() if key != "pid"})
             row["ready"] = bool(said.get("ready")) and self.state == "ready"
         row["state"] = self.state
@@ -104,6 +105,18 @@ class NodeProcess:
         row["error"] = self.error
         row["client_port"] = self.ports.client_port
         return row
+
+    async def _said_of_itself(self) -> dict[str, Any]:
+        """Its status; what it said a moment ago, when it is only slow to answer."""
+        try:
+            said = await ask_async(self.socket, {"ask": "status"}, STATUS_S)
+        except OperatorError as gone:
+            is_slow = isinstance(gone.__cause__, TimeoutError)
+            is_fresh = time.monotonic() - self._said_at < SAID_S
+            running = self.child is not None and self.child.is_running()
+            return self._said if is_slow and is_fresh and running else {}
+        self._said, self._said_at = said, time.monotonic()
+        return said
 
     async def stop(self, settings: NodeConfig, *, move: bool) -> dict[str, Any]:
         """Drain and end. `move`: players are sent to other servers first. `killed`: it did not end

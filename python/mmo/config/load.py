@@ -159,6 +159,8 @@ def _other_relations(config: Config) -> tuple[Relation, ...]:
             node.lease_renew_ms * 2 < node.lease_fence_ms,
         ),
         ("node.lease_fence_ms < node.lease_ms", node.lease_fence_ms < node.lease_ms),
+        ("node.lease_renew_ms * 2 < node.lease_ms / 2", node.lease_renew_ms * 4 < node.lease_ms),
+        ("mysql.call_ms <= node.lease_ms / 2", config.mysql.call_ms * 2 <= node.lease_ms),
         ("reload.hold_ms < node.lease_fence_ms", config.reload.hold_ms < node.lease_fence_ms),
         (
             "supervisor.restart_ms_min <= supervisor.restart_ms_max",

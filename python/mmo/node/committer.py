@@ -108,10 +108,17 @@ class Committer:
             now_ms=engine.env.now_ms,
         )
         engine.lanes.close(lane)
-        if self.is_out:
+        if self.is_out or self._is_late():
             self._away(pending, tried=False)
         else:
             self._waiting.append(pending)
+
+    def _is_late(self) -> bool:
+        """Whether this process may commit nothing before its lease is renewed."""
+        late = self._engine.timers.now_ms() > self._engine.commits_until_ms
+        if late:
+            self.went_out()
+        return late
 
     def submit_row(self, lane: Lane, job: Job, outcome: Outcome) -> None:
         """Write the row of `outcome`; the lane is closed until then."""
@@ -144,6 +151,11 @@ class Committer:
 
     async def _commit(self, group: list[Pending]) -> None:
         engine = self._engine
+        if self._is_late():  # since it was submitted
+            self.in_flight -= 1
+            for pending in group:
+                self._away(pending, tried=False)
+            return engine.turn()
         members = [pending.commit for pending in group if pending.commit is not None]
         started = time.perf_counter()
         verdicts: list[Verdict] | None = None
@@ -361,6 +373,9 @@ class Committer:
         try:
             await self._engine.store.leases()
         except StoreError:
+            self._engine.timers.after(PROBE_MS, self._probe_again)
+            return
+        if self._is_late():
             self._engine.timers.after(PROBE_MS, self._probe_again)
             return
         self.is_out = False

@@ -6,6 +6,7 @@ Made by `node.Node`; every other file of this package is given it.
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -92,8 +93,10 @@ class Engine:
         self.sent_away: set[Source] = set()  # told to go to another server, for a drain
         self.rooms: list[Rooms] = []  # filled by the ticker
         self.on_crash: Callable[[BaseException], None] = _raise
+        self.work_s = time.perf_counter  # by how much work beside the game is cut into pieces
+        self.commits_until_ms = 1 << 63  # by our timers; only who holds a lease is bounded
         self.datagram_port = 0  # as bound; 0: none
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}  # in their order
         self.spawned = 0  # tasks so far
         self._uids = 0
         self._earned = 0
@@ -200,18 +203,18 @@ class Engine:
         """Run something that waits for the outside. What it raises is a bug and ends the node."""
         self.spawned += 1
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled() and task.exception() is not None:
             self.on_crash(task.exception())  # type: ignore[arg-type]
 
     @property
-    def tasks(self) -> set[asyncio.Task[None]]:
-        """What waits for the outside now."""
-        return self._tasks
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """What waits for the outside now, the oldest first."""
+        return list(self._tasks)
 
     def now(self) -> None:
         """Read the clock for the decisions that follow."""

@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -65,25 +65,29 @@ def build(number: int, bundle: Bundle, role_name: str) -> Generation:
     return builder.made()
 
 
-async def build_beside(number: int, bundle: Bundle, role_name: str) -> Generation:
+async def build_beside(
+    number: int, bundle: Bundle, role_name: str, work_s: Callable[[], float] = time.perf_counter
+) -> Generation:
     """The same in small pieces, so that the game goes on between them."""
-    builder, pieces = Builder(number, bundle, role_name), Pieces()
+    builder, pieces = Builder(number, bundle, role_name), Pieces(work_s)
     for _ in builder.steps():
         await pieces.give_way()
     return builder.made()
 
 
 class Pieces:
-    """Work beside the game, cut by time: a turn of a busy loop costs more than many a step."""
+    """Work beside the game, cut by time: a turn of a busy loop costs more than many a step.
+    `work_s`: seconds of a clock that work moves."""
 
-    def __init__(self) -> None:
-        self._began_s = time.perf_counter()
+    def __init__(self, work_s: Callable[[], float]) -> None:
+        self._work_s = work_s
+        self._began_s = work_s()
 
     async def give_way(self) -> None:
         """Let the game have its turn when a piece has taken its time."""
-        if (time.perf_counter() - self._began_s) * 1_000 >= PIECE_MS:
+        if (self._work_s() - self._began_s) * 1_000 >= PIECE_MS:
             await asyncio.sleep(0)
-            self._began_s = time.perf_counter()
+            self._began_s = self._work_s()
 
 
 class Builder:

@@ -79,7 +79,8 @@ class Generations:
         if packed is None:
             raise OperatorError("E0421", f"the store has no code {digest[:8]}")
         bundle = Bundle.unpacked(packed, digest)
-        generation = await build_beside(number, bundle, self._engine.role.name)
+        engine = self._engine
+        generation = await build_beside(number, bundle, engine.role.name, engine.work_s)
         try:
             self._furnish(generation)
             differences, failures = await self._engine.recorder.compare(generation, self.current)

@@ -2,8 +2,9 @@
 
 Owns the renewal each second and the decision to fence: a node that could not renew for
 `lease_fence_ms` while others can is cut off and ends itself. When nobody can renew, the store is
-away for all: no other server can take anything over, so everybody stays and combat goes on. Called
-by the node's timers.
+away for all: no other server can take anything over, so everybody stays and combat goes on. Until
+it has renewed again it commits nothing: when its lease ended, the cluster may have gone on without
+it, by other code. Called by the node's timers.
 """
 
 import msgspec
@@ -35,8 +36,13 @@ class Lease:
         engine = self._engine
         incarnation = await engine.store.lease(self.row, engine.settings.lease_ms)
         self.row = msgspec.structs.replace(self.row, incarnation=incarnation)
-        self.renewed_ms = engine.timers.now_ms()
+        self._renewed(engine.timers.now_ms())
         return incarnation
+
+    def _renewed(self, asked_ms: int) -> None:
+        """The other half of the lease is for a commit on its way, which the store ends before."""
+        self.renewed_ms = asked_ms
+        self._engine.commits_until_ms = asked_ms + self._engine.settings.lease_ms // 2
 
     async def announce(self, client_port: int, link_port: int) -> None:
         """Tell the ports as bound."""
@@ -68,10 +74,10 @@ class Lease:
         except StoreError:
             engine.metrics.count("lease_renewals_failed_total")
         else:
-            self.renewed_ms = asked_ms  # when it was asked, not when it was answered
             engine.peers.dial(rows)
             if code is not None:
                 engine.generations.seen(code, mark)
+            self._renewed(asked_ms)  # when it was asked, not when it was answered
             engine.turn()
         finally:
             self._renewing = False

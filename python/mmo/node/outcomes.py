@@ -105,6 +105,8 @@ class Outcomes:
             return "more than one thing to wait for"
         if job.route.mutates and outcome.changes and not outcome.replies:
             return "no answer to store"
+        if outcome.changes and job.route.by == "user" and not job.route.mutates:
+            return "changes by a rule that is not marked mutates: a repeat would be done twice"
         return ""
 
     def _shapeless(self, lane: Lane, job: Job, wrong: str) -> None:

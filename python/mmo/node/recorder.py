@@ -167,7 +167,7 @@ class Recorder:
         newer, older = candidate.bundle, running.bundle
         modules = altered(newer, older) if newer is not None and older is not None else None
         until_s = time.monotonic() + REPLAY_MS_MAX / 1_000
-        pieces = Pieces()
+        pieces = Pieces(self._engine.work_s)
         for record in list(self.records):
             if time.monotonic() > until_s:
                 break

@@ -74,7 +74,7 @@ class Saves:
 
     async def good(self, word: int) -> None:
         """A good save decides for everyone."""
-        said = await self._dev.save(DICE, RULES.format(word=word))
+        said = await self._dev.insist(DICE, RULES.format(word=word))
         if not self._trial.expect(
             "error" not in said and said["generation"] > self._generation,
             f"a good save was refused: {said}",

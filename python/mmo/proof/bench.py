@@ -28,6 +28,7 @@ from mmo.proof import (
 )
 from mmo.proof.bench_result import BenchResult
 from mmo.proof.bench_rounds import Report
+from mmo.proof.origin import code_digest
 
 Bench = Callable[[float, Path, Report], BenchResult]
 
@@ -71,4 +72,5 @@ def run(name: str, seconds: float, home: Path, report: Report) -> BenchResult:
     if found is None:
         known = ", ".join(benches())
         raise OperatorError("E0900", f"no bench is called {name!r}", f"one of: {known}")
+    code_digest()  # of the beginning: files may change while a bench runs
     return found(max(1.0, seconds), home, report)

@@ -27,6 +27,8 @@ SAVES_MIN = 20
 LIVE_AIM_MS = 250.0
 SWITCH_AIM = 2.0
 APART_S = 1.0  # between two saves: nobody saves more often
+SAMPLES_MIN = 100
+P99, LONGEST = "p99", "longest"
 NEAR_S = 0.25  # what was asked this near to a switch is of the switch
 
 
@@ -61,7 +63,7 @@ async def measure(window_s: float, report: Report) -> BenchResult:
     live_ms, pauses_ms = saves.live_ms, saves.pauses_ms
     near, far = _latencies(probers.seen, saves.switches_s)
     p99_near, p99_far = _percentile(near, 990), _percentile(far, 990)
-    live_p99 = _percentile(live_ms, 990)
+    slowest_is, slowest_ms = slowest(live_ms)
     backwards = probers.backwards()
     checks = (
         Check("every save was taken", len(live_ms) >= SAVES_MIN, f"{len(live_ms)} saves"),
@@ -72,30 +74,32 @@ async def measure(window_s: float, report: Report) -> BenchResult:
     )
     return BenchResult(
         name="reload",
-        ours=round(live_p99, 1),
+        ours=round(slowest_ms, 1),
         limit="the aim for a rule",
         limit_absolute=LIVE_AIM_MS,
-        ratio=round(live_p99 / LIVE_AIM_MS, 3),
-        unit="milliseconds from save to live, p99",
+        ratio=round(slowest_ms / LIVE_AIM_MS, 3),
+        unit=f"milliseconds from save to live, {slowest_is} of {len(live_ms)}",
         p50_ms=round(_percentile(live_ms, 500), 1),
-        p99_ms=round(live_p99, 1),
+        p99_ms=round(slowest_ms, 1) if slowest_is == P99 else None,
         checks=checks,
         more={
             "saves": len(live_ms),
+            "slowest_is": slowest_is,
             "live_ms": [round(one, 1) for one in live_ms],
             "steps_ms_p50": {
                 name: round(_percentile(took_ms, 500), 1)
                 for name, took_ms in saves.steps_ms.items()
             },
             "pause_ms_p50": round(_percentile(pauses_ms, 500), 1),
-            "pause_ms_p99": round(_percentile(pauses_ms, 990), 1),
+            f"pause_ms_{slowest_is}": round(slowest(pauses_ms)[1], 1),
             "answer_ms_p99_normal": round(p99_far, 1),
             "answer_ms_p99_at_switch": round(p99_near, 1),
             "answers": len(probers.seen),
+            "answers_at_switch": len(near),
             "load_average": [load, list(os.getloadavg())],
         },
         aims=(
-            at_most("save to live, p99 in ms", LIVE_AIM_MS, live_p99),
+            at_most(f"save to live, {slowest_is} in ms", LIVE_AIM_MS, slowest_ms),
             at_most("p99 at the switch, times normal", SWITCH_AIM, p99_near / max(p99_far, 1e-9)),
         ),
     )
@@ -142,6 +146,14 @@ def _latencies(
         at_switch = any(abs(one.heard_s - at) < NEAR_S for at in switches_s)
         (near if at_switch else far).append((one.heard_s - one.sent_s) * 1_000)
     return near, far
+
+
+def slowest(values: Sequence[float]) -> tuple[str, float]:
+    """The slow end of some samples and its name: of fewer than `SAMPLES_MIN` the hundredth part is
+    none, and the longest is told."""
+    if len(values) < SAMPLES_MIN:
+        return LONGEST, max(values, default=0.0)
+    return P99, _percentile(values, 990)
 
 
 def _percentile(values: Sequence[float], permille: int) -> float:

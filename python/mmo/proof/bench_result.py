@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from mmo.proof.origin import origin
+
 
 class Check(msgspec.Struct, frozen=True):
     """One thing that must hold for the figure to mean anything: no answer lost, none wrong."""
@@ -48,8 +50,9 @@ class BenchResult(msgspec.Struct, frozen=True):
         return bool(self.checks) and all(check.held for check in self.checks)
 
     def as_json(self) -> dict[str, Any]:
-        """The documented form; aims stand under `more`."""
-        more = dict(self.more)
+        """The documented form; aims stand under `more`, and the code and the arguments by which the
+        figure was made."""
+        more = {**self.more, **origin()}
         more["aims"] = [msgspec.to_builtins(aim) for aim in self.aims]
         return {
             "name": self.name,

@@ -27,6 +27,11 @@ HOUR_EVERY_S, HOUR_TOGETHER = 5.4, 4
 """Faults keep their rhythm, some more than an hour must see, also on a machine that does other
 things and starts a process in ten seconds: one may then meet the end of another."""
 
+DUE_SHARE_MIN = 0.2
+"""Least share of the samples of Redis that have to be as new as the bound wants; the others lie in
+the time of faults under which nobody can repair it. Two minutes of all faults have 0.38 of them, an
+hour 0.7."""
+
 NODES = (
     *(("login-1", "login", 1), ("center-1", "center", 2), ("center-2", "center", 3)),
     *(("channel-1", "channel", 11), ("channel-2", "channel", 12), ("matching-1", "matching", 21)),
@@ -78,7 +83,9 @@ async def _run(arena: Arena, trial: Trial, order: Order, short: bool) -> dict[st
     enough = len(order.faults) - len(missing) >= least
     trial.expect(enough, f"did not strike: {', '.join(sorted(missing))}")
     if not short:
-        trial.expect(answer["checker"]["samples_due"] > 0, "no sample had to be up to date")
+        due, compared = answer["checker"]["samples_due"], answer["checker"]["samples_compared"]
+        enough = due >= DUE_SHARE_MIN * compared > 0
+        trial.expect(enough, f"only {due} of {compared} samples had to be up to date")
     for name in ("lost", "duplicated", "stale"):
         trial.expect(not answer[name], f"{answer[name]} {name}")
     for name, value in answer.items():

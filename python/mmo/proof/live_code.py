@@ -137,6 +137,11 @@ def speak_dice(game: Path) -> Any:
     return codec.class_of(ROLL_DICE)
 
 
+AGAIN = ("E0415", "E0418", "E0419", "E0426")
+"""Refusals after which the same save is made again: a node or the store was away."""
+AGAIN_S = 45.0
+
+
 class Dev:
     """`mmo-cluster dev --json` on a running cluster: saves files and hears what became of it."""
 
@@ -144,6 +149,7 @@ class Dev:
         self._arena = arena
         self._game = game
         self._process: asyncio.subprocess.Process | None = None
+        self.again: dict[str, int] = {}
 
     async def __aenter__(self) -> "Dev":
         self._process = await asyncio.create_subprocess_exec(
@@ -174,6 +180,17 @@ class Dev:
                 said = await self._line()
                 if "error" in said or said["changed"]:  # else: one save was noticed twice
                     return {**said, "saved_s": saved_s}
+
+    async def insist(self, path: str, text: str) -> dict[str, Any]:
+        """As `save`, and the same again while it is refused because a node or the store was away;
+        those refusals are counted in `again`. Raises `TimeoutError`."""
+        until_s = time.monotonic() + AGAIN_S
+        said = await self.save(path, text)
+        while (code := said.get("error", {}).get("code")) in AGAIN and time.monotonic() < until_s:
+            self.again[code] = self.again.get(code, 0) + 1
+            await asyncio.sleep(0.2)
+            said = await self.save(path, f"{text}# again {sum(self.again.values())}\n")
+        return said
 
     async def undo(self, path: str, text: str | None) -> None:
         """After a refused save, save the file as it was; None: it was not there. Raises

@@ -1,9 +1,11 @@
 """`python -m mmo.proof.naive`: one server process of a game that keeps its coins naively.
 
 Owns two ways that many games are built: Redis is the truth (`redis`), or every change is written to
-MySQL and then, without a fence, to Redis (`dual`). It adds coins to players as fast as it can and
-says each success on its standard output after the store took it. Exists to be broken beside the
-product by `contrast`; nothing of the product uses it.
+MySQL and then, without a fence, to Redis (`dual`). Each player belongs to one thread of one
+process, so without a fault nobody overtakes anybody. It adds coins to players as fast as it can,
+says each success on its standard output after the store took it, and ends in order, with what it
+has begun, when its standard input does. Exists to be broken beside the product by `contrast`;
+nothing of the product uses it.
 """
 
 import argparse
@@ -19,10 +21,12 @@ import mysql.connector
 import redis
 
 THREADS = 8
-PLAYERS = 300
+PLAYERS = 3_200
 """So many that nobody is written again soon: what was left stale stays so, as in a game."""
 
 PAUSE_S, AGAIN_S = 0.002, 0.05
+OF_REDIS = (redis.RedisError, redis.exceptions.RedisClusterException)
+"""The second is none of the first: raised when no server of a cluster can be reached."""
 
 
 def coin_key(player: int) -> str:
@@ -30,24 +34,31 @@ def coin_key(player: int) -> str:
     return f"naive:{{{player}}}"
 
 
-class Naive:
-    """One thread of a process, with connections of its own."""
+def players_of(number: int, thread: int, workers: int) -> range:
+    """Players of a thread (from 0) of the process `number` (from 0) of `workers`."""
+    return range(number * THREADS + thread, PLAYERS, workers * THREADS)
 
-    def __init__(self, told: argparse.Namespace, thread: int) -> None:
+
+class Naive:
+    """One thread of a process, with connections of its own; ends soon after `over` is set."""
+
+    def __init__(self, told: argparse.Namespace, thread: int, over: threading.Event) -> None:
         self._told = told
+        self._over = over
+        self._players = players_of(told.number, thread, told.workers)
         self._rng = random.Random(f"{told.seed}/{told.number}/{thread}")
         self._mysql: Any = None
         self._redis: Any = None
 
     def run(self) -> None:
-        """Until it is killed."""
-        while True:
-            player = self._rng.randrange(PLAYERS)
+        """Until it is over or killed; what was begun is brought to its end."""
+        while not self._over.is_set():
+            player = self._rng.choice(self._players)
             try:
                 self._add_redis(player) if self._told.kind == "redis" else self._add_dual(player)
-            except (redis.RedisError, mysql.connector.Error, OSError) as fault:
+            except (*OF_REDIS, mysql.connector.Error, OSError) as fault:
                 self._redis = None
-                if not isinstance(fault, redis.RedisError):
+                if not isinstance(fault, OF_REDIS):
                     self._mysql = None
                 time.sleep(AGAIN_S)
                 continue
@@ -92,10 +103,15 @@ def main() -> None:
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--number", type=int, required=True)
-    told = parser.parse_args()
-    threads = [threading.Thread(target=Naive(told, number).run) for number in range(THREADS)]
+    parser.add_argument("--workers", type=int, required=True, help="processes that there are")
+    told, over = parser.parse_args(), threading.Event()
+    threads = [threading.Thread(target=Naive(told, one, over).run) for one in range(THREADS)]
     for thread in threads:
         thread.start()
+    sys.stdin.buffer.read()
+    over.set()
+    for thread in threads:
+        thread.join()
 
 
 if __name__ == "__main__":

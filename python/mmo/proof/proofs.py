@@ -161,7 +161,7 @@ PROOFS = (
     ),
     Proof(
         "chaos-hour",
-        "an hour of it on two cores: at least 600 faults and 500,000 operations",
+        "an hour of it on two cores: at least 600 faults and 500,000 operations asked for",
         "mmo.proof.chaos_proofs",
         "chaos_hour",
         OVERLAY,
@@ -178,8 +178,9 @@ PROOFS = (
     ),
     Proof(
         "contrast",
-        "the same faults by the same seed: Redis as the truth loses what it acknowledged, two "
-        "writes without a fence leave players stale, ours neither",
+        "faults of one menu, ordered by one seed: Redis as the truth loses what it acknowledged, "
+        "two writes without a fence leave players stale, neither does so without faults; ours "
+        "loses nothing and leaves nobody stale",
         "mmo.proof.contrast",
         "contrast",
         OVERLAY,

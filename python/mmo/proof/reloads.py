@@ -9,9 +9,7 @@ against it is: nobody else is cut, and who was comes back by his token, without 
 import asyncio
 import itertools
 import random
-import time
 from pathlib import Path
-from typing import Any
 
 from mmo.client.meter import Cut
 from mmo.proof import live_code
@@ -33,9 +31,6 @@ RELOADS, INJURED = 200, 20
 BOTS, PROBERS, RAIDERS = 500, 24, 32
 RELOADS_SHORT, INJURED_SHORT = 12, 4
 BOTS_SHORT, PROBERS_SHORT, RAIDERS_SHORT = 16, 4, 6
-AGAIN = ("E0415", "E0418", "E0419", "E0426")
-"""Refusals after which the same save is made again: a node or the store was away."""
-AGAIN_S = 45.0
 
 
 def prepare(directory: Path) -> str:
@@ -94,19 +89,17 @@ class Run:
         self._trial = trial
         self._dev = dev
         self._probers = probers
-        self._chance = chance
         self._injuries = Injuries(arena, trial, chance)
         self._generation = 0
         self._live_ms: list[float] = []
         self._pause_ms: list[float] = []
-        self._refused: dict[str, int] = {}
         self._held_most = 0
         self.words: dict[int, int] = {}
 
     async def one(self, word: int, injury: str) -> None:
         """One save until it decides everywhere."""
         hurting = asyncio.create_task(self._injuries.hurt(injury)) if injury else None
-        said = await self._saved(word)
+        said = await self._dev.insist(DICE, RULES.format(word=word))
         if hurting is not None:
             await hurting
         if not self._trial.expect(
@@ -130,24 +123,13 @@ class Run:
         raid = await self._arena.node("raid-1")
         self._held_most = max(self._held_most, len(raid.get("rooms") or ()))
 
-    async def _saved(self, word: int) -> dict[str, Any]:
-        """What `dev` said of the save in the end."""
-        until_s = time.monotonic() + AGAIN_S
-        said = await self._dev.save(DICE, RULES.format(word=word))
-        while (code := said.get("error", {}).get("code")) in AGAIN and time.monotonic() < until_s:
-            self._refused[code] = self._refused.get(code, 0) + 1
-            await asyncio.sleep(0.2)
-            again = RULES.format(word=word) + f"# {self._chance.random()}\n"
-            said = await self._dev.save(DICE, again)
-        return said
-
     def figures(self) -> None:
         """Times of the reloads without an injury."""
         for name, values in (("live_ms", self._live_ms), ("pause_ms", self._pause_ms)):
             ordered = sorted(values) or [0.0]
             self._trial.figure(f"{name}_p50", round(ordered[len(ordered) // 2], 1))
             self._trial.figure(f"{name}_p99", round(ordered[len(ordered) * 99 // 100], 1))
-        self._trial.figure("refused_and_made_again", self._refused)
+        self._trial.figure("refused_and_made_again", self._dev.again)
         self._trial.figure("generation", self._generation)
         self._trial.figure("generations_held_by_rooms_at_most", self._held_most)
 

@@ -5,7 +5,6 @@ process of its own because proofs know nothing of the node. Needs no cluster. Ca
 """
 
 import asyncio
-import hashlib
 import json
 import os
 import sys
@@ -17,6 +16,7 @@ import msgspec
 
 from mmo.errors import OperatorError
 from mmo.proof.arena import Arena
+from mmo.proof.origin import PACKAGE, digest_of
 from mmo.proof.verdict import Trial
 
 SEEDS = 100_000
@@ -29,7 +29,8 @@ COORDINATOR = "mmo.cli.switching"
 
 SHOWN = f"python -m mmo.testing.simulate SEED --coordinator {COORDINATOR} shows it"
 SUMMED = ("failed", "acknowledged", "virtual_hours", "cpu_s")
-PACKAGE = Path(__file__).resolve().parents[1]
+NOT_SIMULATED = frozenset({"cli", "cluster", "ops", "proof", "default.toml"})
+"""Rooms of the package of which no seed runs anything, but for the coordinator of reloads."""
 
 
 class Progress(msgspec.Struct):
@@ -55,20 +56,17 @@ class Progress(msgspec.Struct):
         self.findings += told["findings"]
 
 
-def code_digest() -> str:
-    """16 hex digits over every module and table of the package: two runs with the same one simulate
-    the same code."""
-    digest = hashlib.sha256(sys.version.encode())
-    for path in sorted(PACKAGE.rglob("*")):
-        if path.suffix in (".py", ".toml"):
-            digest.update(str(path.relative_to(PACKAGE)).encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:16]
+def simulated_digest() -> str:
+    """16 hex digits over every module and table of what is simulated: two runs with the same one
+    simulate the same code."""
+    rooms = [room for room in sorted(PACKAGE.iterdir()) if room.name not in NOT_SIMULATED]
+    return digest_of(*rooms, PACKAGE.parent / (COORDINATOR.replace(".", "/") + ".py"))
 
 
 def begun(place: Path | None, first: int, seeds: int) -> Progress:
     """A run from its beginning, or where the file says that one of the same code and seeds stands.
     Raises `OperatorError` E0790 for a file of another run, which is not thrown away."""
-    new = Progress(code_digest(), first, seeds)
+    new = Progress(simulated_digest(), first, seeds)
     if place is None or not place.exists():
         return new
     try:
@@ -130,7 +128,7 @@ def judge(trial: Trial, progress: Progress, processes: int) -> None:
     trial.expect(sums["failed"] == 0, f"{sums['failed']} of {done} seeds found something")
     trial.expect(sums["acknowledged"] > 0, "nothing was acknowledged")
     virtual_s = sums["virtual_hours"] * 3_600
-    trial.figure("code", progress.code)
+    trial.figure("simulated", progress.code)
     trial.figure("seeds", done)
     trial.figure("acknowledged", sums["acknowledged"])
     trial.figure("faults", dict(sorted(progress.faults.items())))

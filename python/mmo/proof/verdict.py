@@ -9,12 +9,15 @@ from typing import Any
 
 import msgspec
 
+from mmo.proof.origin import origin
+
 FINDINGS_MAX = 100
 """Findings kept as text; all are counted in the figure `findings_total`."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """The documented form."""
+    """The documented form. Under `figures` stand also `code` and `arguments`, by which the proof
+    was made."""
 
     name: str
     held: bool
@@ -34,6 +37,7 @@ class Trial:
         self._figures: dict[str, Any] = {}
         self._expected = 0
         self._broken = 0
+        self._origin = origin()  # of the beginning: files may change while a proof runs
 
     def tried(self, text: str) -> None:
         """One thing that was done to the cluster."""
@@ -63,5 +67,6 @@ class Trial:
         """The end. A trial that expected nothing has proved nothing and does not hold."""
         if not self._expected:
             self.found("nothing was checked")
-        figures = dict(self._figures, checks=self._expected, findings_total=self._broken)
+        counted = {"checks": self._expected, "findings_total": self._broken}
+        figures = {**self._figures, **counted, **self._origin}
         return Verdict(self.name, not self._broken, self._tried, self._findings, figures)

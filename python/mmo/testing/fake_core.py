@@ -95,7 +95,7 @@ class FakeCore:
             return
         found.closed_reason = int(reason)
         if found.peer:
-            self._put((conn, found.peer, int(Op.PEER_DOWN), int(reason), self._peer_text(found)))
+            self._put((conn, found.peer, int(Op.PEER_DOWN), int(reason), b""))
             return
         found.frames.append((int(Op.CLOSING), 0, encode(Closing(int(reason)))))
         self._put((conn, found.user, int(Op.CLOSED), int(reason), b""))

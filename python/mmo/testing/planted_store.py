@@ -65,16 +65,18 @@ def no_epoch_test() -> None:
 
 def no_session_fence() -> None:
     """A login leaves the place and its epoch as they are."""
-    text = statements.OPEN_SESSION.text.replace("h.place_epoch = h.place_epoch + 1,", "")
-    _put(statements, "OPEN_SESSION", _changed(text.replace("h.place_number = 0,", "")))
+    text = statements.OPEN_SESSION.text
+    changed = _changed(
+        text, ("h.place_epoch = h.place_epoch + 1,", ""), ("h.place_number = 0,", "")
+    )
+    _put(statements, "OPEN_SESSION", changed)
 
 
 def reservation_not_spent() -> None:
     """A claim leaves the reservation, so that its token lets in again."""
     old = "reservation_number = 0, reservation_jti = '', reservation_expires_ms = 0"
-    text = statements.CLAIM_RESERVED.text
-    assert f", {old}" in text
-    _put(statements, "CLAIM_RESERVED", _changed(text.replace(f", {old}", "")))
+    changed = _changed(statements.CLAIM_RESERVED.text, (f", {old}", ""))
+    _put(statements, "CLAIM_RESERVED", changed)
 
 
 def outage_taken_for_success() -> None:
@@ -225,12 +227,10 @@ def cursor_outbox() -> None:
         seen_ms = max([seen_ms, *(since_ms for _, since_ms in found)])
         return found
 
-    at_once = relay.TAKE_MARKS.text.replace(
-        f"{statements.NOW_MS} - %s", f"{statements.NOW_MS} + %s"
-    )
-    assert at_once != relay.TAKE_MARKS.text
+    now_ms = statements.NOW_MS
+    at_once = _changed(relay.TAKE_MARKS.text, (f"{now_ms} - %s", f"{now_ms} + %s"))
     _put(Connection, "rows", by_cursor)
-    _put(relay, "TAKE_MARKS", _changed(at_once))
+    _put(relay, "TAKE_MARKS", at_once)
     _put(relay, "RENEW_MARKS", Statement("DO LENGTH(%s)"))
 
 
@@ -260,10 +260,8 @@ def _sometimes_nothing(rows: Any) -> Any:
 
 def version_skipped() -> None:
     """A commit raises the version by two."""
-    text = statements.MOVE_HEADS.text.replace(
-        "h.version = h.version + 1", "h.version = g.version+2"
-    )
-    _put(statements, "MOVE_HEADS", _changed(text))
+    by_two = ("h.version = h.version + 1", "h.version = g.version+2")
+    _put(statements, "MOVE_HEADS", _changed(statements.MOVE_HEADS.text, by_two))
 
 
 def ledger_line_skipped() -> None:
@@ -326,11 +324,11 @@ def item_doubled() -> None:
 
 def grant_pays_twice() -> None:
     """A grant that was claimed is found, and paid, by every sweep."""
-    for name, table in (("CLAIM_GRANTS", "r"), ("READ_GRANTS", "k")):
-        text, condition = getattr(statements, name).text, f"AND {table}.claimed_version IS NULL"
-        assert condition in text
-        changed = text.replace(condition, "").replace("FORCE INDEX (unclaimed)", "")
-        _put(statements, name, _changed(changed))
+    open_only = "AND {}.claimed_version IS NULL".format
+    claim = _changed(statements.CLAIM_GRANTS.text, (open_only("r"), ""))
+    of_open = (open_only("k"), ""), ("FORCE INDEX (unclaimed)", "")
+    _put(statements, "CLAIM_GRANTS", claim)
+    _put(statements, "READ_GRANTS", _changed(statements.READ_GRANTS.text, *of_open))
     _put(GrantClaimed, "apply", lambda self, player: None)
     kept = tuple(
         (statements.CLAIM_GRANTS if chosen.__code__.co_names == ("grants",) else statement, chosen)
@@ -352,7 +350,12 @@ def order_booked_twice() -> None:
     presence._WRITERS[PaymentBooked] = book
 
 
-def _changed(text: str) -> Statement:
+def _changed(text: str, *words: tuple[str, str]) -> Statement:
+    """The statement with the first of each pair replaced by the second, which must be there: a bug
+    that changes nothing would be looked for in vain, or found by chance."""
+    for old, new in words:
+        assert old in text, f"{old!r} is not there any more"
+        text = text.replace(old, new)
     return Statement(text)
 
 

@@ -8,6 +8,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from mmo.state.grant import SourceKind
+from mmo.state.raid import RaidState
+
 if TYPE_CHECKING:
     from mmo.testing.simulation import Simulation
 
@@ -21,6 +24,8 @@ def judge(simulation: "Simulation") -> list[str]:
         *simulation.witness.differing[:5],
         *_operations(simulation),
         *_books(simulation),
+        *_raids(simulation),
+        *_told_of_raids(simulation),
         *_cache(simulation),
         *_ghosts(simulation),
         *_logs(simulation),
@@ -75,6 +80,52 @@ def _books(simulation: "Simulation") -> Iterator[str]:
     unclaimed = database.grants.keys() - database.claimed.keys()
     if unclaimed:
         yield f"grants {sorted(unclaimed)[:5]} were never claimed"
+
+
+def _raids(simulation: "Simulation") -> Iterator[str]:
+    """Every raid is over, an aborted one was free, only members of a finished one have something
+    of it, and the ranking is the best of all results."""
+    database = simulation.database
+    tables = database.raid_tables
+    best: dict[tuple[int, int], int] = {}
+    for number, raid in tables.raids.items():
+        if not raid.is_settled:
+            yield f"raid {number} stands at {raid.state.name}"
+        if raid.state is RaidState.ABORTED and any(seat.day for seat in raid.seats.values()):
+            yield f"raid {number} was aborted, and an entry of it is not given back"
+        if raid.state is RaidState.FINISHED and raid.result is not None and raid.result.season:
+            for user, seat in raid.seats.items():
+                place = (raid.result.season, user)
+                best[place] = max(best.get(place, 0), seat.score or 0)
+    ranked = {place: rank.score for place, rank in tables.ranking.items()}
+    if ranked != {place: score for place, score in best.items() if score}:
+        yield f"the ranking is {ranked}, the results are {best}"
+    for user, kind, source in database.grants:
+        known = tables.raids.get(source) if kind == SourceKind.RAID else None
+        finished = known is not None and known.state is RaidState.FINISHED
+        if kind == SourceKind.RAID and not (finished and known and user in known.seats):
+            yield f"user {user} has a reward of raid {source}, which did not finish with him"
+
+
+def _told_of_raids(simulation: "Simulation") -> Iterator[str]:
+    """A result, a reward and an end without one are as the store has them."""
+    database = simulation.database
+    for me in simulation.heroes:
+        account, log = database.accounts.get(me.name), me.raids
+        user = account.user if account is not None else 0
+        yield from (f"{me.name}: {fault}" for fault in log.wrong)
+        for number in sorted(log.scores.keys() | log.aborted):
+            raid, score = database.raid_tables.raids.get(number), log.scores.get(number)
+            seat = raid.seats.get(user) if raid is not None else None
+            state = RaidState.FINISHED if score is not None else RaidState.ABORTED
+            if raid is None or seat is None or raid.state is not state:
+                stands = "is nowhere" if raid is None else f"stands at {raid.state.name}"
+                yield f"{me.name} was told that raid {number} {state.name}: it {stands}"
+            elif score is not None and seat.score != score:
+                yield f"{me.name} was told {score} of raid {number}: it has {seat.score}"
+        for number in sorted(log.granted):
+            if (user, int(SourceKind.RAID), number) not in database.grants:
+                yield f"{me.name} was promised a reward of raid {number}, and there is none"
 
 
 def _cache(simulation: "Simulation") -> Iterator[str]:

@@ -133,7 +133,7 @@ class SimCore(FakeCore):
             return
         found.closed_reason = int(reason)
         if found.peer:
-            self._put((conn, found.peer, int(Op.PEER_DOWN), int(reason), self._peer_text(found)))
+            self._put((conn, found.peer, int(Op.PEER_DOWN), int(reason), b""))
             self.network.link_ended(self, found)
             return
         body = encode(Closing(int(reason)))

@@ -58,7 +58,7 @@ class SimNode:
         self._runs.set()
         self._stood_at = 0.0  # since when it stands still
         self._wake: Callback | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}  # in their order
 
     def start(self) -> None:
         """A new process, which takes its lease as soon as it can."""
@@ -68,19 +68,19 @@ class SimNode:
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = self.simulation.loop.create_task(work)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._done)
 
     def keep_quietly(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
         """Something of the process that ends with it; who started it looks at its result."""
         task = self.simulation.loop.create_task(work)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._answered)
         return task
 
     def _answered(self, task: "asyncio.Task[Any]") -> None:
         """An error of ours is an answer; everything else is a bug, whoever still waits."""
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         fault = None if task.cancelled() else task.exception()
         if fault is not None and not isinstance(fault, MmoError):
             raise fault
@@ -95,7 +95,7 @@ class SimNode:
         await self._runs.wait()
 
     def _done(self, task: "asyncio.Task[None]") -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled() and task.exception() is not None:
             raise task.exception()  # type: ignore[misc]
 
@@ -128,6 +128,7 @@ class SimNode:
             systems_package=systems, edges_package="mmo.edges", sign=sign, roll=keyed_roll,
             clock_ms=lambda: began_ms + loop.now_ms, deadline_clock_ms=lambda: loop.now_ms,
         )  # fmt: skip
+        engine.work_s = lambda: loop.now_s  # work takes no time here, whatever the machine does
         core = SimCore(simulation.network, self.number, self.role)
         made: Any = lambda incarnation, fields: core  # noqa: E731
         node = Node(engine, made, ROLES)

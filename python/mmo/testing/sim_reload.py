@@ -145,11 +145,14 @@ class Reloads(Code):
         return task.result()  # type: ignore[no-any-return]
 
     def look(self) -> None:
-        """Nobody decides by another generation than the others."""
+        """Nobody decides by another generation than the others. Whoever was cut off for as long as
+        a lease commits nothing, and ends itself when it hears of the others."""
         deciding = {
             engine.generations.current.number
             for engine in self._living()
-            if not engine.generations.is_held and not engine.residents.is_draining
+            if not engine.generations.is_held
+            and not engine.residents.is_draining
+            and engine.timers.now_ms() <= engine.commits_until_ms
         }
         if len(deciding) > 1:
             self.simulation.report.findings.append(f"two generations decide: {sorted(deciding)}")

@@ -79,10 +79,9 @@ RAID_LOOK_S = 0.5
 QUIET_S = 13.0
 """Longer than any grace time: afterwards nobody may be left anywhere."""
 
-FORGIVEN: tuple[Any, ...] = (plot, raid_until_over)
-"""Walks whose own complaints are no findings: a rogue's, and those of raiders, to whom a reward
-that was told on a dying connection looks lost. What the stores hold of both is judged all the
-same."""
+REWARDED_UNHEARD = (", acknowledged ", "was never told")
+"""In a raider's complaint that he owns something else than he was told: a reward of which a dying
+connection told looks so to him. What the stores hold is judged all the same."""
 
 WalkOf = Callable[[Hero, Callable[[], bool]], Walk[None]]
 
@@ -142,7 +141,7 @@ class Simulation:
         self.weather = Weather(random.Random(f"weather {seed}"))
         self.nodes: dict[int, SimNode] = {}
         self.witness = SimWitness()
-        self.meter, self.forgiven_meter = Meter(), Meter()
+        self.meter, self.raiders_meter, self.rogues_meter = Meter(), Meter(), Meter()
         self.playing = True
         self.is_struck = True
         self.timers_late_ms = random.Random(f"late {seed}").choice(TIMERS_LATE_MS)
@@ -212,8 +211,12 @@ class Simulation:
             self.report.findings.append("the players did not come to an end")
         self.timers_late_ms = QUIET_LATE_MS
         await passes(QUIET_S)
-        meters = (*self.meter.findings,)
-        self.report.findings += [f"bot {text}" for text in meters]
+        complaints = [
+            text
+            for text in self.raiders_meter.findings
+            if not any(words in text for words in REWARDED_UNHEARD)
+        ]
+        self.report.findings += [f"bot {text}" for text in (*self.meter.findings, *complaints)]
         self.report.findings += sim_judge.judge(self)
         if self.reloads is not None:
             self.report.findings += self.reloads.judge()
@@ -282,10 +285,11 @@ class Simulation:
     def _hero(self, index: int) -> Hero:
         seed = self.report.seed
         ports = [CLIENT_PORT + number for number, role in self.servers if role == "login"]
-        forgiven = self._walks[index % len(self._walks)] in FORGIVEN
+        walk: Any = self._walks[index % len(self._walks)]
+        meters: dict[Any, Meter] = {plot: self.rogues_meter, raid_until_over: self.raiders_meter}
         return Hero(
             f"hero {index}", "a long enough password", [("127.0.0.1", port) for port in ports],
-            self.forgiven_meter if forgiven else self.meter, random.Random(f"{seed}/{index}"),
+            meters.get(walk, self.meter), random.Random(f"{seed}/{index}"),
             self.loop.time, POLICY,
         )  # fmt: skip
 

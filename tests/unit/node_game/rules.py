@@ -117,8 +117,8 @@ def fail(message: m.Fail, *, wallet: Wallet, env: Env) -> Any:
         return Outcome(changes=(change,), row=PlacePrepared(1, 1, 1, "", 1))
     if message.how == "encode":
         return Outcome(replies=(object(),))
-    if message.how == "guilty":
-        change = CoinsMoved(Currency.GOLD, -wallet.gold - 1, Account.SINK_SHOP)
+    if message.how == "unmarked":
+        change = CoinsMoved(Currency.GOLD, 1, Account.MINT_GRANT)
         return Outcome(replies=(m.Looked(0),), changes=(change,))
     if message.how == "send":
         return Outcome(sends=(ToUser(env.sender.user, m.Looked(2**70)),))

@@ -13,12 +13,16 @@ from mmo.proof.checker.truth import PlayerBooks
 OF_ITEMS = ("kind", "slot", "code", "count", "enhance", "equipped", "expires_ms", "attempts")
 """Names of an item in a snapshot, in the order in which the database's are read."""
 
-CACHE_FAULTS = ("redis", "disk")
-"""Words of fault names after which Redis may show something older for a while."""
+CACHE_FAULTS = ("kill-redis-primary", "stop-redis", "flush-redis", "failover-redis", "disk-full")
+"""Faults after which Redis may show something older for a while: a replica takes over that had not
+heard all, or the fence of a key is gone with it."""
 
-REPAIR_FAULTS = ("redis", "mysql", "disk", "lock", "cut-node")
-"""Words of those under which nobody can repair what it shows: without the stores, a relay of any
-living server can."""
+REPAIR_FAULTS = (
+    *("kill-redis-primary", "stop-redis", "kill-mysql", "stop-mysql", "cut-mysql", "cut-node"),
+    *("lock-rows", "disk-full"),
+)
+"""Faults under which nobody can repair what Redis shows, or the one relay that had begun to must
+begin anew; under all others the relay of any living server can."""
 
 
 def check_samples(history: History, bound_ns: int, found: Findings) -> tuple[int, int]:
@@ -51,12 +55,12 @@ def check_samples(history: History, bound_ns: int, found: Findings) -> tuple[int
     return compared, due
 
 
-def _disturbed(faults: list[Fault], at: int, span_ns: int, words: tuple[str, ...]) -> bool:
-    """Whether a fault whose name has one of the words was there in the time before a moment."""
+def _disturbed(faults: list[Fault], at: int, span_ns: int, names: tuple[str, ...]) -> bool:
+    """Whether one of the named faults was there in the time before a moment."""
     return any(
         (fault.recovered or at) >= at - span_ns and fault.began <= at
         for fault in faults
-        if any(word in fault.what for word in words)
+        if fault.what in names
     )
 
 
