@@ -1,7 +1,7 @@
 """How many descriptors a node may open: as many as its limits let in, asked of the system.
 
-Owns the sum and the raising of the soft limit; the hard one is the operator's. Without it a system's
-default (1,024) would be reached before any limit of ours, and strangers would take the descriptors
+Owns the sum and the raising of the soft limit; the hard one is the operator's. Otherwise the
+default of a system (1,024) is reached before any limit of ours, and strangers take the descriptors
 with which a node reaches its stores. Called by `run` and `doctor`.
 """
 
