@@ -20,7 +20,7 @@ from mmo.testing.simulation import Report, Setup, Simulation
 __all__ = ["simulation"]
 
 Simulate = Callable[..., Report]
-KEPT = (33, 42, 53, 84, 109, 1055, 1085, 1142, 2469, 5108)
+KEPT = (33, 42, 53, 84, 109, 1055, 1085, 1142, 2469, 2772, 5108)
 """Seeds that once found something, in the product or in the simulator itself."""
 
 
@@ -39,7 +39,7 @@ def test_code_is_changed_under_players_and_one_generation_decides(simulation: Si
     assert report.faults["reload"]
 
 
-@pytest.mark.parametrize("seed", [3793, 6177, 13713])
+@pytest.mark.parametrize("seed", [3793, 6177])
 def test_code_when_changed_after_an_outage_then_who_could_not_renew_commits_by_it_or_nothing(
     simulation: Simulate, seed: int
 ) -> None:

@@ -1,11 +1,12 @@
 """The checks of `doctor` over a cluster: each finds what it is there for, and has a page."""
 
+import resource
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mmo.cli import doctor_cluster
+from mmo.cli import doctor_cluster, open_files
 from mmo.cli.doctor_checks import Finding
 from mmo.cli.doctor_list import CHECKS
 from mmo.cli.explain import read_pages
@@ -76,3 +77,25 @@ def test_every_check_has_a_name_and_a_code_of_its_own_with_a_page() -> None:
     names, codes = [name for name, _, _ in CHECKS], [code for _, code, _ in CHECKS]
     assert len(set(names)) == len(set(codes)) == len(CHECKS) >= 20
     assert set(codes) <= set(read_pages())
+
+
+@pytest.mark.parametrize(
+    ("limits", "set_to", "told"),
+    [
+        ((1_024, 1_048_576), 13_536, ""),
+        ((1_024, resource.RLIM_INFINITY), 13_536, ""),
+        ((1_024, 4_096), 4_096, "E0805 4096 descriptors are allowed and a full node opens 13536"),
+        ((4_096, 4_096), None, "E0805 4096 descriptors"),
+        ((20_000, 20_000), None, ""),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), None, ""),
+    ],
+)
+def test_a_node_raises_its_soft_limit_of_descriptors_as_far_as_it_may(
+    monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int], set_to: int | None, told: str
+) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda what: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda what, both: asked.append(both))
+    missing = open_files.raise_limit(CONFIG)
+    assert asked == ([] if set_to is None else [(set_to, limits[1])])
+    assert missing.startswith(told) and bool(missing) == bool(told)

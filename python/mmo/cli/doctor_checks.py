@@ -15,6 +15,7 @@ from typing import Literal
 
 import msgspec
 
+from mmo.cli.open_files import wanted
 from mmo.cluster.control import NotRunning, ask
 from mmo.cluster.home import Home
 from mmo.cluster.process import is_alive
@@ -24,7 +25,6 @@ from mmo.errors import OperatorError
 
 DISK_BYTES_MIN = 1 << 30
 MEMORY_BYTES_MIN = 768 << 20
-OPEN_FILES_BESIDE = 512  # descriptors of a node that are no client connections
 CLOCK_MS_MAX = 1_000
 _ADJTIMEX_UNSYNCHRONISED = 5
 _TIMEX_BYTES = 256
@@ -88,7 +88,7 @@ def check_driver(config: Config, home: Home) -> Finding:
 def check_open_files(config: Config, home: Home) -> Finding:
     """Whether a full node may open as many descriptors as it needs."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = config.net.connections_max + config.links.links_max + OPEN_FILES_BESIDE
+    needed = wanted(config)
     text = f"{soft} allowed, {hard} at most, {needed} wanted by a full node"
     if hard != resource.RLIM_INFINITY and hard < needed:
         return Finding("warning", text, f"ulimit -Hn {needed}, or lower net.connections_max")

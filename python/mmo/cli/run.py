@@ -79,6 +79,7 @@ def run_node(
     import uvloop
 
     from mmo.cli.node_runner import NodeRunner, configured_ports
+    from mmo.cli.open_files import raise_limit
     from mmo.cluster.topology import entry_of
     from mmo.config.load import load_config, node_entry
 
@@ -94,7 +95,11 @@ def run_node(
         else:
             entry = node_entry(loaded.config, role, number)
         ports = known[0] if known else configured_ports(entry)
-        runner = NodeRunner(place, loaded.for_node(entry), ports, replaces, logs_to_file, stands_by)
+        effective = loaded.for_node(entry)
+        missing = raise_limit(effective)
+        if missing:
+            print(missing, file=sys.stderr)
+        runner = NodeRunner(place, effective, ports, replaces, logs_to_file, stands_by)
         return uvloop.run(runner.run())
     except (ConfigError, ContentError) as error:
         print(error, file=sys.stderr)

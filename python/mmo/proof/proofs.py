@@ -187,8 +187,9 @@ PROOFS = (
     ),
     Proof(
         "flood",
-        "ten million malformed packets at every client port are rejected, no process ends, and "
-        "the honest players' p99 stays below twice that of quiet minutes",
+        "ten million malformed packets, most of them datagrams, are judged and rejected one by "
+        "one: the servers' own counters and what the hostile clients hear agree; no process ends, "
+        "and the honest players' p99 stays below twice that of quiet minutes",
         "mmo.proof.flood",
         "flood",
     ),

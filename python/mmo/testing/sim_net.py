@@ -153,8 +153,8 @@ class SimCore(FakeCore):
             self.close(found.conn, CloseReason.LINK_LOST)
 
     def finish_shutdown(self) -> None:
-        """Unreachable from now on."""
-        self.dead = True
+        """Unreachable from now on; what it said before arrives."""
+        self.dead = self.tail_arrives = True
 
     def heard(self, connection: FakeConnection, opcode: int, seq: int, body: bytes) -> None:
         """A frame of a client arrived: through the gate."""
@@ -220,11 +220,11 @@ class Network:
                 other.arrived(*((far.conn, far.peer, *said) for said in saying))
 
     def _arrive(self, core: SimCore, found: SimConnection, saying: Any, last: int) -> None:
-        if core.tail_arrives or not core.dead:
-            for said in saying:
-                found.hears(*said)
-            if last:
-                found.ends(last)
+        is_lost = core.dead and not core.tail_arrives
+        for said in [] if is_lost else saying:
+            found.hears(*said)
+        if last:  # whether it is told why or not, it ends
+            found.ends(0 if is_lost else last)
 
     def connect(self, port: int, address: str) -> tuple[SimCore, SimConnection] | None:
         """A client's connection to a port; None when nobody listens."""
@@ -299,8 +299,9 @@ class Network:
     def core_died(self, core: SimCore) -> None:
         """The kernel of its machine ends all its connections; what the process had handed to it for
         clients arrives before that, or is lost with the machine."""
+        if not core.dead:  # else it ended in order
+            core.tail_arrives = self.rng.random() < 0.5
         core.dead = True
-        core.tail_arrives = self.rng.random() < 0.5
         for found in list(core.connections.values()):
             if found.peer:
                 self.link_ended(core, found)

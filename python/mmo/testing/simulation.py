@@ -10,6 +10,7 @@ folder and what its players do. Used by the plugin's fixture, by `simulate` and 
 """
 
 import asyncio
+import gc
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -166,10 +167,16 @@ class Simulation:
     def run(self) -> Report:
         """The whole run; never raises for what the run finds."""
         report = self.report
+        # What waits for ever (of a dead process) would be closed whenever the collector comes by.
+        collects = gc.isenabled()
+        gc.disable()
         try:
             self.loop.run_until_complete(self._run())
         except Exception as fault:
             report.findings.append(f"the run broke: {type(fault).__name__}: {fault}")
+        finally:
+            if collects:
+                gc.enable()
         for broken in self.loop.broken:
             report.findings.append(f"a callback broke: {type(broken).__name__}: {broken}")
         report.virtual_s = self.loop.now_s

@@ -29,7 +29,9 @@ const USAGE: &str = "usage: mmo-bench COMMAND [--option value]…
                   [--rate R] [--messages M] [--server-pid P]
                   [--choice uniform|zipf:E [--in-flight N]] [--watch PID,…]
   connect         --address H:P --connections N --hold S [--enter TOKENS] [--sources N]
-  flood           --addresses H:P,… --packets N [--burst N --threads N --rate R --seed S]
+  flood           --addresses H:P,… --logins H:P,… --hello HEX --for S
+                  --connections-per-s R --datagrams-per-s R [--datagrams H:P,…]
+                  [--players FILE] [--identities FILE] [--threads N --seed S]
   database-floor  --socket PATH --user U --password-file F --database D
                   --transactions FILE --connections N --for S [--warm S] [--server-pid P]";
 
