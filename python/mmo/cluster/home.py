@@ -22,8 +22,8 @@ _LONGEST_SOCKET_NAME = 46  # a node name of 41 characters and `.sock`
 
 
 class NodePorts(msgspec.Struct, frozen=True):
-    """A node of the home with the ports that are kept for it; 0: none. Whether it listens on one is its
-    role's: datagrams are taken by raid servers, clients by those that they dial."""
+    """A node of the home with the ports that are kept for it; 0: none. Whether it listens on one is
+    its role's: only raid servers take datagrams."""
 
     name: str
     role: str
