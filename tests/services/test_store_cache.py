@@ -17,6 +17,7 @@ from mmo.store.connection import Statement
 from mmo.store.durable import DurableStore
 from mmo.store.loading import snapshot_of
 from mmo.store.redis_cluster import blob_of, online_key, snapshot_key
+from mmo.store.statements import NOW_MS, RETAKEN_MS
 
 pytestmark = pytest.mark.services
 
@@ -26,6 +27,8 @@ DEADLINE_S = 30.0
 SettingsOf = Callable[..., StoreSettings]
 
 MARKS = Statement("SELECT user_id, version FROM cache_dirty WHERE user_id = %s")
+AGED = Statement("UPDATE cache_dirty SET since_ms = since_ms - 60000 WHERE user_id = %s")
+AGE = Statement(f"SELECT {NOW_MS} - since_ms FROM cache_dirty WHERE user_id = %s")
 _names = itertools.count(1)
 
 
@@ -337,6 +340,21 @@ async def test_without_any_redis_players_play(store_settings: SettingsOf) -> Non
     begun_s = loop.time()
     await store.close()
     assert loop.time() - begun_s < 2.0
+
+
+async def test_a_mark_that_a_relay_could_not_settle_is_soon_old_for_the_others(
+    store_settings: SettingsOf,
+) -> None:
+    store = await DurableStore.open(store_settings(redis_nodes=(("127.0.0.1", 1),)))
+    player = await playing(store)
+    await earn(store, player)
+    async with store.pool.take() as connection:
+        await connection.execute(AGED, player.user)
+    assert await store.relay.repair_once(5_000) == 0
+    async with store.pool.take() as connection:
+        aged = await connection.row(AGE, player.user)
+    assert aged is not None and aged[0] >= 5_000 - RETAKEN_MS
+    await store.close()
 
 
 async def test_a_killed_primary_converges_by_itself(

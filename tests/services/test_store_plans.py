@@ -32,10 +32,10 @@ GROUP_STATEMENTS: dict[str, tuple[Statement, str]] = {
     "names": (ranking.NAMES, "[1,2]"),
     "renew marks of the ranking": (ranking.RENEW_MARKS, "[[1,1],[1,2]]"),
     "drop marks of the ranking": (ranking.DROP_MARKS, "[[1,1,1],[1,2,1]]"),
-    "renew marks": (relay.RENEW_MARKS, "[1,2]"),
     "drop marks": (relay.DROP_MARKS, "[[1,1],[2,1]]"),
 }
 ROW_STATEMENTS: dict[str, tuple[Statement, tuple[object, ...]]] = {
+    "renew marks": (relay.RENEW_MARKS, ("[1,2]", 4_000)),
     "find operation": (sql.FIND_OPERATION, (1, 1, 1)),
     "read grants": (sql.READ_GRANTS, ("[1,2]", 32)),
     "head": (sql.READ_HEAD, (1,)),

@@ -54,7 +54,7 @@ TAKE_MARKS = Statement(f"""
 RENEW_MARKS = Statement(f"""
     UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (user_id BIGINT PATH '$')) g
     STRAIGHT_JOIN cache_dirty c FORCE INDEX (PRIMARY) ON c.user_id = g.user_id
-    SET c.since_ms = {sql.NOW_MS}
+    SET c.since_ms = {sql.NOW_MS} - %s
 """)
 DROP_MARKS = Statement("""
     DELETE c FROM JSON_TABLE(%s, '$[*]' COLUMNS (
@@ -170,7 +170,8 @@ class Relay:
             await connection.begin()
             marks = dict(await connection.rows(TAKE_MARKS, _json(sorted(users)), after_ms))
             if marks:
-                await connection.execute(RENEW_MARKS, _json(sorted(marks)))
+                since_ms = max(0, after_ms - sql.RETAKEN_MS)
+                await connection.execute(RENEW_MARKS, _json(sorted(marks)), since_ms)
             await connection.commit()
         held = await self._cache.versions(sorted(marks))
         if held is None:

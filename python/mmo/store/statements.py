@@ -12,6 +12,10 @@ from mmo.store.connection import Statement
 NOW_MS = "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)"
 """The clock of the database: leases and dirty marks, which several machines compare."""
 
+RETAKEN_MS = 1_000
+"""The mark of a snapshot that a relay took and did not settle, because its way to Redis is ill or
+it died, is old again after this long: another one takes it."""
+
 # -- group commit, step 2 to 4 ---------------------------------------------------------------------
 
 LOCK_HEADS = Statement("""
