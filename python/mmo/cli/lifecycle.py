@@ -19,6 +19,7 @@ from mmo.cli.options import (
     JsonOption,
     YesOption,
     config_text,
+    effective_text,
     load,
     open_home,
 )
@@ -62,8 +63,7 @@ def start(
         from mmo.cli.sources import read_tables
 
         read_tables(loaded.config)
-        file = place.read()
-        text = config_text(config) or (file.config_file if file else "")
+        text = effective_text(config, home)
         began = time.monotonic()
         if not json:
             print(f"\n  mmo-cluster   profile {loaded.config.cluster.profile}   home {home}\n")
@@ -79,12 +79,8 @@ def start(
                 "E0729", "the cluster runs already", f"mmo-cluster scale channel={channels}"
             )
         _start_missing(place, running, quiet=json)
-    from mmo.cli.status import read_status
-    from mmo.cluster.process import wait_until
-
     # One look at a busy machine may come when a node is slow to answer.
-    wait_until(lambda: bool(read_status(place, place.read())["ready"]), SETTLED_S)
-    status = read_status(place, place.read())
+    status = _ready_status(place, SETTLED_S)
     if json:
         terminal.print_json(status)
     return OK if status["ready"] else PARTIAL
@@ -169,9 +165,23 @@ def _refuse_other_config(place: Home, config: Path | None) -> None:
         )
 
 
+def _ready_status(place: Home, longest_s: float) -> dict[str, Any]:
+    """The status once all nodes are ready; what it is by then after `longest_s`."""
+    from mmo.cli.status import read_status
+    from mmo.cluster.process import wait_until
+
+    status: dict[str, Any] = {}
+
+    def is_ready() -> bool:
+        status.update(read_status(place, place.read()))
+        return bool(status["ready"])
+
+    wait_until(is_ready, longest_s)
+    return status
+
+
 def _start_missing(place: Home, running: dict[str, Any], quiet: bool) -> None:
     """The cluster runs already: start the nodes that were stopped or given up, and wait."""
-    from mmo.cli.status import read_status
     from mmo.cluster.process import wait_until
 
     path = place.socket("supervisor", place.read())
@@ -182,8 +192,7 @@ def _start_missing(place: Home, running: dict[str, Any], quiet: bool) -> None:
     if not quiet:
         print(f"  already running, supervisor {running['pid']}")
     if started:
-        is_ready = wait_until(lambda: bool(read_status(place, place.read())["ready"]), STARTED_S)
-        if not is_ready:
+        if not _ready_status(place, STARTED_S)["ready"]:
             raise OperatorError(
                 "E0709",
                 f"not all of {', '.join(started)} became ready within {STARTED_S:.0f} s",

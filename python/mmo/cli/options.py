@@ -40,11 +40,14 @@ def load(config: Path | None, home: Path | None = None) -> "Loaded":
     """The configuration of `--config`; without it, that of the home's last start."""
     from mmo.config.load import load_config
 
-    if config is None and home is not None:
-        file = Home(home).read()
-        if file is not None and file.config_file:
-            config = Path(file.config_file)
-    return load_config(config)
+    text = config_text(config) if home is None else effective_text(config, home)
+    return load_config(Path(text) if text else None)
+
+
+def effective_text(config: Path | None, home: Path) -> str:
+    """The file of `--config`; without it, that of the home's last start; empty for none."""
+    file = Home(home).read() if config is None else None
+    return config_text(config) or (file.config_file if file is not None else "")
 
 
 def refuse_config(config: Path | None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmo.cli import terminal
-from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption, config_text, load
+from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption, effective_text, load
 from mmo.cli.rim import FAILED, OK
 from mmo.config import ROLES
 
@@ -48,17 +48,13 @@ def show_config(
 
 def check(home: HomeOption = HOME, config: ConfigOption = None, json: JsonOption = False) -> int:
     """Configuration, content and handler tables, without starting anything."""
-    from mmo.cluster.home import Home
     from mmo.errors import OperatorError
 
     results: list[dict[str, Any]] = []
-    # Without `--config` that of the home's last start, as `load` takes it.
-    file = Home(home).read()
-    text = config_text(config) or (file.config_file if file else "")
     works: tuple[tuple[str, Callable[[], str]], ...] = (
         ("config", lambda: _check_config(config, home)),
         ("content", lambda: _check_content(load(config, home).config)),
-        ("handlers", lambda: _check_code(load(config, home).config, text)),
+        ("handlers", lambda: _check_code(load(config, home).config, effective_text(config, home))),
         ("schema", _check_schema),
     )
     for name, work in works:

@@ -170,8 +170,8 @@ class Relay:
             await connection.begin()
             marks = dict(await connection.rows(TAKE_MARKS, _json(sorted(users)), after_ms))
             if marks:
-                since_ms = max(0, after_ms - sql.RETAKEN_MS)
-                await connection.execute(RENEW_MARKS, _json(sorted(marks)), since_ms)
+                age_ms = max(0, after_ms - sql.RETAKEN_MS)
+                await connection.execute(RENEW_MARKS, _json(sorted(marks)), age_ms)
             await connection.commit()
         held = await self._cache.versions(sorted(marks))
         if held is None:
