@@ -22,7 +22,7 @@ use mmo_core::ids::opcode;
 use mmo_core::listener;
 use mmo_core::registry::Command;
 use sha2::Sha256;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::{LocalSet, spawn_local, yield_now};
 use world::{ACT, PATIENCE, PING, PONG, frame, udp};
 
@@ -83,16 +83,22 @@ impl Key {
     }
 }
 
+/// A player's connection that is served, and his end of it.
+fn served(net: &Rc<Net>) -> (Rc<Connection>, DuplexStream) {
+    let connection = open(net, HOST);
+    connection.set_user(net, 7);
+    let (own, other) = tokio::io::duplex(1_024);
+    let stream = Stream::Any(Box::new(own));
+    spawn_local(serve(Rc::clone(net), Rc::clone(&connection), stream, None));
+    (connection, other)
+}
+
 /// Mail is taken while a player sends `pieces` again and again and reads every answer.
 fn assert_mail_goes_on_beside(pieces: Vec<Vec<u8>>) {
     inside(
         |_| {},
         async |net| {
-            let connection = open(&net, HOST);
-            connection.set_user(&net, 7);
-            let (own, other) = tokio::io::duplex(1_024);
-            let stream = Stream::Any(Box::new(own));
-            spawn_local(serve(Rc::clone(&net), Rc::clone(&connection), stream, None));
+            let (connection, other) = served(&net);
             let (mut reader, mut writer) = tokio::io::split(other);
             spawn_local(async move {
                 let mut answers = [0; 4_096];
@@ -150,11 +156,7 @@ fn reader_that_stops_is_counted_once_however_often_it_is_looked_at() {
         settings.inbound_low_water = 1;
     };
     inside(small_queue, async |net| {
-        let connection = open(&net, HOST);
-        connection.set_user(&net, 7);
-        let (own, other) = tokio::io::duplex(1_024);
-        let stream = Stream::Any(Box::new(own));
-        spawn_local(serve(Rc::clone(&net), Rc::clone(&connection), stream, None));
+        let (connection, other) = served(&net);
         let (mut reader, mut writer) = tokio::io::split(other);
         writer
             .write_all(&frame(ACT, 1, b"").repeat(20))

@@ -44,14 +44,20 @@ fn connect(world: &World) -> StreamOwned<ClientConnection, TcpStream> {
     StreamOwned::new(connection, stream)
 }
 
-#[test]
-fn player_enters_plays_and_is_closed_over_tls() {
-    let mut world = world();
-    let mut client = connect(&world);
+/// A player over TLS whose token is believed, and his connection.
+fn entered(world: &mut World) -> (StreamOwned<ClientConnection, TcpStream>, i64) {
+    let mut client = connect(world);
     client
         .write_all(&frame(opcode::ENTER, 1, &token(7)))
         .unwrap();
     let conn = world.until(|seen| seen.opcode == opcode::ENTER).conn;
+    (client, conn)
+}
+
+#[test]
+fn player_enters_plays_and_is_closed_over_tls() {
+    let mut world = world();
+    let (mut client, conn) = entered(&mut world);
     client.write_all(&frame(PING, 2, b"core")).unwrap();
     let mut answer = vec![0; 14];
     client.read_exact(&mut answer).unwrap();
@@ -74,11 +80,7 @@ fn player_enters_plays_and_is_closed_over_tls() {
 #[test]
 fn answers_that_the_system_takes_at_once_are_no_waits() {
     let mut world = world();
-    let mut client = connect(&world);
-    client
-        .write_all(&frame(opcode::ENTER, 1, &token(7)))
-        .unwrap();
-    let conn = world.until(|seen| seen.opcode == opcode::ENTER).conn;
+    let (mut client, conn) = entered(&mut world);
     let mut answer = [0; 13];
     for seq in 0..100 {
         world.send(conn, ACT, seq, b"few");
@@ -95,11 +97,7 @@ fn answers_that_the_system_takes_at_once_are_no_waits() {
 #[test]
 fn attack_client_that_does_not_read_leaves_nothing_with_the_system_over_tls() {
     let mut world = world();
-    let mut client = connect(&world);
-    client
-        .write_all(&frame(opcode::ENTER, 1, &token(7)))
-        .unwrap();
-    let conn = world.until(|seen| seen.opcode == opcode::ENTER).conn;
+    let (mut client, conn) = entered(&mut world);
     while world.send(conn, ACT, 1, &[1; 50_000]).is_empty() {}
     assert_eq!(world.closed(conn), CloseReason::SlowConsumer);
     let end = client.sock.read_to_end(&mut Vec::new()).unwrap_err();
@@ -167,11 +165,7 @@ fn attack_slow_handshake_wins_no_time_to_prove_oneself() {
 #[test]
 fn handshake_that_ends_after_the_stop_opens_nothing() {
     let mut world = world();
-    let mut player = connect(&world);
-    player
-        .write_all(&frame(opcode::ENTER, 1, &token(7)))
-        .unwrap();
-    let conn = world.until(|seen| seen.opcode == opcode::ENTER).conn;
+    let (player, conn) = entered(&mut world);
     let mut late = connect(&world);
     world.wait("accepted", |world| world.stat("connections_unproved") == 1);
     world.server.begin_shutdown(5_000).unwrap();
