@@ -11,7 +11,7 @@ from tests.systems.game import CHANNEL, Game, parts
 from mmo.content import load_content
 from mmo.contract import Outcome
 from mmo.ops.rebuild import LogIncomplete, read_log, replay, until
-from mmo.ops.restore import Restoration, restoration, user_of
+from mmo.ops.restore import Restoration, restoration, users_of
 from mmo.state.bag import Item, ItemBorn, ItemEnhanced, ItemPlaced, ItemStacked
 from mmo.state.change import Change
 from mmo.state.counters import CounterKind, CounterRaised
@@ -186,7 +186,21 @@ async def test_a_gap_in_the_log_is_told(store: DurableStore) -> None:
 async def test_players_are_found_by_name_and_by_id(store: DurableStore) -> None:
     player = await newcomer(store)
     async with store.pool.take() as connection:
-        assert await user_of(connection, player.head.name) == player.user
-        assert await user_of(connection, str(player.user)) == player.user
-        assert await user_of(connection, "nobody at all") is None
+        for text in (player.head.name, f"name={player.head.name}"):
+            assert await users_of(connection, text) == [player.user]
+        for text in (str(player.user), f"id={player.user}"):
+            assert await users_of(connection, text) == [player.user]
+        assert await users_of(connection, "nobody at all") == []
         assert await restoration(connection, CONTENT, 10**15, 1) is None
+
+
+async def test_a_name_of_digits_is_not_taken_for_the_id_of_another(store: DurableStore) -> None:
+    player = await newcomer(store)
+    digits = str(player.user)
+    assert await store.write(AccountRegistered(digits, "$hash", 1))
+    known = await store.credentials(digits)
+    assert known is not None
+    async with store.pool.take() as connection:
+        assert await users_of(connection, digits) == sorted([player.user, known.user])
+        assert await users_of(connection, f"name={digits}") == [known.user]
+        assert await users_of(connection, f"id={digits}") == [player.user]

@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 def restore(
     what: Annotated[Literal["player"], typer.Argument(help="What is brought back: player.")],
-    identity: Annotated[str, typer.Argument(help="User id or account name.", metavar="ID")],
+    identity: Annotated[str, typer.Argument(help="User id or account name; id=7 and name=7 say which.", metavar="ID")],
     at: Annotated[str, typer.Option("--at", help="Such as 2026-01-31T23:59:59 (UTC) or unix s.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the correction.")] = False,
     home: HomeOption = HOME,
@@ -89,10 +89,17 @@ async def _asked(
 
     async with MysqlPool(settings, connections_max=2) as pool:
         async with pool.take() as connection:
-            user = await ask.user_of(connection, identity)
+            users = await ask.users_of(connection, identity)
+            if len(users) > 1:
+                raise OperatorError(
+                    "E0720",
+                    f"{identity} is the id of one player and the name of another, user "
+                    f"{next(user for user in users if user != int(identity))}",
+                    f"say id={identity} or name={identity}",
+                )
             found = None
-            if user is not None:
-                found = await ask.restoration(connection, content, user, at_ms)
+            if users:
+                found = await ask.restoration(connection, content, users[0], at_ms)
         if found is None:
             raise OperatorError("E0720", f"there is no player {identity}", "mmo-cluster audit")
         booked = 0
@@ -118,7 +125,7 @@ def _print(found: "Restoration", booked: bool, dry_run: bool) -> None:
         (f"item {name}", found.then.items.get(name, 0), found.now.items.get(name, 0))
         for name in names
     ]
-    terminal.print_table((f"user {found.user}", "then", "now"), rows)
+    terminal.print_table((f"user {found.user}, {found.name}", "then", "now"), rows)
     for text in found.kept:
         print(f"  {text}")
     if found.grant is None:

@@ -45,6 +45,7 @@ class Restoration(msgspec.Struct, frozen=True):
     has beyond then and no correction takes away."""
 
     user: int
+    name: str
     at_ms: int
     then: Holding
     now: Holding
@@ -53,12 +54,16 @@ class Restoration(msgspec.Struct, frozen=True):
     grant: Grant | None  # None: nothing to correct
 
 
-async def user_of(connection: Connection, text: str) -> int | None:
-    """A user id from an id or an account name."""
-    if text.isdecimal():
-        return int(text)
-    row = await connection.row(_USER_OF, text)
-    return None if row is None else int(row[0])
+async def users_of(connection: Connection, text: str) -> list[int]:
+    """Whom an id or an account name may mean. Names of digits exist, so a number may mean two;
+    `id=7` and `name=7` mean one. An id need not be anybody's."""
+    kind, _, rest = text.rpartition("=")
+    named = rest if kind == "name" else text
+    row = None if kind == "id" else await connection.row(_USER_OF, named)
+    found = {int(row[0])} if row is not None else set()
+    if rest.isdecimal() and kind in ("", "id"):
+        found.add(int(rest))
+    return sorted(found)
 
 
 async def restoration(
@@ -80,7 +85,7 @@ async def restoration(
         # The same correction of the same state is one grant, however often it is asked for.
         mark = int.from_bytes(hashlib.sha256(body).digest()[:3])
         grant = Grant(user, int(SourceKind.CORRECTION), player.head.version << 24 | mark, body)
-    return Restoration(user, at_ms, then, now, correction, kept, grant)
+    return Restoration(user, player.head.name, at_ms, then, now, correction, kept, grant)
 
 
 def holding(content: Content, player: Player) -> Holding:
