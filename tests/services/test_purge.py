@@ -281,11 +281,11 @@ async def test_players_who_commit_meanwhile_are_not_held_up_and_lose_nothing(
 async def test_a_restore_reaches_back_to_the_purge_and_says_so_beyond(store: DurableStore) -> None:
     player = await veteran(store)
     moment = await now_ms(store) - 50 * DAY_MS
-    async with store.pool.take() as connection:
-        before = await restoration(connection, load_content(), player.user, moment)
+    content = load_content()
+    before = await restoration(store.pool, content, player.user, moment, book=False)
     await purged(store)
-    async with store.pool.take() as connection:
-        after = await restoration(connection, load_content(), player.user, moment)
-        assert before is not None and after is not None and after.then == before.then
-        with pytest.raises(LogIncomplete, match="purged up to version 4"):
-            await restoration(connection, load_content(), player.user, moment - 49 * DAY_MS)
+    after = await restoration(store.pool, content, player.user, moment, book=False)
+    assert before is not None and after is not None and after.then == before.then
+    with pytest.raises(LogIncomplete, match="purged up to version 4"):
+        early = moment - 49 * DAY_MS
+        await restoration(store.pool, content, player.user, early, book=False)

@@ -1,5 +1,6 @@
 """Restore against a real MariaDB: a player is what his log says; a correction brings it back."""
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
 
@@ -10,7 +11,7 @@ from tests.systems.game import CHANNEL, Game, parts
 
 from mmo.content import load_content
 from mmo.contract import Outcome
-from mmo.ops.rebuild import LogIncomplete, read_log, replay, until
+from mmo.ops.rebuild import Log, LogIncomplete, read_log, replay, until
 from mmo.ops.restore import Restoration, restoration, users_of
 from mmo.state.bag import Item, ItemBorn, ItemEnhanced, ItemPlaced, ItemStacked
 from mmo.state.change import Change
@@ -22,7 +23,7 @@ from mmo.state.place import AccountRegistered, Claim, SessionOpened
 from mmo.state.player import Player
 from mmo.state.wallet import Account, CoinsMoved, Currency
 from mmo.store import StoreSettings, Verdict
-from mmo.store.connection import Statement
+from mmo.store.connection import Connection, Statement
 from mmo.store.durable import DurableStore
 from mmo.store.loading import snapshot_of
 from mmo.systems.grants import claim_grant
@@ -100,10 +101,11 @@ async def lived(store: DurableStore) -> Player:
     )
 
 
-async def restored(store: DurableStore, user: int, at_ms: int) -> Restoration:
-    """What a restore would book."""
-    async with store.pool.take() as connection:
-        found = await restoration(connection, CONTENT, user, at_ms)
+async def restored(
+    store: DurableStore, user: int, at_ms: int, *, book: bool = False
+) -> Restoration:
+    """What a restore would book, or booked."""
+    found = await restoration(store.pool, CONTENT, user, at_ms, book=book)
     assert found is not None
     return found
 
@@ -149,10 +151,10 @@ async def test_a_correction_mends_what_was_done_by_hand_and_is_booked_once(
     player = await lived(store)
     async with store.pool.take() as connection:
         await connection.execute(LIES[lie], player.user)
-    first = await restored(store, player.user, 30_999)
+    first = await restored(store, player.user, 30_999, book=True)
     assert first.grant is not None and first.grant.source_kind == SourceKind.CORRECTION
-    assert await store.grant([first.grant]) == 1
-    again = await restored(store, player.user, 30_999)
+    assert first.booked
+    again = await restored(store, player.user, 30_999, book=True)
     assert again.grant is None, "what waits for the player counts as his"
     broken = await store.load(player.user)
     assert broken is not None
@@ -161,6 +163,38 @@ async def test_a_correction_mends_what_was_done_by_hand_and_is_booked_once(
     assert mended.wallet == player.wallet
     held = {(one.kind, one.code, one.enhance): one.count for one in mended.bag.items()}
     assert held == {(one.kind, one.code, one.enhance): one.count for one in player.bag.items()}
+
+
+async def test_a_correction_claimed_while_another_restore_reads_is_not_booked_again(
+    store: DurableStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    player = await lived(store)
+    async with store.pool.take() as connection:
+        await connection.execute(LIES["gold"], player.user)
+    first = await restored(store, player.user, 30_999, book=True)
+
+    async def read_slowly(connection: Connection, user: int) -> Log:
+        log = await read_log(connection, user)
+        broken = await store.load(user)
+        assert broken is not None and first.grant is not None
+        grant = first.grant
+        outcome = claimed(broken, grant.source_kind, grant.source_id, grant.bundle)
+        await done(store, broken, 40_000, *outcome.changes)
+        return log
+
+    monkeypatch.setattr("mmo.ops.restore.read_log", read_slowly)
+    again = await restored(store, player.user, 30_999, book=True)
+    assert again.grant is None and not again.booked
+
+
+async def test_of_restores_at_once_each_sees_what_the_other_booked(store: DurableStore) -> None:
+    player = await lived(store)
+    async with store.pool.take() as connection:
+        await connection.execute(LIES["gold"], player.user)
+    moments = (30_999, 20_999)
+    await asyncio.gather(*(restored(store, player.user, at_ms, book=True) for at_ms in moments))
+    left = [await restored(store, player.user, at_ms) for at_ms in moments]
+    assert [one.grant is None for one in left].count(True) == 1, "he is as at one of them"
 
 
 def claimed(player: Player, source_kind: int, source_id: int, bundle: bytes) -> Outcome:
@@ -191,7 +225,7 @@ async def test_players_are_found_by_name_and_by_id(store: DurableStore) -> None:
         for text in (str(player.user), f"id={player.user}"):
             assert await users_of(connection, text) == [player.user]
         assert await users_of(connection, "nobody at all") == []
-        assert await restoration(connection, CONTENT, 10**15, 1) is None
+    assert await restoration(store.pool, CONTENT, 10**15, 1, book=False) is None
 
 
 async def test_a_name_of_digits_is_not_taken_for_the_id_of_another(store: DurableStore) -> None:

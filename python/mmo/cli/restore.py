@@ -28,7 +28,10 @@ def register(app: typer.Typer) -> None:
 
 def restore(
     what: Annotated[Literal["player"], typer.Argument(help="What is brought back: player.")],
-    identity: Annotated[str, typer.Argument(help="User id or account name; id=7 and name=7 say which.", metavar="ID")],
+    identity: Annotated[
+        str,
+        typer.Argument(help="User id or account name; id=7 and name=7 say which.", metavar="ID"),
+    ],
     at: Annotated[str, typer.Option("--at", help="Such as 2026-01-31T23:59:59 (UTC) or unix s.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the correction.")] = False,
     home: HomeOption = HOME,
@@ -49,7 +52,7 @@ def restore(
     settings = home_store_settings(home, effective)
     content = read_tables(effective)
     try:
-        found, booked = asyncio.run(_asked(settings, content, identity, at_ms, dry_run))
+        found = asyncio.run(_asked(settings, content, identity, at_ms, dry_run))
     except StoreUnavailable as error:
         raise OperatorError(
             "E0214", f"the books cannot be read: {error}", "mmo-cluster status; mmo-cluster doctor"
@@ -60,9 +63,9 @@ def restore(
         plain = msgspec.to_builtins(found)
         plain["grant"] = None if found.grant is None else found.grant.source_id
         plain["correction"] = _named(found.correction)
-        terminal.print_json({**plain, "booked": booked, "dry_run": dry_run})
+        terminal.print_json({**plain, "dry_run": dry_run})
     else:
-        _print(found, booked, dry_run)
+        _print(found, dry_run)
     return OK
 
 
@@ -82,30 +85,26 @@ def moment_ms(text: str) -> int:
 
 async def _asked(
     settings: "StoreSettings", content: "Content", identity: str, at_ms: int, dry_run: bool
-) -> "tuple[Restoration, bool]":
+) -> "Restoration":
     from mmo.ops import restore as ask
-    from mmo.store import presence
     from mmo.store.mysql_pool import MysqlPool
 
     async with MysqlPool(settings, connections_max=2) as pool:
         async with pool.take() as connection:
             users = await ask.users_of(connection, identity)
-            if len(users) > 1:
-                raise OperatorError(
-                    "E0720",
-                    f"{identity} is the id of one player and the name of another, user "
-                    f"{next(user for user in users if user != int(identity))}",
-                    f"say id={identity} or name={identity}",
-                )
-            found = None
-            if users:
-                found = await ask.restoration(connection, content, users[0], at_ms)
-        if found is None:
-            raise OperatorError("E0720", f"there is no player {identity}", "mmo-cluster audit")
-        booked = 0
-        if found.grant is not None and not dry_run:
-            booked = await presence.grant(pool, [found.grant])
-    return found, bool(booked)
+        if len(users) > 1:
+            raise OperatorError(
+                "E0720",
+                f"{identity} is the id of one player and the name of another, user "
+                f"{next(user for user in users if user != int(identity))}",
+                f"say id={identity} or name={identity}",
+            )
+        found = None
+        if users:
+            found = await ask.restoration(pool, content, users[0], at_ms, book=not dry_run)
+    if found is None:
+        raise OperatorError("E0720", f"there is no player {identity}", "mmo-cluster audit")
+    return found
 
 
 def _named(bundle: "Bundle") -> dict[str, Any]:
@@ -115,7 +114,7 @@ def _named(bundle: "Bundle") -> dict[str, Any]:
     return {**named, "items": items}
 
 
-def _print(found: "Restoration", booked: bool, dry_run: bool) -> None:
+def _print(found: "Restoration", dry_run: bool) -> None:
     rows = [
         (name, getattr(found.then, name), getattr(found.now, name))
         for name in ("version", "level", "exp", "gold", "cash", "mileage")
@@ -133,4 +132,4 @@ def _print(found: "Restoration", booked: bool, dry_run: bool) -> None:
     elif dry_run:
         print("not booked: --dry-run")
     else:
-        print("correction booked" if booked else "this correction was booked before")
+        print("correction booked" if found.booked else "this correction was booked before")

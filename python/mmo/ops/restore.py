@@ -16,10 +16,15 @@ from mmo.state.grant import Bundle, BundleItem, Grant, SourceKind
 from mmo.state.player import Player
 from mmo.store.connection import Connection, Statement
 from mmo.store.loading import read_player
+from mmo.store.mysql_pool import MysqlPool
+from mmo.store.presence import insert_grants, retried
 
 _PENDING = Statement(f"""
     SELECT bundle FROM reward_grant FORCE INDEX (unclaimed)
     WHERE user_id = %s AND claimed_version IS NULL AND source_kind = {int(SourceKind.CORRECTION)}
+""")
+_LOCK = Statement("""
+    SELECT user_id FROM player_head FORCE INDEX (PRIMARY) WHERE user_id = %s FOR UPDATE
 """)
 _USER_OF = Statement("SELECT user_id FROM account WHERE name = %s")
 
@@ -52,6 +57,7 @@ class Restoration(msgspec.Struct, frozen=True):
     correction: Bundle
     kept: list[str]
     grant: Grant | None  # None: nothing to correct
+    booked: bool = False  # by this call
 
 
 async def users_of(connection: Connection, text: str) -> list[int]:
@@ -67,15 +73,35 @@ async def users_of(connection: Connection, text: str) -> list[int]:
 
 
 async def restoration(
-    connection: Connection, content: Content, user: int, at_ms: int
+    pool: MysqlPool, content: Content, user: int, at_ms: int, *, book: bool
 ) -> Restoration | None:
-    """What a restore to `at_ms` (unix time) would book; None when there is no such player. Raises
-    `LogIncomplete`."""
+    """What a restore to `at_ms` (unix time) corrects; None when there is no such player. `book`: it
+    is booked too. What was then is read from the log, which stays as it is; now is read, and the
+    grant inserted, under the lock of the head, so that no correction is claimed in between, or
+    booked by another restore. Raises `LogIncomplete`, `StoreUnavailable`."""
+    async with pool.take() as connection:
+        if await connection.row(_LOCK, user) is None:
+            return None
+        then = holding(content, replay(user, until(await read_log(connection, user), at_ms)))
+
+    async def corrected(connection: Connection) -> Restoration:
+        await connection.begin()
+        await connection.row(_LOCK, user)
+        found = await _correction(connection, content, user, at_ms, then)
+        booked = 0
+        if book and found.grant is not None:
+            booked = await insert_grants(connection, [found.grant])
+        await connection.commit()
+        return msgspec.structs.replace(found, booked=bool(booked))
+
+    return await retried(pool, corrected)
+
+
+async def _correction(
+    connection: Connection, content: Content, user: int, at_ms: int, then: Holding
+) -> Restoration:
     player = await read_player(connection, user)
-    if player is None:
-        return None
-    log = await read_log(connection, user)
-    then = holding(content, replay(user, until(log, at_ms)))
+    assert player is not None, "a head is never removed"
     waiting = [_decode(bytes(row[0])) for row in await connection.rows(_PENDING, user)]
     now = with_waiting(holding(content, player), waiting)
     correction, kept = difference(then, now)

@@ -176,12 +176,15 @@ async def sweep(connection: Connection, users: Sequence[int]) -> Sweep:
 
 async def grant(pool: MysqlPool, grants: Sequence[Grant]) -> int:
     """Insert those that are not there yet; how many were new."""
-    unique = {(g.user, g.source_kind, g.source_id): g.bundle.hex() for g in grants}
-    rows = [[*key, bundle] for key, bundle in sorted(unique.items())]
-    if not rows:
+    if not grants:
         return 0
     return await retried(
-        pool,
-        lambda connection: connection.execute(sql.ADD_GRANTS, _json(rows)),
-        again_on_duplicate=True,
+        pool, lambda connection: insert_grants(connection, grants), again_on_duplicate=True
     )
+
+
+async def insert_grants(connection: Connection, grants: Sequence[Grant]) -> int:
+    """The same in the transaction of `connection`."""
+    unique = {(g.user, g.source_kind, g.source_id): g.bundle.hex() for g in grants}
+    rows = [[*key, bundle] for key, bundle in sorted(unique.items())]
+    return await connection.execute(sql.ADD_GRANTS, _json(rows))
