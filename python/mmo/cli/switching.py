@@ -12,7 +12,6 @@ waits for every switch under way. So at no time do two generations decide.
 import asyncio
 import contextlib
 import secrets
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -78,7 +77,7 @@ class Coordinator:
         """Let `bundle` decide on all nodes, or on none. Where it decides already nothing happens,
         unless `again`. `known`: what was read a moment ago and is not read again; the switch itself
         finds out when it is not so any more. Raises `OperatorError`."""
-        began = time.monotonic()
+        began = _now_s()
         for left in reversed(range(ROUNDS_MAX)):
             row = known.row if known is not None else await self.row()
             changed = bundle.changed_from(await self.bundle(row.bundle))
@@ -87,7 +86,7 @@ class Coordinator:
             await self.keep(bundle)
             living = known.living if known is not None else await self.living()
             known = None
-            prepare_s = time.monotonic()
+            prepare_s = _now_s()
             nodes = await self.prepare(row.next, bundle.digest, living)
             self.steps_ms["prepare"] = _since(prepare_s)
             took = await self._switch_all(row, row.next, bundle.digest, note, nodes, nodes)
@@ -103,7 +102,7 @@ class Coordinator:
     async def row(self) -> CodeRow:
         """What decides now. Raises `OperatorError` E0418 without the database, E0420 while another
         change of code is under way."""
-        read_s = time.monotonic()
+        read_s = _now_s()
         row: CodeRow = await self._stored(self._store.code())
         self._clock = (row.now_ms, read_s)
         if row.rolling_from:
@@ -180,7 +179,7 @@ class Coordinator:
     async def promote(self, row: CodeRow, bundle: Bundle, canary: LeaseRow, note: str) -> Switched:
         """All nodes take the generation that the canary decides by. Raises `OperatorError`; then
         the canary went back too."""
-        began = time.monotonic()
+        began = _now_s()
         changed = bundle.changed_from(await self.bundle(row.bundle))
         self._bundles[bundle.digest] = bundle
         try:
@@ -209,7 +208,7 @@ class Coordinator:
     async def keep(self, bundle: Bundle) -> None:
         """Store the sources, if that was not done just now. Raises `OperatorError` E0424 when they
         are too long."""
-        if time.monotonic() - self._kept.get(bundle.digest, -KEPT_S) < KEPT_S:
+        if _now_s() - self._kept.get(bundle.digest, -KEPT_S) < KEPT_S:
             return
         packed = bundle.packed
         if len(packed) > self._settings.bundle_bytes_max:
@@ -220,7 +219,7 @@ class Coordinator:
             )
         await self._stored(self._store.add_bundle(bundle.digest, packed))
         self._bundles[bundle.digest] = bundle
-        self._kept = {bundle.digest: time.monotonic()}
+        self._kept = {bundle.digest: _now_s()}
 
     async def living(self) -> list[LeaseRow]:
         """Every node that may decide something: whose lease is alive, and who answers though it has
@@ -257,7 +256,7 @@ class Coordinator:
 
     async def _prepare(self, node: LeaseRow, question: Request) -> LeaseRow | None:
         """One node, patiently: it may be starting again at this moment."""
-        until_s = time.monotonic() + self._settings.patience_ms / 1_000
+        until_s = _now_s() + self._settings.patience_ms / 1_000
         while True:
             try:
                 said = await self._ask(node, question, self._settings.answer_ms / 1_000)
@@ -265,7 +264,7 @@ class Coordinator:
                 self.steps_ms["build"] = max(self.steps_ms["build"], said.get("took_ms", 0.0))
                 return node
             except NotRunning:
-                if time.monotonic() > until_s:
+                if _now_s() > until_s:
                     raise OperatorError(
                         "E0415",
                         f"{node.name} is alive and does not answer",
@@ -289,7 +288,7 @@ class Coordinator:
     ) -> tuple[float, list[str]] | None:
         """Pause `nodes`, write while nobody but `alive` is, let all switch. None: something came in
         between, nothing changed."""
-        began = time.monotonic()
+        began = _now_s()
         # The database's clock as it must have gone on since it was read. Any deadline is safe, for
         # the database alone says when it has passed.
         read_ms, read_s = self._clock
@@ -303,7 +302,7 @@ class Coordinator:
         paused: list[float] = []
 
         async def hold() -> None:
-            began_s = time.monotonic()
+            began_s = _now_s()
             await self._hold_all(question, nodes)
             self.steps_ms["hold"] = _since(began_s)
             paused.append(began_s)
@@ -389,5 +388,10 @@ def _no_database(fault: StoreError) -> OperatorError:
     return OperatorError("E0418", f"no reload without the database: {fault}", "mmo-cluster status")
 
 
+def _now_s() -> float:
+    """Seconds of the running loop's clock: real ones, or those of a simulation."""
+    return asyncio.get_running_loop().time()
+
+
 def _since(began: float) -> float:
-    return round((time.monotonic() - began) * 1_000, 1)
+    return round((_now_s() - began) * 1_000, 1)

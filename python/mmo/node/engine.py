@@ -93,7 +93,7 @@ class Engine:
         self.sent_away: set[Source] = set()  # told to go to another server, for a drain
         self.rooms: list[Rooms] = []  # filled by the ticker
         self.on_crash: Callable[[BaseException], None] = _raise
-        self.work_s = time.perf_counter  # by how much work beside the game is cut into pieces
+        self.work_s = time.perf_counter  # the clock by which work that takes too long is told
         self.commits_until_ms = 1 << 63  # by our timers; only who holds a lease is bounded
         self.datagram_port = 0  # as bound; 0: none
         self._tasks: dict[asyncio.Task[None], None] = {}  # in their order

@@ -23,8 +23,11 @@ from mmo.node.bundle import EXTRA_ROLES, TABLES, Bundle
 PREFIX = "mmo_generation_"
 MARK = "@"  # between the path and the hash in the file name of hot code: `systems/hunt.py@3f2a9c01`
 CODES_MAX = 512
+BLOCKS = ("body", "orelse", "handlers", "finalbody", "cases")
+"""Where the syntax tree keeps statements in statements."""
 
-_codes: dict[str, tuple[CodeType, frozenset[str]]] = {}
+
+_codes: dict[tuple[Any, ...], tuple[CodeType, frozenset[str]]] = {}
 _serials = itertools.count(1)
 
 
@@ -50,10 +53,10 @@ def compiled(path: str, text: str, packages: Mapping[str, str]) -> CodeType:
 
 def _compiled(path: str, text: str, packages: Mapping[str, str]) -> tuple[CodeType, frozenset[str]]:
     """The code, and the names of hot modules that it may import."""
-    name = file_name(path, text)
-    key = f"{name} {sorted(packages.items())}"
+    key = (path, text, *sorted(packages.items()))
     found = _codes.get(key)
     if found is None:
+        name = file_name(path, text)
         tree = ast.parse(text, filename=name)
         relative = _Relative(packages)
         relative.visit(tree)
@@ -101,6 +104,14 @@ class _Relative(ast.NodeTransformer):
     def __init__(self, packages: Mapping[str, str]) -> None:
         self._packages = packages
         self.names: set[str] = set()
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        """Only into statements: no import is inside of an expression, and those are most of a
+        module."""
+        for block in BLOCKS:
+            for inner in getattr(node, block, ()):
+                self.visit(inner)
+        return node
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom:
         module = node.module or ""

@@ -51,6 +51,10 @@ SAID_WRONG = (TypeError, ValueError, AttributeError, KeyError, OverflowError, ms
 SHARED_CONNS_MIN = 16  # from here on one body is shared by the core instead of copied
 
 
+NOTHING: tuple[()] = ()
+"""What a part is that a rule does not name: one object everywhere."""
+
+
 def misshapen(outcome: Any) -> str:
     """What of a rule's answer is no outcome; empty when all is. Nothing of it is consumed: what
     comes lazily runs rules where none may run."""
@@ -58,6 +62,8 @@ def misshapen(outcome: Any) -> str:
         return f"returned {type(outcome).__name__}"
     for name, kinds in PARTS.items():
         part = getattr(outcome, name)
+        if part is NOTHING:
+            continue  # nearly all are
         if type(part) is not tuple and type(part) is not list:
             return f"{name} is {type(part).__name__}, no tuple"
         if part and kinds and not all(isinstance(one, kinds) for one in part):

@@ -10,7 +10,6 @@ import io
 import pickle
 import random
 import re
-import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 SAMPLE_MS = 1_000  # every rule is sampled once in so long, if it is called
 RECORDS_MAX = 1_000
 RECORD_BYTES_MAX = 65_536
-PACK_NS_MAX = 3_000_000  # what takes longer to copy, or is too long, is left alone
+PACK_S_MAX = 0.003  # what takes longer to copy, or is too long, is left alone
 COSTLY_S = 60.0  # for so long
 REPLAY_MS_MAX = 300  # of a replay, in pieces; what is left then is not compared
 DIFFERENCES_MAX = 20
@@ -106,7 +105,7 @@ class Recorder:
 
     def arm(self) -> None:
         """Let every rule be sampled at its next call."""
-        now_s = time.monotonic()
+        now_s = self._engine.work_s()
         pins = self._engine.generations.pins
         for route in self._engine.table.routes():
             is_armed = isinstance(route.call, _Armed)
@@ -122,7 +121,7 @@ class Recorder:
 
     def rest(self, route: Route) -> None:
         """A rule that is too much to copy is not sampled for a while."""
-        self._costly[route.opcode] = time.monotonic() + COSTLY_S
+        self._costly[route.opcode] = self._engine.work_s() + COSTLY_S
 
     def keep(self, route: Route, packed: bytes, outcome: Any) -> None:
         """Remember one call."""
@@ -142,7 +141,7 @@ class Recorder:
         parts = {name: getattr(player, name, None) for name in route.parts}
         states = {name: engine.states[name] for name in route.needs if name in engine.states}
         given = (message, parts, states, env.sender, env.now_ms, seed, env.node)
-        began_ns = time.perf_counter_ns()
+        began_s = engine.work_s()
         try:
             packed = packed_within(given, RECORD_BYTES_MAX)
         except TooLong:
@@ -152,7 +151,7 @@ class Recorder:
             engine.metrics.count("records_unpackable_total")
             self.rest(route)
             return None
-        if time.perf_counter_ns() - began_ns > PACK_NS_MAX:
+        if engine.work_s() - began_s > PACK_S_MAX:
             self.rest(route)
         return packed
 
@@ -166,10 +165,11 @@ class Recorder:
         asked: dict[str, int] = {}
         newer, older = candidate.bundle, running.bundle
         modules = altered(newer, older) if newer is not None and older is not None else None
-        until_s = time.monotonic() + REPLAY_MS_MAX / 1_000
-        pieces = Pieces(self._engine.work_s)
+        work_s = self._engine.work_s
+        until_s = work_s() + REPLAY_MS_MAX / 1_000
+        pieces = Pieces(work_s)
         for record in list(self.records):
-            if time.monotonic() > until_s:
+            if work_s() > until_s:
                 break
             route = candidate.table.of(record.by).get(record.opcode) if candidate.table else None
             if route is None or not _may_differ(modules, record.rule, route.name):
