@@ -18,6 +18,7 @@ from mmo.node.waiting_line import Waiter, WaitingLine
 from mmo.wire.codec import encode
 from mmo.wire.messages.account import LoginWait
 from mmo.wire.opcode import Code, Op
+from mmo.wire.subscriber import subscriber_of
 
 EDGE_TRIES_MAX = 3
 LINE_TOLD_MS = 1_000
@@ -95,7 +96,12 @@ class Edges:
         self._running_max = settings.edges_running_max
         self._edge_ms = EDGE_MS_FIRST_GUESS  # moving mean, for the wait that is told
         self._telling = False
-        self.line = WaitingLine(settings.waiting_max, settings.ticket_ms, engine.timers.now_ms)
+        self.line = WaitingLine(
+            settings.waiting_max,
+            settings.waiting_per_address_max,
+            settings.ticket_ms,
+            engine.timers.now_ms,
+        )
 
     def start(self, lane: Lane, job: Job) -> None:
         """Run the edge of `job`, or let it wait in the line."""
@@ -108,7 +114,8 @@ class Edges:
             engine.lanes.close(lane)
             self._begin(lane, job, tries=1)
             return
-        waiter = self.line.join(lane, job, ticket)
+        assert job.source is not None
+        waiter = self.line.join(lane, job, ticket, subscriber_of(job.source.address))
         if waiter is None:
             seconds = max(1, round(self._wait_ms(len(self.line)) / 1_000))
             engine.refuse(job.source, job.seq, Code.LOGIN_LINE_FULL, str(seconds))
