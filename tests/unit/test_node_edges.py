@@ -166,6 +166,35 @@ def end_all(game: World, passwords: SlowPasswords) -> None:
         passwords.end_one(game)
 
 
+def test_edge_when_the_rule_before_it_refuses_asks_nothing(world: MakeWorld) -> None:
+    game, store, _ = a_world(world)
+    game.engine.states["board"].barred = ("192.0.2.1",)
+    store.faults.next_before = 1  # the store would refuse
+    assert game.client().asks(m.Knock("Ann")) == Refused(Code.LOCKED_OUT, "9")
+    store.faults.next_before = 0
+    other = game.client("192.0.2.2:1000")
+    assert other.asks(m.Knock("Ann")) == m.Echoed("Ann", 0)
+
+
+def test_edge_when_the_rule_before_it_changes_its_mind_in_the_line_is_not_run(
+    world: MakeWorld,
+) -> None:
+    game, _, passwords = a_world(world, edges_running_max=1)
+    clients = crowd(game, passwords, 3)
+    game.engine.states["board"].barred = ("192.0.2.1",)
+    passwords.end_one(game)
+    for client in clients[1:]:
+        assert Refused(Code.LOCKED_OUT, "9") in client.heard()
+    assert not passwords.waiting and not len(game.engine.edges.line)
+
+
+def test_edge_when_the_rule_before_it_raises_costs_one_message(world: MakeWorld) -> None:
+    game, _, _ = a_world(world)
+    client = game.client()
+    assert client.asks(m.Knock("fails")) == Refused(Code.INTERNAL)
+    assert client.asks(m.Knock("Ann")) == m.Echoed("Ann", 0)
+
+
 def test_line_when_all_places_run_tells_numbers_as_it_moves(world: MakeWorld) -> None:
     game, _, passwords = a_world(world, edges_running_max=1)
     clients = crowd(game, passwords, 4)
