@@ -1,8 +1,8 @@
 """The whole contract between game rules and the node that runs them.
 
-Owns the marks (`handles`, `ticks`, `edge`), what a rule receives (`Env`) and what it returns
-(`Outcome`, `Refuse`). Imports nothing of ours and does nothing: marks only set an attribute; the
-node builds its tables from the list of modules that a `Role` names.
+Owns the marks (`handles`, `ticks`, `edge`, `before`), what a rule receives (`Env`) and what it
+returns (`Outcome`, `Refuse`). Imports nothing of ours and does nothing: marks only set an
+attribute; the node builds its tables from the list of modules that a `Role` names.
 
 A rule is a plain function: `(message, *, <needs as keywords>, env) -> Outcome | Refuse`. It never
 awaits, never touches a clock, a socket, a store or a module-level variable. All that it wants done
@@ -258,6 +258,13 @@ class Edge(msgspec.Struct, frozen=True):
     rate: str
 
 
+class Before(msgspec.Struct, frozen=True):
+    """What `before` marks: called as `(message, *, <needs as keywords>, env) -> Refuse | None`."""
+
+    opcode: int
+    needs: tuple[str, ...]
+
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -320,6 +327,19 @@ def edge(
 
     def mark(function: F) -> F:
         function.mmo_edge = Edge(opcode, by, deadline_ms, rate)  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def before(opcode: int, *, needs: tuple[str, ...] = ()) -> Callable[[F], F]:
+    """Mark a pure rule that is asked before the edge of an opcode asks the outside: when its
+    message comes, and again when it waited and its turn has come. It refuses what would only cost;
+    None lets it through. It changes nothing: the rule that decides what the edge found out judges
+    once more, for the state may have moved meanwhile. `needs` are volatile states alone."""
+
+    def mark(function: F) -> F:
+        function.mmo_before = Before(opcode, needs)  # type: ignore[attr-defined]
         return function
 
     return mark

@@ -306,6 +306,8 @@ def test_login_when_the_password_is_wrong_five_times_then_the_account_is_locked_
     assert codes == [Code.CREDENTIALS_WRONG] * 5
     locked = realm.asks(login.client(), Login("quokka", "correct horse"))
     assert (code(locked), locked.detail) == (Code.LOCKED_OUT, "60")
+    elsewhere = realm.asks(login.client("198.51.100.7:1000"), Login("quokka", "wrong one"))
+    assert code(elsewhere) == Code.CREDENTIALS_WRONG
     assert code(realm.asks(login.client(), Login("nobody", "wrong one"))) == Code.CREDENTIALS_WRONG
     realm.move(60_000)
     realm.arrive("quokka")

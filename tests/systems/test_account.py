@@ -6,21 +6,40 @@ import pytest
 from tests.systems.game import CENTER, CONTENT, Game, assert_refused, done, read_token, sent
 
 from mmo.contract import Outcome, Refuse, ToRole
+from mmo.state.attempts import Attempts, CameIn
 from mmo.state.place import AccountRegistered, LoginFailed, SessionOpened
-from mmo.systems.account import address_key, login, register
-from mmo.wire.messages.account import LoginOk, LoginVerified, RegisterHashed
+from mmo.systems.account import login, may_log_in, may_register, register
+from mmo.wire.messages.account import Login, LoginOk, LoginVerified, Register, RegisterHashed
 from mmo.wire.messages.link import SessionEnded
 from mmo.wire.messages.session import Refused
 from mmo.wire.opcode import Code
+from mmo.wire.subscriber import subscriber_of
 
 ACCOUNT = CONTENT.account
 ADDRESS = "10.1.2.3"
 
 
-def registering(name: str, password_length: int = 8) -> Outcome | Refuse:
+def registering(
+    name: str, password_length: int = 8, game: Game | None = None, address: str = ADDRESS
+) -> Outcome:
     """Register with a hash at hand."""
-    game = Game("login", 1)
-    return register(RegisterHashed(name, "$argon2id$x", password_length), env=game.env())
+    game = game or Game("login", 1)
+    hashed = RegisterHashed(name, "$argon2id$x", password_length)
+    return game.apply(register(hashed, attempts=game.attempts, env=game.env(address=address)))
+
+
+def asking_to_register(game: Game, address: str = ADDRESS) -> Refuse | None:
+    """What the rule before the hash says."""
+    asked = Register("quokka", "password")
+    return may_register(asked, attempts=game.attempts, env=game.env(address=address))
+
+
+def refusal_of(outcome: Outcome | Refuse | None) -> tuple[int, str]:
+    """Code and detail of a refusal that was counted."""
+    assert isinstance(outcome, Outcome)
+    (said,) = outcome.replies
+    assert isinstance(said, Refused) and outcome.row is None, outcome
+    return said.code, said.detail
 
 
 @pytest.mark.parametrize(
@@ -44,7 +63,7 @@ def test_register_when_the_name_has_the_form_then_is_kept_as_it_is(name: str) ->
     outcome = done(registering(name))
     assert outcome.row == AccountRegistered(name, "$argon2id$x", Game("login", 1).now_ms)
     assert outcome.replies[0].name == name
-    assert outcome.row_refused == Refuse(Code.NAME_TAKEN)
+    assert refusal_of(outcome.row_refused) == (Code.NAME_TAKEN, "")
 
 
 @pytest.mark.parametrize(
@@ -70,7 +89,7 @@ def test_register_when_the_name_has_the_form_then_is_kept_as_it_is(name: str) ->
     ],
 )
 def test_register_when_the_name_has_not_the_form_then_is_refused(name: str) -> None:
-    assert_refused(registering(name), Code.NAME_INVALID)
+    assert refusal_of(registering(name)) == (Code.NAME_INVALID, "2 to 16 visible characters")
 
 
 @pytest.mark.parametrize(
@@ -83,7 +102,27 @@ def test_register_when_the_password_is_too_short_or_long_then_is_refused(
     if good:
         assert done(outcome).row is not None
     else:
-        assert_refused(outcome, Code.PASSWORD_INVALID)
+        assert refusal_of(outcome) == (Code.PASSWORD_INVALID, "8 to 128 characters")
+
+
+def test_register_when_an_address_had_its_share_then_gets_no_hash_for_a_while() -> None:
+    game = Game("login", 1)
+    for number in range(ACCOUNT.registrations_max):
+        assert asking_to_register(game) is None
+        # Taken, without the form, or made: the hash was spent.
+        outcome = registering("quokka" if number % 2 else "", game=game)
+        if outcome.row is not None:
+            assert isinstance(outcome.row_refused, Outcome)
+            assert list(outcome.row_refused.effects) == list(outcome.effects)
+        game.now_ms += 1_000
+    spent_ms = ACCOUNT.registrations_max * 1_000
+    left_s = (ACCOUNT.registrations_ms - spent_ms) // 1_000
+    assert asking_to_register(game) == Refuse(Code.LOCKED_OUT, str(left_s))
+    assert asking_to_register(game, "10.9.9.9") is None
+    game.now_ms += left_s * 1_000
+    assert asking_to_register(game) is None
+    registering("quokka", game=game)
+    assert game.attempts.get(f"register:{ADDRESS}").failures == 1
 
 
 def verified(matches: bool, user: int = 70_000, **fields: Any) -> LoginVerified:
@@ -110,6 +149,26 @@ def logging_in(game: Game, message: LoginVerified, address: str = ADDRESS) -> Ou
     if isinstance(outcome, Outcome):
         game.apply(outcome)
     return outcome
+
+
+def asking_to_log_in(game: Game, name: str = "quokka", address: str = ADDRESS) -> Refuse | None:
+    """What the rule before the hash says."""
+    asked = Login(name, "password")
+    return may_log_in(asked, attempts=game.attempts, env=game.env(address=address))
+
+
+def guessing(
+    game: Game, count: int, address: str = ADDRESS, user: int = 70_000, **fields: Any
+) -> list[LoginFailed | None]:
+    """Wrong passwords, each as soon as the lock before it ends; the rows they write."""
+    rows = []
+    for _ in range(count):
+        refused = logging_in(game, verified(False, user, **fields), address)
+        if isinstance(refused, Refuse):
+            game.now_ms += int(refused.detail) * 1_000
+            refused = logging_in(game, verified(False, user, **fields), address)
+        rows.append(done(refused).row)
+    return rows
 
 
 def with_center() -> Game:
@@ -190,17 +249,82 @@ def test_login_when_unknown_or_wrong_then_the_answer_is_the_same() -> None:
 
 def test_login_when_five_are_wrong_then_the_account_is_locked_for_the_right_one_too() -> None:
     game = with_center()
-    for failures in range(1, 5):
+    for failures in range(1, 6):
         outcome = done(logging_in(game, verified(False, failures=failures - 1)))
         assert outcome.row == LoginFailed(70_000, failures, 0)
-    outcome = done(logging_in(game, verified(False, failures=4)))
-    assert outcome.row == LoginFailed(70_000, 5, game.now_ms + 60_000)
-    locked = {"failures": 5, "locked_until_ms": game.now_ms + 60_000}
-    assert_refused(logging_in(game, verified(True, **locked)), Code.LOCKED_OUT, "60")
-    assert_refused(logging_in(game, verified(False, **locked)), Code.LOCKED_OUT, "60")
+    assert_refused(logging_in(game, verified(True, failures=5)), Code.LOCKED_OUT, "60")
+    assert_refused(logging_in(game, verified(False, failures=5)), Code.LOCKED_OUT, "60")
     game.now_ms += 60_000
     game.hear(CENTER, "center")
-    assert done(logging_in(game, verified(True, **locked))).row is not None
+    assert done(logging_in(game, verified(True, failures=5))).row is not None
+
+
+def test_login_when_one_address_guesses_on_and_on_then_locks_out_nobody_elsewhere() -> None:
+    game = with_center()
+    rows = guessing(game, 60)
+    assert rows[:5] == [LoginFailed(70_000, count, 0) for count in (1, 2, 3, 4, 5)]
+    assert rows[5:] == [None] * 55
+    game.hear(CENTER, "center")
+    assert asking_to_log_in(game, address="10.9.9.9") is None
+    assert done(logging_in(game, verified(True, failures=5), "10.9.9.9")).row is not None
+    assert asking_to_log_in(game) is not None
+
+
+def test_login_when_many_addresses_guess_one_name_then_it_is_locked_but_where_it_came_from() -> (
+    None
+):
+    game = with_center()
+    done(logging_in(game, verified(True), "10.9.9.9"))
+    rows = [row for number in range(4) for row in guessing(game, 5, f"10.2.0.{number}")]
+    assert rows == [
+        LoginFailed(70_000, count, game.now_ms + 60_000 if count == 20 else 0)
+        for count in range(1, 21)
+    ]
+    known = {"failures": 20, "locked_until_ms": game.now_ms + 60_000}
+    assert_refused(logging_in(game, verified(True, **known), "10.3.0.1"), Code.LOCKED_OUT, "60")
+    assert asking_to_log_in(game, address="10.3.0.1") == Refuse(Code.LOCKED_OUT, "60")
+    assert asking_to_log_in(game, address="10.9.9.9") is None
+    assert done(logging_in(game, verified(True, **known), "10.9.9.9")).row is not None
+    assert asking_to_log_in(game, address="10.3.0.1") is None  # the right password ended it
+
+
+def test_login_when_two_addresses_take_turns_then_each_further_guess_counts_for_the_name() -> None:
+    game = with_center()
+    for number in (1, 2):
+        guessing(game, 5, f"10.2.0.{number}")
+    for turn in range(11):
+        guessing(game, 1, f"10.2.0.{1 + turn % 2}")
+    assert game.attempts.get("name:quokka").failures >= ACCOUNT.account_failures_max
+    assert asking_to_log_in(game, address="10.3.0.1") is not None
+
+
+def test_login_when_another_server_locked_the_account_then_it_is_known_before_the_next_hash() -> (
+    None
+):
+    game = with_center()
+    assert asking_to_log_in(game) is None
+    known = {"failures": 20, "locked_until_ms": game.now_ms + 60_000}
+    outcome = done(logging_in(game, verified(True, **known)))
+    assert list(outcome.replies) == [Refused(Code.LOCKED_OUT, "60")] and outcome.row is None
+    assert asking_to_log_in(game) == Refuse(Code.LOCKED_OUT, "60")
+
+
+def test_login_when_the_name_is_unknown_then_it_is_locked_as_a_known_one() -> None:
+    for user in (0, 70_000):
+        game = with_center()
+        name = "quokka" if user else "nobody"
+        for number in range(4):
+            assert asking_to_log_in(game, name) is None
+            guessing(game, 5, f"10.2.0.{number}", user)
+            assert asking_to_log_in(game, name, f"10.2.0.{number}") is not None
+        assert asking_to_log_in(game, name) == Refuse(Code.LOCKED_OUT, "60")
+
+
+def test_login_when_a_name_is_decomposed_then_the_lock_is_the_same() -> None:
+    game = with_center()
+    for _ in range(5):
+        done(logging_in(game, verified(False, name="\ucffc\uce74")))
+    assert asking_to_log_in(game, "\u110f\u116f\u110f\u1161") is not None
 
 
 def test_login_when_guesses_were_read_before_the_first_failed_then_the_limit_still_holds() -> None:
@@ -211,20 +335,47 @@ def test_login_when_guesses_were_read_before_the_first_failed_then_the_limit_sti
 
 
 @pytest.mark.parametrize(
-    ("failures", "seconds"), [(4, 60), (5, 120), (6, 240), (7, 480), (8, 900), (9, 900), (200, 900)]
+    ("failures", "seconds"),
+    [(19, 60), (20, 120), (21, 240), (22, 480), (23, 900), (24, 900), (200, 900)],
 )
 def test_login_when_wrong_again_after_a_lock_then_the_next_is_twice_as_long(
     failures: int, seconds: int
 ) -> None:
     game = with_center()
-    outcome = done(logging_in(game, verified(False, failures=failures)))
+    message = verified(False, failures=failures, locked_until_ms=game.now_ms)
+    outcome = done(logging_in(game, message))
     assert outcome.row == LoginFailed(70_000, failures + 1, game.now_ms + seconds * 1000)
+
+
+def test_login_when_one_address_fails_again_then_its_lock_for_the_name_doubles() -> None:
+    game, locks = with_center(), []
+    for _ in range(10):
+        guessing(game, 1)
+        until_ms = game.attempts.get(f"pair:{ADDRESS} quokka").locked_until_ms
+        locks.append(max(until_ms - game.now_ms, 0) // 1_000)
+    assert locks == [0, 0, 0, 0, 60, 120, 240, 480, 900, 900]
+
+
+@pytest.mark.parametrize("failures", [3, 25])
+def test_login_when_a_name_was_quiet_for_a_day_then_it_starts_again(failures: int) -> None:
+    game = with_center()
+    locked_until_ms = game.now_ms if failures >= ACCOUNT.account_failures_max else 0
+    known: dict[str, Any] = {"failures": failures, "locked_until_ms": locked_until_ms}
+    [row] = guessing(game, 1, **known)
+    assert row is not None and row.failures == failures + 1
+    game.now_ms += ACCOUNT.account_failures_forgotten_ms + 900_001
+    known = {"failures": row.failures, "locked_until_ms": row.locked_until_ms}
+    [row] = guessing(game, 1, "10.9.9.9", **known)
+    assert row is not None and row.failures == 1
+    assert 0 < row.locked_until_ms < game.now_ms  # the count falls by a lock, which is over
 
 
 def test_login_when_one_address_guesses_many_names_then_the_address_is_locked() -> None:
     game = with_center()
     for guess in range(ACCOUNT.address_failures_max):
-        done(logging_in(game, verified(False, user=guess % 2 * (guess + 1))))
+        user = guess % 2 * (guess + 1)
+        done(logging_in(game, verified(False, user=user, name=f"name{guess}")))
+    assert asking_to_log_in(game, "whoever") == Refuse(Code.LOCKED_OUT, "60")
     assert_refused(logging_in(game, verified(True)), Code.LOCKED_OUT, "60")
     assert done(logging_in(game, verified(True), "10.9.9.9")).row is not None
 
@@ -232,25 +383,26 @@ def test_login_when_one_address_guesses_many_names_then_the_address_is_locked() 
 def test_login_when_guesses_come_from_one_ipv6_network_then_it_is_locked() -> None:
     game = with_center()
     for guess in range(ACCOUNT.address_failures_max):
-        done(logging_in(game, verified(False, user=0), f"[2001:db8:0:7::{guess:x}]"))
+        message = verified(False, user=0, name=f"name{guess}")
+        done(logging_in(game, message, f"[2001:db8:0:7::{guess:x}]"))
     assert_refused(logging_in(game, verified(True), "[2001:db8:0:7:ffff::1]"), Code.LOCKED_OUT)
     assert done(logging_in(game, verified(True), "[2001:db8:0:8::1]")).row is not None
 
 
 @pytest.mark.parametrize(
-    ("address", "key"),
+    ("address", "subscriber"),
     [
-        ("192.0.2.7", "address:192.0.2.7"),
-        ("[::ffff:192.0.2.7]", "address:192.0.2.7"),
-        ("[2001:db8::1]", "address:2001:db8::/64"),
-        ("[2001:db8:1:2:3:4:5:6]", "address:2001:db8:1:2::/64"),
-        ("[fe80::1%eth0]", "address:fe80::/64"),
-        ("", "address:"),
-        ("no address", "address:no address"),
+        ("192.0.2.7", "192.0.2.7"),
+        ("[::ffff:192.0.2.7]", "192.0.2.7"),
+        ("[2001:db8::1]", "2001:db8::/64"),
+        ("[2001:db8:1:2:3:4:5:6]", "2001:db8:1:2::/64"),
+        ("[fe80::1%eth0]", "fe80::/64"),
+        ("", ""),
+        ("no address", "no address"),
     ],
 )
-def test_addresses_are_counted_by_what_one_subscriber_has(address: str, key: str) -> None:
-    assert address_key(address) == key
+def test_addresses_are_counted_by_what_one_subscriber_has(address: str, subscriber: str) -> None:
+    assert subscriber_of(address) == subscriber
 
 
 def test_login_when_right_then_the_accounts_failures_are_forgotten_not_the_addresss() -> None:
@@ -258,7 +410,8 @@ def test_login_when_right_then_the_accounts_failures_are_forgotten_not_the_addre
     for _ in range(3):
         done(logging_in(game, verified(False)))
     done(logging_in(game, verified(True)))
-    assert game.attempts.get("user:70000").failures == 0
+    assert game.attempts.get("name:quokka").failures == 0
+    assert game.attempts.get(f"pair:{ADDRESS} quokka").failures == 0
     assert game.attempts.get(f"address:{ADDRESS}").failures == 3
 
 
@@ -273,6 +426,22 @@ def test_login_when_an_address_was_quiet_then_it_starts_again() -> None:
 
 def test_attempts_when_from_ever_new_addresses_then_memory_stays_bounded() -> None:
     game = with_center()
-    for number in range(ACCOUNT.addresses_kept_max + 50):
-        done(logging_in(game, verified(False, user=0), f"10.0.{number // 256}.{number % 256}"))
-    assert len(game.attempts.of_key) == ACCOUNT.addresses_kept_max
+    kept_max = ACCOUNT.addresses_kept_max
+    for number in range(kept_max // 3 + 50):  # an address, a name and the name from there each
+        message = verified(False, user=0, name=f"name{number}")
+        done(logging_in(game, message, f"10.0.{number // 256}.{number % 256}"))
+    assert len(game.attempts.of_key) == kept_max
+
+
+def test_attempts_when_a_name_is_long_then_little_of_it_is_kept() -> None:
+    game = with_center()
+    done(logging_in(game, verified(False, user=0, name="a" * 256)))
+    assert max(map(len, game.attempts.of_key)) < 100
+
+
+def test_homes_when_ever_new_names_come_in_then_memory_stays_bounded() -> None:
+    attempts = Attempts()
+    for number in range(5):
+        CameIn(f"name{number}", "10.0.0.1", 3).apply(attempts)
+    CameIn("name2", "10.0.0.2", 3).apply(attempts)
+    assert attempts.home_of == {"name3": "10.0.0.1", "name4": "10.0.0.1", "name2": "10.0.0.2"}

@@ -149,13 +149,50 @@ def test_edge_when_its_row_loses_and_its_client_is_gone_is_not_run_again(
     assert len(tries) == 1
 
 
-def crowd(game: World, passwords: SlowPasswords, count: int) -> list[Client]:
+def crowd(
+    game: World, passwords: SlowPasswords, count: int, address: str = "192.0.2.1:1000"
+) -> list[Client]:
     passwords.is_slow = True
-    clients = [game.client() for _ in range(count)]
+    clients = [game.client(address) for _ in range(count)]
     for client in clients:
         client.post(m.Knock("Bob"))
         game.settle()
     return clients
+
+
+def end_all(game: World, passwords: SlowPasswords) -> None:
+    passwords.is_slow = False
+    while passwords.waiting:
+        passwords.end_one(game)
+
+
+def test_edge_when_the_rule_before_it_refuses_asks_nothing(world: MakeWorld) -> None:
+    game, store, _ = a_world(world)
+    game.engine.states["board"].barred = ("192.0.2.1",)
+    store.faults.next_before = 1  # the store would refuse
+    assert game.client().asks(m.Knock("Ann")) == Refused(Code.LOCKED_OUT, "9")
+    store.faults.next_before = 0
+    other = game.client("192.0.2.2:1000")
+    assert other.asks(m.Knock("Ann")) == m.Echoed("Ann", 0)
+
+
+def test_edge_when_the_rule_before_it_changes_its_mind_in_the_line_is_not_run(
+    world: MakeWorld,
+) -> None:
+    game, _, passwords = a_world(world, edges_running_max=1)
+    clients = crowd(game, passwords, 3)
+    game.engine.states["board"].barred = ("192.0.2.1",)
+    passwords.end_one(game)
+    for client in clients[1:]:
+        assert Refused(Code.LOCKED_OUT, "9") in client.heard()
+    assert not passwords.waiting and not len(game.engine.edges.line)
+
+
+def test_edge_when_the_rule_before_it_raises_costs_one_message(world: MakeWorld) -> None:
+    game, _, _ = a_world(world)
+    client = game.client()
+    assert client.asks(m.Knock("fails")) == Refused(Code.INTERNAL)
+    assert client.asks(m.Knock("Ann")) == m.Echoed("Ann", 0)
 
 
 def test_line_when_all_places_run_tells_numbers_as_it_moves(world: MakeWorld) -> None:
@@ -184,6 +221,64 @@ def test_line_when_full_refuses_with_the_wait(world: MakeWorld) -> None:
     for _ in range(3):
         if passwords.waiting:
             passwords.end_one(game)
+
+
+def test_line_when_full_of_those_who_left_gives_their_places_to_who_is_there(
+    world: MakeWorld,
+) -> None:
+    game, _, passwords = a_world(world, edges_running_max=1, waiting_max=3)
+    clients = crowd(game, passwords, 4)
+    told = [client.heard()[0] for client in clients[1:]]
+    for client in (clients[2], clients[1]):
+        client.leaves()
+        game.move(1_000)
+    [new] = crowd(game, passwords, 1, "192.0.2.2:1000")
+    assert [x.number for x in new.heard()] == [3]
+    clients[3].heard()
+    again = game.client()
+    again.post(m.Knock("Bob", told[0].ticket))  # he was away for a shorter time than the other
+    game.settle()
+    assert [x.number for x in again.heard()] == [1]
+    late = game.client()
+    late.post(m.Knock("Bob", told[1].ticket))
+    game.settle()
+    assert [x.code for x in late.heard()] == [Code.LOGIN_LINE_FULL]
+    end_all(game, passwords)
+
+
+def test_line_when_one_address_has_its_share_refuses_it_alone(world: MakeWorld) -> None:
+    game, _, passwords = a_world(
+        world, edges_running_max=1, waiting_max=9, waiting_per_address_max=2
+    )
+    first = crowd(game, passwords, 4, "[2001:db8::1]:1000")
+    assert [x.code for x in first[3].heard()] == [Code.LOGIN_LINE_FULL]
+    [same] = crowd(game, passwords, 1, "[2001:db8::2]:1000")  # the same /64 network
+    assert [x.code for x in same.heard()] == [Code.LOGIN_LINE_FULL]
+    [other] = crowd(game, passwords, 1, "[2001:db8:0:1::1]:1000")
+    assert [x.number for x in other.heard()] == [3]
+    first[1].leaves()
+    game.settle()
+    [next_one] = crowd(game, passwords, 1, "[2001:db8::3]:1000")  # in the place of the one away
+    assert [x.number for x in next_one.heard()] == [3]
+    passwords.end_one(game)  # one of the two goes, so there is a place again
+    [last] = crowd(game, passwords, 1, "[2001:db8::4]:1000")
+    assert [x.number for x in last.heard()] == [3]
+    end_all(game, passwords)
+
+
+def test_line_when_an_address_comes_and_leaves_again_and_again_stays_open_to_others(
+    world: MakeWorld,
+) -> None:
+    game, _, passwords = a_world(world, edges_running_max=1, waiting_max=5)
+    crowd(game, passwords, 1)
+    for _ in range(20):
+        [guest] = crowd(game, passwords, 1)
+        guest.leaves()
+        game.settle()
+    assert len(game.engine.edges.line) == 5
+    [player] = crowd(game, passwords, 1, "192.0.2.2:1000")
+    assert [x.number for x in player.heard()] == [5]
+    end_all(game, passwords)
 
 
 def test_line_when_a_client_reconnects_keeps_his_number(world: MakeWorld) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.node_game import messages as m
 from tests.unit.node_game.roles import CHANNEL, LOGIN
 
-from mmo.contract import Env, NodeView, Outcome, Role, Sender, edge, handles, ticks
+from mmo.contract import Env, NodeView, Outcome, Role, Sender, before, edge, handles, ticks
 from mmo.errors import OperatorError
 from mmo.node.core_table import core_fields
 from mmo.node.handlers import build_table
@@ -143,6 +143,36 @@ def test_edge_when_it_is_not_async_is_refused(module: ModuleType) -> None:
 
     put(module, edge(m.KNOCK, deadline_ms=1)(rule))
     assert fault(of(edges=("faulty",))) == "E0403"
+
+
+def test_rule_before_an_edge_when_there_is_no_edge_or_another_rule_is_refused(
+    module: ModuleType,
+) -> None:
+    def rule(message: Any, *, env: Env) -> None:
+        return None
+
+    def again(message: Any, *, env: Env) -> None:
+        return None
+
+    async def door(message: Any, outside: Any, sender: Any) -> None:
+        return None
+
+    put(module, before(m.KNOCK)(rule))
+    assert fault(of("faulty")) == "E0414"
+    put(module, edge(m.KNOCK, deadline_ms=1)(door), "door")
+    build_table(of("faulty", edges=("faulty",)), {}, ENV, PACKAGE, PACKAGE)
+    put(module, before(m.KNOCK)(again), "again")
+    assert fault(of("faulty", edges=("faulty",))) == "E0414"
+
+
+def test_rule_before_an_edge_when_it_needs_a_part_of_a_player_is_refused(
+    module: ModuleType,
+) -> None:
+    def rule(message: Any, *, wallet: Any, env: Env) -> None:
+        return None
+
+    put(module, before(m.KNOCK, needs=("wallet",))(rule))
+    assert fault(of("faulty")) == "E0404"
 
 
 def test_role_when_it_accepts_tokens_without_owning_players_is_refused() -> None:

@@ -42,9 +42,11 @@ def come_in(me: Hero) -> Walk[Lines]:
     if not isinstance(entry, LoginOk):
         if entry.code == Code.LOCKED_OUT:
             return [f"too many wrong passwords: wait {entry.detail} s"]
-        expected = (Code.NAME_TAKEN, Code.NAME_INVALID, Code.PASSWORD_INVALID)
+        expected = [Code.NAME_TAKEN, Code.NAME_INVALID, Code.PASSWORD_INVALID, Code.LOCKED_OUT]
         made = yield from register(me, expects=tuple(map(int, expected)))
         if isinstance(made, Refused):
+            if made.code == Code.LOCKED_OUT:
+                return [f"too many registrations from here: wait {made.detail} s"]
             known = made.code == Code.NAME_TAKEN
             return ["wrong password" if known else f"{code_name(made.code)} {made.detail}"]
         lines.append(f"registered {made.name}")

@@ -187,6 +187,7 @@ class Login(_Section, frozen=True):
     password_passes: Annotated[int, msgspec.Meta(ge=1, le=64)]
     password_nice: Annotated[int, msgspec.Meta(ge=0, le=19)]
     waiting_max: Count
+    waiting_per_address_max: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
     ticket_ms: Milliseconds
 
 

@@ -147,12 +147,17 @@ class Account(Table, frozen=True):
     name_characters_max: Annotated[int, msgspec.Meta(ge=1, le=64)]
     password_characters_min: Small
     password_characters_max: Annotated[int, msgspec.Meta(ge=1, le=1024)]
-    failures_max: Small  # wrong passwords in a row of one account that lock it
+    failures_max: Small  # wrong passwords in a row from one address that lock a name for it
+    account_failures_max: Small  # from anywhere, that lock it for all but where it came in last
     address_failures_max: Small  # wrong passwords from one address that lock the address
     lock_ms_min: Milliseconds  # first lock; doubles with each further failure
     lock_ms_max: Milliseconds
     failures_forgotten_ms: Milliseconds  # quiet time after which an address starts from 0
-    addresses_kept_max: Positive  # failing addresses and accounts remembered by one login server
+    account_failures_forgotten_ms: Milliseconds  # the same of a name
+    registrations_max: Small  # from one address within `registrations_ms`
+    registrations_ms: Milliseconds
+    addresses_kept_max: Positive  # failing addresses and names remembered by one login server
+    homes_kept_max: Positive  # names whose last address is remembered by one login server
 
 
 class Tokens(Table, frozen=True):

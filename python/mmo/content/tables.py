@@ -210,6 +210,7 @@ def _check_account(account: Account) -> None:
         ("name_characters_min", "name_characters_max"),
         ("password_characters_min", "password_characters_max"),
         ("lock_ms_min", "lock_ms_max"),
+        ("failures_max", "account_failures_max"),
     ):
         if getattr(account, low) > getattr(account, high):
             raise contradiction("account.toml", low, f"is over {high}")

@@ -2,8 +2,9 @@
 
 Owns the running of edge functions, their deadlines, and the waiting line before them. An edge turns
 one message into an internal one; its lane is closed meanwhile, and the internal message is decided
-first when it opens. Never decides. Called by the router; `run_again` by the committer when the row
-of an edge's message lost its guard.
+first when it opens. Never decides: a rule that the role marks as before an edge may refuse what
+would only cost. Called by the router; `run_again` by the committer when the row of an edge's
+message lost its guard.
 """
 
 import asyncio
@@ -15,9 +16,11 @@ from mmo.errors import StoreUnavailable
 from mmo.node.engine import Engine
 from mmo.node.lanes import Job, Lane, Source
 from mmo.node.waiting_line import Waiter, WaitingLine
+from mmo.node.watchdog import RuleOverran
 from mmo.wire.codec import encode
 from mmo.wire.messages.account import LoginWait
 from mmo.wire.opcode import Code, Op
+from mmo.wire.subscriber import subscriber_of
 
 EDGE_TRIES_MAX = 3
 LINE_TOLD_MS = 1_000
@@ -95,11 +98,18 @@ class Edges:
         self._running_max = settings.edges_running_max
         self._edge_ms = EDGE_MS_FIRST_GUESS  # moving mean, for the wait that is told
         self._telling = False
-        self.line = WaitingLine(settings.waiting_max, settings.ticket_ms, engine.timers.now_ms)
+        self.line = WaitingLine(
+            settings.waiting_max,
+            settings.waiting_per_address_max,
+            settings.ticket_ms,
+            engine.timers.now_ms,
+        )
 
     def start(self, lane: Lane, job: Job) -> None:
         """Run the edge of `job`, or let it wait in the line."""
         engine = self._engine
+        if self._is_refused_before(job):
+            return
         if job.route.by == "user":
             self._start_of_player(lane, job)
             return
@@ -108,7 +118,8 @@ class Edges:
             engine.lanes.close(lane)
             self._begin(lane, job, tries=1)
             return
-        waiter = self.line.join(lane, job, ticket)
+        assert job.source is not None
+        waiter = self.line.join(lane, job, ticket, subscriber_of(job.source.address))
         if waiter is None:
             seconds = max(1, round(self._wait_ms(len(self.line)) / 1_000))
             engine.refuse(job.source, job.seq, Code.LOGIN_LINE_FULL, str(seconds))
@@ -128,6 +139,23 @@ class Edges:
             return
         engine.lanes.close(lane)
         self._begin(lane, job, tries=1)
+
+    def _is_refused_before(self, job: Job) -> bool:
+        """Whether the rule before this edge refused it, or failed: its sender was told then."""
+        engine, source = self._engine, job.source
+        if job.route.before is None or job.route.edge is None:
+            return False
+        assert source is not None
+        engine.env.sender = Sender(source.conn, source.user, job.seq, 0, source.address)
+        try:
+            refusal = job.route.before(job.message)
+        except (Exception, RuleOverran):
+            engine.router.raised(job)
+            return True
+        if refusal is not None:
+            engine.refuse(source, job.seq, refusal.code, refusal.detail)
+            engine.metrics.count("edges_refused_before_total")
+        return refusal is not None
 
     def forget(self, source: Source) -> None:
         """The connection is gone; its place in the line is kept for a while."""
@@ -151,33 +179,41 @@ class Edges:
         self._engine.spawn(self._run(lane, job, tries))
 
     async def _run(self, lane: Lane, job: Job, tries: int) -> None:
-        engine, source = self._engine, job.source
-        assert source is not None
+        engine = self._engine
         job.route = job.route.newest()  # it may have waited while the code was switched
-        edge = job.route.edge
         started_ms = engine.timers.now_ms()
-        sender = Sender(source.conn, source.user, job.seq, 0, source.address)
-        result: Any
-        try:
-            if edge is None:  # gone with the new code, or in quarantine
-                result = Refuse(Code.QUARANTINED, str(job.route.opcode))
-            else:
-                async with asyncio.timeout(edge.deadline_ms / 1_000):
-                    result = await job.route.call(job.message, self._outside, sender)
-        except StoreUnavailable:
-            result = Refuse(Code.RETRY_LATER)
-        except TimeoutError:
-            result = Refuse(Code.TIMEOUT)
-        except Exception:
-            engine.router.raised(job)
-            result = None
+        engine.now()
+        # Asked again: what it is judged by may have changed while it waited in the line.
+        if self._is_refused_before(job):
+            result: Any = None
+        else:
+            result = await self._asked(job)
+            self._edge_ms += (engine.timers.now_ms() - started_ms - self._edge_ms) / 16
         self._running -= 1
-        self._edge_ms += (engine.timers.now_ms() - started_ms - self._edge_ms) / 16
         engine.now()
         engine.lanes.reopen(lane)
         self._settle(lane, job, result, tries)
         self._next()
         engine.turn()
+
+    async def _asked(self, job: Job) -> Any:
+        """What the edge found, a refusal, or None: it raised, and its sender was told."""
+        engine, source = self._engine, job.source
+        assert source is not None
+        edge = job.route.edge
+        if edge is None:  # gone with the new code, or in quarantine
+            return Refuse(Code.QUARANTINED, str(job.route.opcode))
+        sender = Sender(source.conn, source.user, job.seq, 0, source.address)
+        try:
+            async with asyncio.timeout(edge.deadline_ms / 1_000):
+                return await job.route.call(job.message, self._outside, sender)
+        except StoreUnavailable:
+            return Refuse(Code.RETRY_LATER)
+        except TimeoutError:
+            return Refuse(Code.TIMEOUT)
+        except Exception:
+            engine.router.raised(job)
+            return None
 
     def _settle(self, lane: Lane, job: Job, result: Any, tries: int) -> None:
         engine = self._engine

@@ -14,7 +14,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from mmo.contract import PLAYER_PARTS, Edge, Env, Handler, Refuse, Role, Tick
+from mmo.contract import PLAYER_PARTS, Before, Edge, Env, Handler, Refuse, Role, Tick
 from mmo.errors import OperatorError
 from mmo.node.code_faults import function_fault
 from mmo.node.modules import shown
@@ -24,7 +24,7 @@ from mmo.wire.opcode import Code
 
 LINK_OPCODES = range(16, 100)
 ORIGINS = ("user", "open", "peer", "node")
-MARKS = ("mmo_handler", "mmo_tick", "mmo_broken", "mmo_edge")
+MARKS = ("mmo_handler", "mmo_tick", "mmo_broken", "mmo_before", "mmo_edge")
 RATES = ("hello", "login", "action", "hit", "list", "ping")
 
 
@@ -32,8 +32,8 @@ class Route:
     """How one opcode is served."""
 
     __slots__ = (
-        "bound", "by", "call", "decode", "edge", "heir", "lane_field", "mutates", "name", "needs",
-        "opcode", "parts", "peers", "rate", "simple",
+        "before", "bound", "by", "call", "decode", "edge", "heir", "lane_field", "mutates", "name",
+        "needs", "opcode", "parts", "peers", "rate", "simple",
     )  # fmt: skip
 
     def __init__(self, opcode: int, by: str, name: str) -> None:
@@ -46,6 +46,7 @@ class Route:
         self.parts: tuple[str, ...] = ()  # of the player, handed over as keywords
         self.mutates = False
         self.edge: Edge | None = None
+        self.before: Callable[[Any], Refuse | None] | None = None  # (message), before its edge
         self.lane_field = ""
         self.peers: tuple[str, ...] = ()
         self.rate = ""
@@ -113,6 +114,7 @@ class Table:
         """Let go of every rule; none may be called any more."""
         for route in self.routes():
             route.call = route.bound = _never
+            route.before = None
         for by in ORIGINS:
             self.of(by).clear()
         self.ticks = []
@@ -128,6 +130,7 @@ def build_table(
     if role.token_types and not (role.owns_players or role.runs_raids):
         raise OperatorError("E0409", f"role {role.name} accepts tokens but may not own players")
     broken: dict[str, Callable[..., Any]] = {}
+    guards: list[Callable[..., Any]] = []
     for name in role.systems:
         marked = _marked(load_module(f"{systems_package}.{name}"))
         for function in marked["mmo_handler"]:
@@ -140,9 +143,13 @@ def build_table(
             with _placed(function):
                 _check_signature(function, _name(function), (), has_message=True)
             broken[function.mmo_broken] = function  # type: ignore[attr-defined]
+        guards += marked["mmo_before"]
     for name in role.edges:
         for function in _marked(load_module(f"{edges_package}.{name}"))["mmo_edge"]:
             _add_edge(table, seen, function)
+    for function in guards:
+        with _placed(function):
+            _add_before(table, states, env, function)
     for tick in table.ticks:
         if tick.each:
             if tick.of not in broken:
@@ -285,6 +292,22 @@ def _add_edge(table: Table, seen: dict[int, str], function: Callable[..., Any]) 
     route.edge = mark
     route.rate = mark.rate
     table.of(mark.by)[mark.opcode] = route
+
+
+def _add_before(
+    table: Table, states: Mapping[str, Any], env: Env, function: Callable[..., Any]
+) -> None:
+    mark: Before = function.mmo_before  # type: ignore[attr-defined]
+    name = _name(function)
+    _check_signature(function, name, mark.needs, has_message=True)
+    for need in mark.needs:
+        if need not in states:
+            raise OperatorError("E0404", f"{name} needs {need!r}, no state here")
+    route = table.open.get(mark.opcode) or table.user.get(mark.opcode)
+    if route is None or route.edge is None or route.before is not None:
+        raise OperatorError("E0414", f"{name} stands before opcode {mark.opcode}")
+    fixed = {need: states[need] for need in mark.needs}
+    route.before = _with_defaults(function, {**fixed, "env": env})
 
 
 def _tick(

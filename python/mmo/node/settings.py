@@ -45,4 +45,5 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     edges_running_max: int  # edges at once; the waiting line is before them
     player_edges_max: int  # edges of players at once; beyond it RETRY_LATER
     waiting_max: int  # length of the waiting line
+    waiting_per_address_max: int  # of it for one address, counted like connections; 0: no limit
     ticket_ms: int  # a waiting client keeps its number over a reconnect this long

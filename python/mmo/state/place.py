@@ -28,7 +28,8 @@ class SessionOpened(Row, frozen=True):
 
 
 class LoginFailed(Row, frozen=True):
-    """A wrong password of a known account: failures + 1, or locked until `locked_until_ms`."""
+    """A wrong password of a known account: failures + 1; with `locked_until_ms` they become what is
+    given, fewer too, and the account is locked until then at least."""
 
     user: int
     failures: int  # after

@@ -1,43 +1,46 @@
 """Accounts at the login server: registering, logging in, lockouts.
 
-Receives what the password edge found out and decides: wrong, locked, or a session is opened and the
-player sent to a center. Never sees a password.
+Refuses who is locked before a hash is spent on him, then receives what the password edge found out
+and decides: wrong, locked, or a session is opened and the player sent to a center. Never looks at a
+password.
 """
 
-import ipaddress
 import unicodedata
 
 from mmo.content import Content
-from mmo.contract import Env, Outcome, Refuse, ToRole, handles
-from mmo.state.attempts import Attempt, AttemptFailed, Attempts, AttemptsForgotten
+from mmo.contract import Env, Outcome, Refuse, ToRole, before, handles
+from mmo.state.attempts import (
+    NO_ATTEMPT,
+    Attempt,
+    AttemptFailed,
+    Attempts,
+    AttemptsForgotten,
+    CameIn,
+)
 from mmo.state.change import Effect
 from mmo.state.place import AccountRegistered, LoginFailed, SessionOpened
 from mmo.state.servers import Servers, ServerSeen
 from mmo.systems.tokens import LOGIN, new_jti, player_claims, sign
-from mmo.wire.messages.account import LoginOk, LoginVerified, RegisterHashed, RegisterOk
+from mmo.wire.messages.account import (
+    Login,
+    LoginOk,
+    LoginVerified,
+    Register,
+    RegisterHashed,
+    RegisterOk,
+)
 from mmo.wire.messages.link import SessionEnded
 from mmo.wire.messages.session import Refused
 from mmo.wire.opcode import Code, Op
+from mmo.wire.subscriber import subscriber_of
 
 FORBIDDEN_CATEGORIES = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 """Unicode categories that no name may have: controls, invisible formats, what is not assigned."""
 
-NETWORK_BITS = 64
-"""Of an IPv6 address: one subscriber has all addresses behind it (RFC 6177)."""
-
-
-def address_key(address: str) -> str:
-    """What failures of an address are counted under: the address, of IPv6 its network alone."""
-    try:
-        found = ipaddress.ip_address(address.strip("[]"))
-    except ValueError:
-        return f"address:{address}"
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped is not None:
-            return f"address:{found.ipv4_mapped}"
-        network = int(found) >> NETWORK_BITS << NETWORK_BITS
-        return f"address:{ipaddress.IPv6Address(network)}/{NETWORK_BITS}"
-    return f"address:{found}"
+NAME_KEPT_CHARACTERS = 64
+"""Of a name that fails; none that exists is longer."""
+LONG_OVER_MS = 1
+"""A lock that keeps nobody out: the row of an account takes a lower count only with a lock."""
 
 
 def name_is_valid(name: str, content: Content) -> bool:
@@ -51,23 +54,39 @@ def name_is_valid(name: str, content: Content) -> bool:
     return name == " ".join(name.split()) and name == unicodedata.normalize("NFC", name)
 
 
-@handles(Op.REGISTER_HASHED, by="node")
-def register(message: RegisterHashed, *, env: Env) -> Outcome | Refuse:
-    """A new account, when its name and password have the form and the name is free."""
+@before(Op.REGISTER, needs=("attempts",))
+def may_register(message: Register, *, attempts: Attempts, env: Env) -> Refuse | None:
+    """An address that registered its share gets no hash."""
+    return _locked_out(attempts.get(_register_key(env)).locked_until_ms, env)
+
+
+@before(Op.LOGIN, needs=("attempts",))
+def may_log_in(message: Login, *, attempts: Attempts, env: Env) -> Refuse | None:
+    """Who is locked gets no hash; a name that nobody has is locked alike."""
+    name = unicodedata.normalize("NFC", message.name)
+    return _locked_out(_locked_until_ms(name, 0, attempts, env), env)
+
+
+@handles(Op.REGISTER_HASHED, by="node", needs=("attempts",))
+def register(message: RegisterHashed, *, attempts: Attempts, env: Env) -> Outcome:
+    """A new account, when its name and password have the form and the name is free. Every hash
+    counts for the address, whatever came of it."""
     content: Content = env.content
     account = content.account
+    counted = (_registered(attempts, env),)
     if not name_is_valid(message.name, content):
-        return Refuse(
-            Code.NAME_INVALID,
-            f"{account.name_characters_min} to {account.name_characters_max} visible characters",
-        )
+        low, high = account.name_characters_min, account.name_characters_max
+        refused = Refused(Code.NAME_INVALID, f"{low} to {high} visible characters")
+        return Outcome(replies=(refused,), effects=counted)
     low, high = account.password_characters_min, account.password_characters_max
     if not low <= message.password_length <= high:
-        return Refuse(Code.PASSWORD_INVALID, f"{low} to {high} characters")
+        refused = Refused(Code.PASSWORD_INVALID, f"{low} to {high} characters")
+        return Outcome(replies=(refused,), effects=counted)
     return Outcome(
         replies=(RegisterOk(message.name),),
         row=AccountRegistered(message.name, message.password_hash, env.now_ms),
-        row_refused=Refuse(Code.NAME_TAKEN),
+        row_refused=Outcome(replies=(Refused(Code.NAME_TAKEN),), effects=counted),
+        effects=counted,
     )
 
 
@@ -77,21 +96,16 @@ def login(
 ) -> Outcome | Refuse:
     """Wrong, locked, or a session with a token for a center. A lock also refuses the right
     password, so that guessing on cannot be told from having found it."""
-    account_key = f"user:{message.user}"
-    locked_until_ms = max(
-        attempts.get(address_key(env.sender.address)).locked_until_ms,
-        message.locked_until_ms if message.user else 0,
-        attempts.get(account_key).locked_until_ms if message.user else 0,
-    )
-    if locked_until_ms > env.now_ms:
-        seconds_left = (locked_until_ms - env.now_ms + 999) // 1000
-        return Refuse(Code.LOCKED_OUT, str(seconds_left))
+    until_ms = _locked_until_ms(message.name, message.locked_until_ms, attempts, env)
+    refused = _locked_out(until_ms, env)
+    if refused is not None:
+        return _kept_out(message, refused, attempts, env)
     if not message.matches:
         return _wrong(message, attempts, env)
     center = choose_center(servers, env)
     if center is None:
         return Refuse(Code.SERVER_AWAY, "no center")
-    return _opened(message, center, account_key, env)
+    return _opened(message, center, env)
 
 
 def choose_center(servers: Servers, env: Env) -> ServerSeen | None:
@@ -104,7 +118,7 @@ def choose_center(servers: Servers, env: Env) -> ServerSeen | None:
     return min(living, key=lambda server: (server.users, server.number), default=None)
 
 
-def _opened(message: LoginVerified, center: ServerSeen, account_key: str, env: Env) -> Outcome:
+def _opened(message: LoginVerified, center: ServerSeen, env: Env) -> Outcome:
     """The session row with its token; everything of an older session ends."""
     content: Content = env.content
     jti = new_jti(env)
@@ -126,31 +140,74 @@ def _opened(message: LoginVerified, center: ServerSeen, account_key: str, env: E
             expires_ms=env.now_ms + content.tokens.login_s * 1000,
             now_ms=env.now_ms,
         ),
-        effects=(AttemptsForgotten(account_key),),
+        effects=(
+            AttemptsForgotten(_pair_key(message.name, env)),
+            AttemptsForgotten(_name_key(message.name)),
+            CameIn(message.name, _address(env), content.account.homes_kept_max),
+        ),
         sends=(ToRole("center", SessionEnded(message.user, message.session_epoch)),),
     )
 
 
+def _kept_out(
+    message: LoginVerified, refused: Refuse, attempts: Attempts, env: Env
+) -> Outcome | Refuse:
+    """Refused; a lock of the account that this server did not know of is remembered, so that the
+    next try costs no hash."""
+    key = _name_key(message.name)
+    known = attempts.get(key)
+    if message.locked_until_ms <= max(known.locked_until_ms, env.now_ms):
+        return refused
+    learnt = Attempt(message.failures, message.locked_until_ms, env.now_ms, known.address)
+    return Outcome(
+        replies=(Refused(refused.code, refused.detail),),
+        effects=(AttemptFailed(key, learnt, env.content.account.addresses_kept_max),),
+    )
+
+
 def _wrong(message: LoginVerified, attempts: Attempts, env: Env) -> Outcome:
-    """Count the failure of the address and, for a known name, of the account; the answer is the
-    same for an unknown name."""
-    content: Content = env.content
-    account = content.account
+    """Count the failure of the address, of the name from this address, and of the name; the answer
+    is the same for an unknown name."""
+    account = env.content.account
     effects: list[Effect] = []
     row = None
     if env.sender.address:
-        key = address_key(env.sender.address)
-        known = attempts.get(key)
-        quiet = env.now_ms - known.failed_ms > account.failures_forgotten_ms
-        failures = 1 if quiet else known.failures + 1
+        key = f"address:{_address(env)}"
+        known, forgotten_ms = attempts.get(key), account.failures_forgotten_ms
+        failures = 1 if _is_quiet(known, forgotten_ms, env) else known.failures + 1
         effects.append(_failed(key, failures, account.address_failures_max, env))
-    if message.user:
-        key = f"user:{message.user}"
-        failures = max(message.failures, attempts.get(key).failures) + 1
-        failed = _failed(key, failures, account.failures_max, env)
+    key = _pair_key(message.name, env)
+    known, forgotten_ms = attempts.get(key), account.account_failures_forgotten_ms
+    failures = 1 if _is_quiet(known, forgotten_ms, env) else known.failures + 1
+    effects.append(_failed(key, failures, account.failures_max, env))
+    # Beyond the limit of its own an address is slowed by its own lock. Alone it locks nobody else
+    # out; in turn with others it does.
+    of_name = attempts.get(_name_key(message.name))
+    if failures <= account.failures_max or of_name.address != _address(env):
+        failed, row = _name_failed(message, of_name, env)
         effects.append(failed)
-        row = LoginFailed(message.user, failures, failed.attempt.locked_until_ms)
     return Outcome(replies=(Refused(Code.CREDENTIALS_WRONG),), row=row, effects=effects)
+
+
+def _name_failed(
+    message: LoginVerified, known: Attempt, env: Env
+) -> tuple[AttemptFailed, LoginFailed | None]:
+    """The new count of a name from anywhere, and the row of its account."""
+    account = env.content.account
+    forgotten_ms = account.account_failures_forgotten_ms
+    is_quiet = _is_quiet(known, forgotten_ms, env)
+    stored = message.failures
+    if stored >= account.account_failures_max:  # then its last failure locked it
+        is_over = env.now_ms - message.locked_until_ms > forgotten_ms
+    else:
+        is_over = known != NO_ATTEMPT and is_quiet
+    failures = max(0 if is_over else stored, 0 if is_quiet else known.failures) + 1
+    key = _name_key(message.name)
+    failed = _failed(key, failures, account.account_failures_max, env)
+    if not message.user:
+        return failed, None
+    lock_ms = failed.attempt.locked_until_ms or (LONG_OVER_MS if is_over and stored else 0)
+    return failed, LoginFailed(message.user, failures, lock_ms)
 
 
 def _failed(key: str, failures: int, failures_max: int, env: Env) -> AttemptFailed:
@@ -161,6 +218,56 @@ def _failed(key: str, failures: int, failures_max: int, env: Env) -> AttemptFail
         doublings = min(failures - failures_max, 32)
         lock_ms = min(account.lock_ms_min << doublings, account.lock_ms_max)
         locked_until_ms = env.now_ms + lock_ms
-    return AttemptFailed(
-        key, Attempt(failures, locked_until_ms, env.now_ms), account.addresses_kept_max
+    attempt = Attempt(failures, locked_until_ms, env.now_ms, _address(env))
+    return AttemptFailed(key, attempt, account.addresses_kept_max)
+
+
+def _registered(attempts: Attempts, env: Env) -> AttemptFailed:
+    """One more registration of the address; the last of its share locks it until the time of the
+    first one is over."""
+    account = env.content.account
+    known = attempts.get(_register_key(env))
+    is_new = env.now_ms - known.failed_ms >= account.registrations_ms
+    count, first_ms = (1, env.now_ms) if is_new else (known.failures + 1, known.failed_ms)
+    is_last = count >= account.registrations_max
+    locked_until_ms = first_ms + account.registrations_ms if is_last else 0
+    attempt = Attempt(count, locked_until_ms, first_ms)
+    return AttemptFailed(_register_key(env), attempt, account.addresses_kept_max)
+
+
+def _locked_until_ms(name: str, account_until_ms: int, attempts: Attempts, env: Env) -> int:
+    """How long nobody may log in with this name from this address. What others guessed does not
+    count where the name came in from last."""
+    until_ms = max(
+        attempts.get(f"address:{_address(env)}").locked_until_ms,
+        attempts.get(_pair_key(name, env)).locked_until_ms,
     )
+    if attempts.home_of.get(name) == _address(env):
+        return until_ms
+    return max(until_ms, account_until_ms, attempts.get(_name_key(name)).locked_until_ms)
+
+
+def _locked_out(until_ms: int, env: Env) -> Refuse | None:
+    if until_ms <= env.now_ms:
+        return None
+    return Refuse(Code.LOCKED_OUT, str((until_ms - env.now_ms + 999) // 1000))
+
+
+def _is_quiet(known: Attempt, forgotten_ms: int, env: Env) -> bool:
+    return env.now_ms - max(known.failed_ms, known.locked_until_ms) > forgotten_ms
+
+
+def _address(env: Env) -> str:
+    return subscriber_of(env.sender.address)
+
+
+def _pair_key(name: str, env: Env) -> str:
+    return f"pair:{_address(env)} {name[:NAME_KEPT_CHARACTERS]}"
+
+
+def _name_key(name: str) -> str:
+    return f"name:{name[:NAME_KEPT_CHARACTERS]}"
+
+
+def _register_key(env: Env) -> str:
+    return f"register:{_address(env)}"

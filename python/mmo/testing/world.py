@@ -41,7 +41,8 @@ def node_settings(number: int = 11, name: str = "node-under-test", **changed: An
         "busy_ms": 60_000,
         "room_tick_ms_max": 60_000, "player_edges_max": 8,
         "failpoints": False, "seed": 7, "metrics_host": "127.0.0.1", "metrics_port": -1,
-        "edges_running_max": 4, "waiting_max": 100, "ticket_ms": 15_000,
+        "edges_running_max": 4, "waiting_max": 100, "waiting_per_address_max": 0,
+        "ticket_ms": 15_000,
     }  # fmt: skip
     return NodeSettings(**(fields | changed))
 

@@ -234,7 +234,7 @@ class Code(IntEnum):
     NAME_INVALID = 201
     PASSWORD_INVALID = 202  # too short, too long
     CREDENTIALS_WRONG = 203  # unknown name and wrong password alike
-    LOCKED_OUT = 204  # the detail is the seconds left
+    LOCKED_OUT = 204  # wrong passwords, or registrations; the detail is the seconds left
     LOGIN_LINE_FULL = 205  # the detail is the seconds to wait
 
     TOKEN_REFUSED = 300  # spent, of an older session, or not for here

@@ -22,7 +22,7 @@ CENTER = Role(
 )
 LOGIN = Role(
     name="login",
-    systems=("rules",),
+    systems=("rules", "porch"),
     edges=("door",),
     states={"board": lambda content, node: Board()},
     dials=("center",),

@@ -36,6 +36,7 @@ class Board:
         self.blows: dict[int, int] = {}
         self.left: list[tuple[int, int, bool]] = []
         self.ticked = 0
+        self.barred: tuple[str, ...] = ()  # addresses that get no edge
 
 
 class Happened(Effect, frozen=True):
