@@ -5,22 +5,17 @@ raids whose server died. Decides nothing: the rules get a member's card, or an o
 becomes of it. Called by admission, outcomes and the node's timers.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 from mmo.errors import StoreError
 from mmo.node.engine import Engine
 from mmo.node.lanes import Job, Lane, Source
-from mmo.state.raid import OrphanRaid, RaidCheckpoint, RaidEntry
+from mmo.state.raid import RaidCheckpoint, RaidEntry
 from mmo.wire.messages.raid import RaidOrphan
 from mmo.wire.messages.session import Claims, Entered
 from mmo.wire.opcode import CloseReason, Code, Op
 
 KEEP_EVERY_MS = 250
-OFFERED_MS = 10_000
-"""An orphan is offered so long after it was last seen: a taking over whose answer was lost may have
-happened, and then no look finds the raid any more. Taken by another server or ended, it is refused
-by its row; running here, by the rule."""
 
 
 class Raids:
@@ -31,7 +26,6 @@ class Raids:
         self._kept: dict[int, RaidCheckpoint] = {}
         self._keeping = False
         self._looking = False
-        self._offered: dict[int, tuple[OrphanRaid, int]] = {}  # by raid, and until when
 
     def start(self) -> None:
         """Begin to keep checkpoints and to look for orphans."""
@@ -79,19 +73,11 @@ class Raids:
         finally:
             self._looking = False
         engine.now()
-        for orphan in self._to_offer(orphans):
+        for orphan in orphans:
             lane = engine.lanes.of_user(orphan.raid)
             if lane.open and engine.tell(lane, RaidOrphan(orphan.raid, orphan)):
                 engine.metrics.count("orphan_raids_seen_total")
         engine.turn()
-
-    def _to_offer(self, orphans: Sequence[OrphanRaid]) -> list[OrphanRaid]:
-        """Those that were found now, and those that were found lately."""
-        now_ms = self._engine.timers.now_ms()
-        offered = {raid: one for raid, one in self._offered.items() if one[1] > now_ms}
-        offered |= {orphan.raid: (orphan, now_ms + OFFERED_MS) for orphan in orphans}
-        self._offered = offered
-        return [orphan for orphan, _ in offered.values()]
 
     async def enter(self, lane: Lane, source: Source, seq: int, typ: str, claims: Claims) -> None:
         """Claim the seat that a raid token names and let the rule meet the member. The lane is
