@@ -40,6 +40,7 @@ LEASE_MS = 6_000
 SWEEP_MS = 1_000
 CONTENT = load_content()
 TICK_MS = CONTENT.raids.tick_ms
+STEP_MS = 250
 NAMES = ("ann", "bob")
 
 
@@ -121,7 +122,7 @@ class Game:
         world = self.first.world
         world.run(world.store.leave(51, world.engine.env.node.incarnation))
         heir = self.joins(world.store)
-        heir.world.move(1_100)
+        heir.world.move(LEASE_MS + 2 * SWEEP_MS)
         return heir
 
     def joins(self, store: Any) -> Server:
@@ -130,6 +131,12 @@ class Game:
         other.world.clock.now_ms = self.first.world.clock.now_ms
         self.made.append(other)
         return other
+
+    def move(self, by_ms: int) -> None:
+        """The same time passes for all servers."""
+        for _ in range(by_ms // STEP_MS):
+            for server in self.made:
+                server.world.move(STEP_MS)
 
     def record(self) -> tuple[RaidRecord, dict[int, bytes]]:
         """What the books hold, with the grants."""
@@ -228,6 +235,27 @@ def test_raid_when_the_answer_to_its_taking_over_is_lost_then_it_goes_on_after_t
     record, grants = game.record()
     assert (record.state, record.number) == (RaidState.FINISHED, 52)
     assert judged(record, grants).findings == [] and heir.world.engine.committer.is_idle
+
+
+def test_raid_when_the_store_was_away_for_longer_than_a_lease_then_its_server_keeps_it(
+    game: Game,
+) -> None:
+    """No lease holds then, and the other server may look before its own is renewed."""
+    world = game.first.world
+    other = game.joins(FakeStore(world.store.database)).world
+    game.move(LEASE_MS + SWEEP_MS)
+    world.store.database.is_down = True
+    game.move(LEASE_MS + 2 * SWEEP_MS)
+    world.store.database.is_down = False
+    other.move(3 * SWEEP_MS)
+    world.move(3 * SWEEP_MS)
+    game.move(LEASE_MS + 2 * SWEEP_MS)
+    record, _ = game.record()
+    assert (record.state, record.number) == (RaidState.OPEN, 51)
+    assert RAID in world.engine.states["raids"].rooms
+    world.run(world.store.leave(51, world.engine.env.node.incarnation))
+    other.move(2 * SWEEP_MS)  # of a server that is dead they are taken as soon as ever
+    assert game.record()[0].number == 52
 
 
 def test_raid_when_the_store_is_away_at_its_end_then_is_settled_when_it_is_back(

@@ -5,12 +5,13 @@ raids whose server died. Decides nothing: the rules get a member's card, or an o
 becomes of it. Called by admission, outcomes and the node's timers.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from mmo.errors import StoreError
 from mmo.node.engine import Engine
 from mmo.node.lanes import Job, Lane, Source
-from mmo.state.raid import RaidCheckpoint, RaidEntry
+from mmo.state.raid import OrphanRaid, RaidCheckpoint, RaidEntry
 from mmo.wire.messages.raid import RaidOrphan
 from mmo.wire.messages.session import Claims, Entered
 from mmo.wire.opcode import CloseReason, Code, Op
@@ -65,6 +66,7 @@ class Raids:
         """Offer every orphan to the rules, in a lane of the raid's own, once at a time."""
         engine = self._engine
         node = engine.env.node
+        asked_ms = engine.timers.now_ms()
         try:
             orphans = await engine.store.orphan_raids(node.number, node.incarnation)
         except StoreError:
@@ -73,11 +75,22 @@ class Raids:
         finally:
             self._looking = False
         engine.now()
-        for orphan in orphans:
+        for orphan in self._dead(orphans, asked_ms):
             lane = engine.lanes.of_user(orphan.raid)
             if lane.open and engine.tell(lane, RaidOrphan(orphan.raid, orphan)):
                 engine.metrics.count("orphan_raids_seen_total")
         engine.turn()
+
+    def _dead(self, orphans: Sequence[OrphanRaid], asked_ms: int) -> Sequence[OrphanRaid]:
+        """Those whose server is dead for sure. In an outage the leases of all end, and who looks
+        first at its end would find the raids of living servers: so long as a lease is, each of them
+        must have been able to renew, as we were. Who ran our number before us is gone."""
+        engine = self._engine
+        if engine.timers.now_ms() > engine.commits_until_ms:
+            return ()  # it may be ourselves who is not counted among the living
+        if asked_ms >= engine.renewed_since_ms + engine.settings.lease_ms:
+            return orphans
+        return [orphan for orphan in orphans if orphan.number == engine.settings.number]
 
     async def enter(self, lane: Lane, source: Source, seq: int, typ: str, claims: Claims) -> None:
         """Claim the seat that a raid token names and let the rule meet the member. The lane is
