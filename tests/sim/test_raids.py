@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 from mmo.content.tables import load_content
+from mmo.errors import StoreUnavailable
 from mmo.ops.replay import judged
 from mmo.roles import ROLES
-from mmo.state.raid import RaidRecord, RaidSeatPrepared, RaidState
+from mmo.state.raid import RaidRecord, RaidSeatPrepared, RaidState, RaidTaken
+from mmo.testing.fake_store import FakeStore
+from mmo.testing.fake_tables import FakeDatabase
 from mmo.testing.world import Client, World
 from mmo.wire.messages.raid import (
     RaidAct,
@@ -33,9 +36,28 @@ from mmo.wire.messages.raid_link import (
 )
 
 RAID = 7 << 32
+LEASE_MS = 6_000
+SWEEP_MS = 1_000
 CONTENT = load_content()
 TICK_MS = CONTENT.raids.tick_ms
+STEP_MS = 250
 NAMES = ("ann", "bob")
+
+
+class LostAnswer(FakeStore):
+    """The database does the first taking over and goes away before it says so."""
+
+    def __init__(self, database: FakeDatabase) -> None:
+        super().__init__(database)
+        self._is_lost = False
+
+    async def write(self, row: Any) -> bool:
+        """See `Store.write`."""
+        held = await super().write(row)
+        if isinstance(row, RaidTaken) and not self._is_lost:
+            self._is_lost = self.database.is_down = True
+            raise StoreUnavailable("the line broke after the commit")
+        return held
 
 
 class Server:
@@ -99,11 +121,22 @@ class Game:
         """Another raid server, after the first one died."""
         world = self.first.world
         world.run(world.store.leave(51, world.engine.env.node.incarnation))
-        heir = Server(52, world.store)
-        heir.world.clock.now_ms = world.clock.now_ms
-        self.made.append(heir)
-        heir.world.move(1_100)
+        heir = self.joins(world.store)
+        heir.world.move(LEASE_MS + 2 * SWEEP_MS)
         return heir
+
+    def joins(self, store: Any) -> Server:
+        """Another raid server, which starts now."""
+        other = Server(52, store)
+        other.world.clock.now_ms = self.first.world.clock.now_ms
+        self.made.append(other)
+        return other
+
+    def move(self, by_ms: int) -> None:
+        """The same time passes for all servers."""
+        for _ in range(by_ms // STEP_MS):
+            for server in self.made:
+                server.world.move(STEP_MS)
 
     def record(self) -> tuple[RaidRecord, dict[int, bytes]]:
         """What the books hold, with the grants."""
@@ -174,6 +207,55 @@ def test_raid_when_its_server_dies_and_nobody_returns_then_is_aborted(game: Game
     assert record.state is RaidState.ABORTED and not grants and not record.scores
     assert game.heard(heir.center, RaidOver) == [RaidOver(RAID, game.users, False)]
     assert judged(record, grants).holds
+
+
+@pytest.mark.parametrize("away_ms", [1_000, 15_000])
+def test_raid_when_the_answer_to_its_taking_over_is_lost_then_it_goes_on_after_the_outage(
+    game: Game, away_ms: int
+) -> None:
+    """Its row names the heir, so no look finds it any more: whoever does not ask for that answer
+    again keeps its members out for ever."""
+    game.first.begins(game.users)
+    game.first.fights(45)
+    world = game.first.world
+    store = LostAnswer(world.store.database)
+    heir = game.joins(store)
+    heir.world.move(LEASE_MS + SWEEP_MS)
+    world.run(world.store.leave(51, world.engine.env.node.incarnation))
+    heir.world.move(2 * SWEEP_MS)
+    assert store.database.raid_tables.raids[RAID].number == 52
+    assert not heir.world.engine.states["raids"].rooms
+    heir.world.move(away_ms)
+    store.database.is_down = False
+    heir.world.move(SWEEP_MS)
+    found = game.heard(heir.center, RaidTeamFound)
+    assert [(one.user, one.number) for one in found] == [(user, 52) for user in game.users]
+    heir.begins(game.users)
+    heir.fights(200)
+    record, grants = game.record()
+    assert (record.state, record.number) == (RaidState.FINISHED, 52)
+    assert judged(record, grants).findings == [] and heir.world.engine.committer.is_idle
+
+
+def test_raid_when_the_store_was_away_for_longer_than_a_lease_then_its_server_keeps_it(
+    game: Game,
+) -> None:
+    """No lease holds then, and the other server may look before its own is renewed."""
+    world = game.first.world
+    other = game.joins(FakeStore(world.store.database)).world
+    game.move(LEASE_MS + SWEEP_MS)
+    world.store.database.is_down = True
+    game.move(LEASE_MS + 2 * SWEEP_MS)
+    world.store.database.is_down = False
+    other.move(3 * SWEEP_MS)
+    world.move(3 * SWEEP_MS)
+    game.move(LEASE_MS + 2 * SWEEP_MS)
+    record, _ = game.record()
+    assert (record.state, record.number) == (RaidState.OPEN, 51)
+    assert RAID in world.engine.states["raids"].rooms
+    world.run(world.store.leave(51, world.engine.env.node.incarnation))
+    other.move(2 * SWEEP_MS)  # of a server that is dead they are taken as soon as ever
+    assert game.record()[0].number == 52
 
 
 def test_raid_when_the_store_is_away_at_its_end_then_is_settled_when_it_is_back(

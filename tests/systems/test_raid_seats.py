@@ -286,14 +286,18 @@ def orphan(game: RaidGame, **fields: Any) -> OrphanRaid:
     return OrphanRaid(**(found | fields))
 
 
-def taken_over(found: OrphanRaid, now_ms: int, refused: bool = False) -> RaidGame:
+def taken_over(
+    found: OrphanRaid, now_ms: int, refused: bool = False, row_takes_ms: int = 0
+) -> RaidGame:
     """Another server that was offered the orphan."""
     heir = RaidGame(seed=2)
     heir.view = msgspec.structs.replace(heir.view, number=32, incarnation=8)
     heir.now_ms = now_ms
     heir.guard = lambda row: not (refused and isinstance(row, RaidTaken))
     message = RaidOrphan(RAID, found)
-    heir.does(raid_seats.take_over(message, raids=heir.raids, env=heir.env()))
+    outcome = raid_seats.take_over(message, raids=heir.raids, env=heir.env())
+    heir.now_ms += row_takes_ms
+    heir.does(outcome)
     return heir
 
 
@@ -337,10 +341,25 @@ def test_orphan_when_one_comes_back_then_he_goes_on_after_the_wait(game: RaidGam
     heir = taken_over(orphan(game), game.now_ms)
     heir.enter(ANN)
     heir.ready(ANN)
-    heir.tick(CONTENT.raids.return_wait_ms // TICK_MS)
+    heir.tick(1 + CONTENT.raids.return_wait_ms // TICK_MS)  # the wait begins with the first
     assert heir.room.fighting
     heir.tick(300)
     assert heir.rows_of(RaidSettled)[0].state == RaidState.FINISHED
+
+
+def test_orphan_when_its_row_was_long_on_its_way_then_the_members_are_waited_for_all_the_same(
+    game: RaidGame,
+) -> None:
+    fought(game)
+    heir = taken_over(orphan(game), game.now_ms, row_takes_ms=60_000)
+    heir.tick(CONTENT.raids.return_wait_ms // TICK_MS - 1)
+    assert heir.enter(ANN).remaining_ms > 0 and not heir.rows_of(RaidSettled)
+    heir.ready(ANN)
+    heir.tick(2)
+    assert heir.room.fighting and not heir.room.members[1].left
+    heir.enter(BOB)  # within the grace, which began when the room was here
+    heir.tick(20)
+    assert not heir.room.members[1].left
 
 
 def of_another_arena(game: RaidGame) -> bytes:
@@ -373,7 +392,7 @@ def test_orphan_when_nobody_can_go_on_then_is_aborted_once(game: RaidGame, why: 
 def test_orphan_when_nobody_comes_back_then_is_aborted(game: RaidGame) -> None:
     fought(game)
     heir = taken_over(orphan(game), game.now_ms)
-    heir.tick(CONTENT.raids.return_wait_ms // TICK_MS)
+    heir.tick(1 + CONTENT.raids.return_wait_ms // TICK_MS)
     assert heir.rows_of(RaidSettled)[0].reason == EndReason.SERVER_LOST
 
 

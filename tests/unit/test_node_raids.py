@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from mmo.content.tables import load_content
+from mmo.errors import StoreUnavailable
 from mmo.roles import ROLES
 from mmo.state.raid import RaidCheckpoint, RaidSeatPrepared, RaidState
 from mmo.testing.world import Client, World
@@ -19,6 +20,7 @@ from mmo.wire.messages.session import Refused
 from mmo.wire.opcode import CloseReason, Code
 
 RAID = 7 << 32
+LEASE_MS = 6_000
 CONTENT = load_content()
 
 
@@ -150,7 +152,7 @@ def test_orphan_when_its_server_is_dead_then_is_settled_here_exactly_once(game: 
     heir = World(ROLES["raid"], content=CONTENT, number=52, name="raid-2", store=store)
     try:
         heir.clock.now_ms = game.world.clock.now_ms
-        heir.move(3_000)
+        heir.move(LEASE_MS + 3_000)
         record = heir.run(store.raid(RAID))
         assert (record.state, record.number) == (RaidState.ABORTED, 52)
         assert msgspec.structs.asdict(record)["scores"] is not None
@@ -158,3 +160,41 @@ def test_orphan_when_its_server_is_dead_then_is_settled_here_exactly_once(game: 
         assert heir.run(store.raid(RAID)).number == 52
     finally:
         heir.close()
+
+
+def test_orphan_of_our_own_number_when_found_at_the_start_then_is_ours_at_once(game: Game) -> None:
+    """Who ran it had our number, and is gone."""
+    game.reserve()
+    again = World(ROLES["raid"], content=CONTENT, number=51, name="raid-1", store=game.store)
+    try:
+        again.move(1_100)
+        record = again.run(game.store.raid(RAID))
+        assert (record.state, record.number) == (RaidState.ABORTED, 51)
+        assert record.incarnation == again.engine.env.node.incarnation
+    finally:
+        again.close()
+
+
+def test_orphan_when_our_own_lease_was_not_renewed_then_is_left_until_it_was_for_a_lease(
+    game: Game,
+) -> None:
+    game.reserve()
+    store = game.store
+
+    async def nobody_hears(row: Any, lease_ms: int) -> int:
+        raise StoreUnavailable("the line is cut")
+
+    other = World(ROLES["raid"], content=CONTENT, number=52, name="raid-2", store=store)
+    try:
+        other.move(LEASE_MS + 1_000)
+        lease, store.lease = store.lease, nobody_hears
+        other.move(LEASE_MS // 2 + 500)
+        other.run(store.leave(51, game.world.engine.env.node.incarnation))
+        other.move(2_000)
+        store.lease = lease
+        other.move(LEASE_MS)
+        assert other.run(store.raid(RAID)).number == 51
+        other.move(2_000)
+        assert other.run(store.raid(RAID)).number == 52
+    finally:
+        other.close()

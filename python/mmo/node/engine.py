@@ -95,6 +95,7 @@ class Engine:
         self.on_crash: Callable[[BaseException], None] = _raise
         self.work_s = time.perf_counter  # the clock by which work that takes too long is told
         self.commits_until_ms = 1 << 63  # by our timers; only who holds a lease is bounded
+        self.renewed_since_ms = 0  # by our timers: since then our lease was renewed without a gap
         self.datagram_port = 0  # as bound; 0: none
         self._tasks: dict[asyncio.Task[None], None] = {}  # in their order
         self.spawned = 0  # tasks so far

@@ -36,13 +36,19 @@ class Lease:
         engine = self._engine
         incarnation = await engine.store.lease(self.row, engine.settings.lease_ms)
         self.row = msgspec.structs.replace(self.row, incarnation=incarnation)
-        self._renewed(engine.timers.now_ms())
+        engine.renewed_since_ms = engine.timers.now_ms()
+        self._renewed(engine.renewed_since_ms)
         return incarnation
 
     def _renewed(self, asked_ms: int) -> None:
-        """The other half of the lease is for a commit on its way, which the store ends before."""
+        """The other half of the lease is for a commit on its way, which the store ends before. Who
+        could not commit in between had a gap, and the leases of all others may have ended in it."""
+        engine = self._engine
+        now_ms = engine.timers.now_ms()
+        if now_ms > engine.commits_until_ms:
+            engine.renewed_since_ms = now_ms
         self.renewed_ms = asked_ms
-        self._engine.commits_until_ms = asked_ms + self._engine.settings.lease_ms // 2
+        engine.commits_until_ms = asked_ms + engine.settings.lease_ms // 2
 
     async def announce(self, client_port: int, link_port: int) -> None:
         """Tell the ports as bound."""

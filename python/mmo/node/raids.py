@@ -17,10 +17,6 @@ from mmo.wire.messages.session import Claims, Entered
 from mmo.wire.opcode import CloseReason, Code, Op
 
 KEEP_EVERY_MS = 250
-OFFERED_MS = 10_000
-"""An orphan is offered so long after it was last seen: a taking over whose answer was lost may have
-happened, and then no look finds the raid any more. Taken by another server or ended, it is refused
-by its row; running here, by the rule."""
 
 
 class Raids:
@@ -31,7 +27,6 @@ class Raids:
         self._kept: dict[int, RaidCheckpoint] = {}
         self._keeping = False
         self._looking = False
-        self._offered: dict[int, tuple[OrphanRaid, int]] = {}  # by raid, and until when
 
     def start(self) -> None:
         """Begin to keep checkpoints and to look for orphans."""
@@ -71,6 +66,7 @@ class Raids:
         """Offer every orphan to the rules, in a lane of the raid's own, once at a time."""
         engine = self._engine
         node = engine.env.node
+        asked_ms = engine.timers.now_ms()
         try:
             orphans = await engine.store.orphan_raids(node.number, node.incarnation)
         except StoreError:
@@ -79,19 +75,22 @@ class Raids:
         finally:
             self._looking = False
         engine.now()
-        for orphan in self._to_offer(orphans):
+        for orphan in self._dead(orphans, asked_ms):
             lane = engine.lanes.of_user(orphan.raid)
             if lane.open and engine.tell(lane, RaidOrphan(orphan.raid, orphan)):
                 engine.metrics.count("orphan_raids_seen_total")
         engine.turn()
 
-    def _to_offer(self, orphans: Sequence[OrphanRaid]) -> list[OrphanRaid]:
-        """Those that were found now, and those that were found lately."""
-        now_ms = self._engine.timers.now_ms()
-        offered = {raid: one for raid, one in self._offered.items() if one[1] > now_ms}
-        offered |= {orphan.raid: (orphan, now_ms + OFFERED_MS) for orphan in orphans}
-        self._offered = offered
-        return [orphan for orphan, _ in offered.values()]
+    def _dead(self, orphans: Sequence[OrphanRaid], asked_ms: int) -> Sequence[OrphanRaid]:
+        """Those whose server is dead for sure. In an outage the leases of all end, and who looks
+        first at its end would find the raids of living servers: so long as a lease is, each of them
+        must have been able to renew, as we were. Who ran our number before us is gone."""
+        engine = self._engine
+        if engine.timers.now_ms() > engine.commits_until_ms:
+            return ()  # it may be ourselves who is not counted among the living
+        if asked_ms >= engine.renewed_since_ms + engine.settings.lease_ms:
+            return orphans
+        return [orphan for orphan in orphans if orphan.number == engine.settings.number]
 
     async def enter(self, lane: Lane, source: Source, seq: int, typ: str, claims: Claims) -> None:
         """Claim the seat that a raid token names and let the rule meet the member. The lane is

@@ -39,8 +39,9 @@ TRIES_MAX = 10
 
 END_S = 200.0
 SETTLED_S = 45.0
-"""When a raid of a dead server must be settled after the last of its players left: its lease, the
-look for orphans, the wait for members to come back, the battle, twice as a takeover may die too."""
+"""When a raid of a dead server must be settled after the last of its players left: its lease (after
+an outage of the database one more), the look for orphans, the wait for members to come back, the
+battle, twice as a takeover may die too."""
 
 CHECK_S = 1_800.0
 """An hour's history is some hundred thousand operations, on a machine that may do other things."""

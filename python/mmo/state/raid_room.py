@@ -59,8 +59,8 @@ class Room:
 
     __slots__ = (
         "arena", "arena_blob", "battle", "fighters", "fighting", "give_up", "grace_ms", "inputs",
-        "kept_ms", "kind", "map", "members", "pending", "raid", "season", "seed", "started",
-        "started_ms", "ticks_before", "until_ms", "users",
+        "kept_ms", "kind", "map", "members", "pending", "raid", "restored", "season", "seed",
+        "started", "started_ms", "ticks_before", "until_ms", "users",
     )  # fmt: skip
 
     def __init__(self, opened: "RoomOpened") -> None:
@@ -75,6 +75,7 @@ class Room:
         self.members = [Member(row, opened.now_ms) for row in opened.members]
         self.users = tuple(row.user for row in opened.members)
         self.until_ms = opened.until_ms  # the battle begins then without the absent
+        self.restored = False  # taken over, and its wait for the members has yet to begin
         self.started = False  # in the books
         self.fighting = False  # ticks move the battle
         self.battle: Battle | None = None
@@ -183,6 +184,7 @@ class RoomRestored(RaidEffect, frozen=True):
 
     def apply(self, state: Any) -> None:
         room = Room(self.opened)
+        room.restored = True
         room.started = self.started
         room.give_up = self.give_up
         if self.kept is not None:
@@ -194,6 +196,24 @@ class RoomRestored(RaidEffect, frozen=True):
                 member.power = room.battle.power[member.seat]
                 member.left = room.battle.presence[member.seat] == Presence.LEFT
         _put(state, room)
+
+
+class ReturnAwaited(RaidEffect, frozen=True):
+    """A room that was taken over waits for its members from now on: its row may have been on the
+    way for longer than they are waited for."""
+
+    raid: int
+    until_ms: int
+    now_ms: int
+
+    def apply(self, state: Any) -> None:
+        room = state.rooms.get(self.raid)
+        if room is None:
+            return
+        room.restored = False
+        room.until_ms = self.until_ms
+        for member in room.members:
+            member.away_ms = self.now_ms
 
 
 class RoomFreed(RaidEffect, frozen=True):

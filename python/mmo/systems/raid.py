@@ -41,6 +41,7 @@ from mmo.state.raid_room import (
     MemberLeft,
     Pending,
     RaidRooms,
+    ReturnAwaited,
     Room,
     RoomAdvanced,
     RoomFreed,
@@ -121,6 +122,10 @@ def give_up_room(room: Room, *, env: Env) -> Outcome:
 def _wait(room: Room, env: Env) -> Outcome:
     """Begin when all who did not give up are ready, or when the waiting time is over and anybody
     is. Nobody: the raid is aborted."""
+    content: Content = env.content
+    if room.restored:
+        until_ms = env.now_ms + content.raids.return_wait_ms
+        return Outcome(effects=(ReturnAwaited(room.raid, until_ms, env.now_ms),))
     coming = [member for member in room.members if not member.left]
     all_ready = bool(coming) and all(member.ready for member in coming)
     if coming and not all_ready and env.now_ms < room.until_ms:

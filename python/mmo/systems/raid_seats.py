@@ -335,7 +335,13 @@ def take_over(message: RaidOrphan, *, raids: RaidRooms, env: Env) -> Outcome:
     restored = RoomRestored(opened, kept, row.state == RaidState.RUNNING, give_up)
     taken = RaidTaken(row.raid, row.number, row.incarnation, node.number, node.incarnation)
     sends = () if kept is None else [_found(member, row, env) for member in row.members]
-    return Outcome(row=taken, effects=(restored,), sends=sends, row_refused=Outcome())
+    return Outcome(
+        row=taken,
+        effects=(restored,),
+        sends=sends,
+        row_refused=Outcome(),
+        row_insists=True,  # taken over without a room it were no orphan, and nobody's
+    )
 
 
 def _kept(row: OrphanRaid, content: Content) -> tuple[Kept, Arena] | tuple[None, None]:
