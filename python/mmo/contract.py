@@ -212,7 +212,8 @@ class Outcome(msgspec.Struct):
     row: Any = None  # state.change.Row: a guarded write of another aggregate, committed alone
     row_refused: Refuse | Outcome | None = None
     """The reply when the guard of `row` did not hold, or the database's clock was outside the
-    window of a change; or all that is to be done instead (an outcome without a row)."""
+    window of a change; or all that is to be done instead: an outcome without a row, and with
+    changes only where changes were refused."""
     row_insists: bool = False
     """Offer the row again, the lane closed, until the store says whether it holds: for one whose
     sender asks no second time. Its guard must hold for a repeat of the same row."""

@@ -18,7 +18,7 @@ from mmo.store.mysql_pool import MysqlPool
 from mmo.testing.fake_store import FakeDatabase, FakeStore
 
 CENTER, CHANNEL = 1, 11
-LATER_MS = 2**50
+LONG_AGO_MS, LATER_MS = 1, 2**50
 _RAISE_FLOOR = Statement("UPDATE player_head SET operation_floor_epoch = %s WHERE user_id = %s")
 
 
@@ -30,7 +30,7 @@ class Cluster:
     def __init__(self, request: pytest.FixtureRequest, kind: str) -> None:
         self.kind = kind
         self._stores: list[Store] = []
-        self._database = FakeDatabase()
+        self._database = FakeDatabase(clock_ms=lambda: LONG_AGO_MS)
         self._settings = request.getfixturevalue("store_settings")() if kind == "real" else None
 
     async def store(self) -> Store:

@@ -4,7 +4,15 @@ import itertools
 
 import msgspec
 import pytest
-from tests.contract.stores import LATER_MS, Cluster, commit_of, gold, item, loaded
+from tests.contract.stores import (
+    LATER_MS,
+    LONG_AGO_MS,
+    Cluster,
+    commit_of,
+    gold,
+    item,
+    loaded,
+)
 
 from mmo.state.bag import (
     Item,
@@ -19,7 +27,7 @@ from mmo.state.bag import (
 from mmo.state.change import Change
 from mmo.state.counters import Counter, CounterKind, CounterRaised
 from mmo.state.grant import Bundle, SourceKind
-from mmo.state.pass_progress import MissionCount, PassMoved, PassRewardClaimed
+from mmo.state.pass_progress import MissionCount, PassLineOpened, PassMoved, PassRewardClaimed
 from mmo.state.place import PaymentBooked, SessionOpened
 from mmo.state.player import Player
 from mmo.state.roll import DayKey
@@ -117,6 +125,29 @@ async def test_an_item_dies_once(cluster: Cluster, store: Store) -> None:
     wrong = msgspec.structs.replace(two, count=3)
     await refused(store, player, ItemDied(wrong, Account.SINK_DROP))
     await done(store, player, ItemDied(two, Account.SINK_USE), *born(item(next(_uids))))
+
+
+@pytest.mark.parametrize("expires_ms", [0, LATER_MS], ids=["never", "later"])
+async def test_the_clock_of_the_database_ends_a_rental(
+    cluster: Cluster, store: Store, expires_ms: int
+) -> None:
+    player, other, third = [await cluster.playing(store) for _ in range(3)]
+    over = [sword(slot, expires_ms=LONG_AGO_MS) for slot in range(3)]
+    mine = sword(3, expires_ms=expires_ms)
+    player = await done(store, player, *born(over[0], mine))
+    other = await done(store, other, *born(over[1]))
+    dies = ItemDied(mine, Account.SINK_EXPIRED)
+    await refused(store, player, gold(5), dies, verdict=Verdict.REFUSED)
+    group = [
+        commit_of(other, ItemDied(over[1], Account.SINK_EXPIRED), gold(5)),
+        commit_of(player, ItemDied(over[0], Account.SINK_EXPIRED), dies),
+        commit_of(third, gold(5)),
+    ]
+    assert await store.commit(group) == [Verdict.COMMITTED, Verdict.REFUSED, Verdict.COMMITTED]
+    assert (await loaded(store, other.user)).bag.items() == []
+    assert (await loaded(store, player.user)).bag.items() == [over[0], mine]
+    player = await done(store, player, ItemDied(over[0], Account.SINK_EXPIRED), *born(over[2]))
+    await done(store, player, ItemDied(mine, Account.SINK_DROP))  # no other death asks the clock
 
 
 async def test_one_item_may_change_often_in_a_commit(cluster: Cluster, store: Store) -> None:
@@ -232,6 +263,21 @@ async def test_the_clock_of_the_database_closes_a_season(
     assert await store.commit(group) == [Verdict.COMMITTED, Verdict.REFUSED, Verdict.COMMITTED]
     assert (await loaded(store, player.user)).wallet.gold == 0
     assert (await loaded(store, other.user)).pass_progress[3].claimed == {(1, 0)}
+
+
+@pytest.mark.parametrize("window", [(LATER_MS - 1, LATER_MS), (-10, 0)], ids=["early", "late"])
+async def test_a_line_is_bought_while_its_season_runs(
+    cluster: Cluster, store: Store, window: tuple[int, int]
+) -> None:
+    player, other = await cluster.playing(store), await cluster.playing(store)
+    player = await done(store, player, PassMoved(3, 2, 1, False, (), is_new=True), gold(9))
+    await refused(store, player, gold(-9), PassLineOpened(3, *window), verdict=Verdict.REFUSED)
+    player = await done(store, player, gold(-9), PassLineOpened(3, 0, LATER_MS))
+    assert player.pass_progress[3].paid
+    new = PassMoved(3, 0, 0, False, (), is_new=True)
+    await refused(store, other, new, PassLineOpened(3, *window), verdict=Verdict.REFUSED)
+    other = await done(store, other, new, PassLineOpened(3, 0, LATER_MS))
+    assert other.pass_progress[3].paid
 
 
 async def test_the_login_of_the_session_is_known(cluster: Cluster, store: Store) -> None:

@@ -18,7 +18,7 @@ from mmo.state.change import Change
 from mmo.state.counters import CounterKind, CounterRaised
 from mmo.state.grant import BundleItem, SourceKind
 from mmo.state.growth import ExpGained
-from mmo.state.pass_progress import MissionCount, PassMoved, PassRewardClaimed
+from mmo.state.pass_progress import MissionCount, PassLineOpened, PassMoved, PassRewardClaimed
 from mmo.state.place import AccountRegistered, Claim, SessionOpened
 from mmo.state.player import Player
 from mmo.state.wallet import Account, CoinsMoved, Currency
@@ -88,13 +88,14 @@ async def lived(store: DurableStore) -> Player:
         ItemEnhanced(tried, 0, 7, 800_000, 1, 20260101),
         ItemPlaced(worn),
         CounterRaised(CounterKind.SHOP_DAILY, 3, 20_000, 2, is_new=True),
-        PassMoved(1, 2, 5, True, missions, is_new=True),
+        PassMoved(1, 2, 5, False, missions, is_new=True),
     )
     less = msgspec.structs.replace(potions, count=POTIONS - 2)
     return await done(
         store,
         player,
         30_000,
+        PassLineOpened(1, 0, 2**50),
         PassRewardClaimed(1, 1, 0, 0, 2**50),
         ItemStacked(less, -2, Account.SINK_USE),
         CoinsMoved(Currency.GOLD, -30, Account.SINK_SHOP),

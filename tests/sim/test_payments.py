@@ -45,3 +45,13 @@ def test_payment_when_the_player_is_away_then_waits_for_his_next_arrival(realm: 
     realm.move(2_000)
     heard = [told for told in back.heard() if isinstance(told, CashChanged)]
     assert again.cash == 300 or heard == [CashChanged(300, 300)]
+
+
+def test_refund_when_it_overtakes_its_charge_then_both_are_booked_in_the_end(realm: Realm) -> None:
+    realm.register("quokka")
+    client, welcome = realm.arrive("quokka")
+    assert pay(realm, "order-2", welcome.user, 300, "order-1") == "early"
+    assert pay(realm, "order-1", welcome.user, 300) == "booked"
+    assert pay(realm, "order-2", welcome.user, 300, "order-1") == "booked"
+    told = [told for told in client.heard() if isinstance(told, CashChanged)]
+    assert told == [CashChanged(300, 300), CashChanged(0, -300)]

@@ -185,6 +185,22 @@ def test_kill_when_an_expired_item_holds_the_last_slot_then_it_dies_for_the_drop
     assert resident.bag.at(0, 0) is not None and len(resident.bag.items(0)) == 10
 
 
+def test_kill_when_the_database_knows_no_expiry_then_all_but_the_drop_comes() -> None:
+    swords = [Item(uid, 0, uid, 1, 1, expires_ms=NOW_MS) for uid in range(10)]
+    resident = player(1, items=tuple(swords))
+    parts_of = parts(resident, "growth", "wallet", "bag", "pass_progress")
+    outcome = reward_kill(
+        KillEarned(1, 1, 1, 3, (0, 2, 1)), **parts_of, env=Game("channel", CHANNEL).env(1)
+    )
+    instead = outcome.row_refused
+    assert isinstance(instead, Outcome) and instead.row_refused is None
+    applied(resident, instead)
+    (reward,) = instead.replies
+    assert reward.bag_full and (reward.exp_gained, reward.gold_gained) == (1, 3)
+    assert (resident.growth.level, resident.wallet.gold) == (2, 3)
+    assert resident.bag.items() == swords and instead.sends == outcome.sends
+
+
 def test_kill_when_an_expired_item_is_in_nobodys_way_then_it_stays_for_the_next_look() -> None:
     resident = player(1, items=(Item(1, 0, 0, 1, 1, expires_ms=NOW_MS),))
     outcome = _killed(resident, KillEarned(1, 1, 1, 3, (0, 2, 1)))

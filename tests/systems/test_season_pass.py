@@ -17,7 +17,13 @@ from mmo.content.passes import Season
 from mmo.content.tables import CONSUMABLE, EQUIPMENT
 from mmo.contract import Outcome, Refuse
 from mmo.state.bag import Item, ItemBorn
-from mmo.state.pass_progress import MissionCount, PassMoved, PassProgress, PassRewardClaimed
+from mmo.state.pass_progress import (
+    MissionCount,
+    PassLineOpened,
+    PassMoved,
+    PassProgress,
+    PassRewardClaimed,
+)
 from mmo.state.player import Player
 from mmo.state.wallet import COINS_MAX, Account, CoinsMoved, Currency
 from mmo.systems import season_pass
@@ -245,17 +251,18 @@ def test_claim_when_there_is_no_such_level_or_line_then_is_refused(level: int, l
     assert_refused(claim(resident, season(), level, line), Code.PASS_REWARD_UNKNOWN)
 
 
-@pytest.mark.parametrize(
-    ("now_ms", "held"),
-    [
-        (STARTS - CLOCKS_APART_MS, 0),
-        (STARTS - CLOCKS_APART_MS + 1, 1),
-        (STARTS, 1),
-        (ENDS - 1, 1),
-        (ENDS + CLOCKS_APART_MS - 1, 1),
-        (ENDS + CLOCKS_APART_MS, 0),
-    ],
-)
+AROUND = [
+    (STARTS - CLOCKS_APART_MS, 0),
+    (STARTS - CLOCKS_APART_MS + 1, 1),
+    (STARTS, 1),
+    (ENDS - 1, 1),
+    (ENDS + CLOCKS_APART_MS - 1, 1),
+    (ENDS + CLOCKS_APART_MS, 0),
+]
+"""A moment by the node's clock, and whether the database is asked then."""
+
+
+@pytest.mark.parametrize(("now_ms", "held"), AROUND)
 def test_claim_when_at_the_seasons_edge_then_the_database_decides(now_ms: int, held: bool) -> None:
     outcome = claim(holding(player(), 1), season(), now_ms=now_ms)
     if not held:
@@ -300,8 +307,11 @@ def test_paid_line_when_bought_then_costs_its_price_once_and_opens_reached_level
 
 
 def test_paid_line_when_bought_first_of_all_then_the_row_is_new() -> None:
-    outcome = done(buy_line(player(cash=50), season()))
-    assert outcome.changes[1] == PassMoved(1, 0, 0, True, (), True)
+    resident = player(cash=50)
+    outcome = done(buy_line(resident, season()))
+    assert outcome.changes[1] == PassMoved(1, 0, 0, False, (), True)
+    applied(resident, outcome)
+    assert resident.pass_progress[1] == PassProgress(1, paid=True)
 
 
 @pytest.mark.parametrize("cash", [-7, 0, 49])
@@ -309,12 +319,21 @@ def test_paid_line_when_cash_is_missing_then_is_refused(cash: int) -> None:
     assert_refused(buy_line(player(cash=cash), season()), Code.NOT_ENOUGH_CASH)
 
 
-def test_paid_line_when_the_pass_is_unknown_or_does_not_run_then_is_refused() -> None:
+def test_paid_line_when_the_pass_is_unknown_then_is_refused() -> None:
     for number in (*EDGES, 2):
         assert_refused(buy_line(player(cash=99), season(), number), Code.PASS_UNKNOWN)
-    for now_ms in (STARTS - 1, ENDS):
-        outcome = buy_line(player(cash=99), season(), now_ms=now_ms)
+
+
+@pytest.mark.parametrize(("now_ms", "held"), AROUND)
+def test_paid_line_when_at_the_seasons_edge_then_the_database_decides(
+    now_ms: int, held: bool
+) -> None:
+    outcome = buy_line(player(cash=99), season(), now_ms=now_ms)
+    if not held:
         assert_refused(outcome, Code.PASS_NOT_RUNNING)
+        return
+    assert done(outcome).changes[-1] == PassLineOpened(1, STARTS, ENDS)
+    assert done(outcome).row_refused == Refuse(Code.PASS_NOT_RUNNING)
 
 
 # -- what is shown ---------------------------------------------------------------------------------

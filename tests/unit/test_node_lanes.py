@@ -240,12 +240,13 @@ def test_ticks_when_time_passes_run_on_time(world: MakeWorld) -> None:
 
 
 class LateStore(FakeStore):
-    """A store whose clock refuses while `is_late`."""
+    """A store whose clock refuses so many groups."""
 
-    is_late = True
+    refusals = 1
 
     async def commit(self, group: Sequence[PlayerCommit]) -> list[Verdict]:
-        if self.is_late:
+        if self.refusals:
+            self.refusals -= 1
             return [Verdict.REFUSED] * len(group)
         return await super().commit(group)
 
@@ -259,5 +260,20 @@ def test_commit_when_the_clock_refuses_answers_as_the_rule_says(world: MakeWorld
     assert isinstance(refused, Refused)
     assert (refused.code, refused.detail) == (Code.PASS_NOT_RUNNING, "over")
     assert player.asks(m.Look()) == m.Looked(0)
-    store.is_late = False
     assert player.asks(m.Buy(operation, 5)) == m.Bought(5)  # nothing was recorded: decided anew
+
+
+def test_commit_when_the_clock_refuses_may_be_another_one(world: MakeWorld) -> None:
+    store = LateStore()
+    game = world(CHANNEL, store=store, systems_package=GAME)
+    player = a_player(game)
+    player.asks(m.Strike(5))
+    assert [told for told in player.heard() if isinstance(told, m.Prize)] == [m.Prize(1)]
+    assert player.asks(m.Look()) == m.Looked(1)
+    assert store.database.heads[player.user].coins[0] == 1
+    lane = game.engine.lanes.users[player.user]
+    assert lane.open and lane.earned_count == 0
+    store.refusals = 2  # that one too: the reward is over, the player goes on
+    player.asks(m.Strike(5))
+    assert lane.open and lane.earned_count == 0
+    assert player.asks(m.Buy(player.operation(), 5)) == m.Bought(6)

@@ -121,8 +121,25 @@ def test_a_refund_takes_back_what_its_charge_gave(door: Door) -> None:
     assert door.pays(order="r-1", amount=200, **refund)[0] == 200
     assert door.pays(order="r-1", amount=200, **refund)[1]["status"] == "booked before"
     assert door.pays(order="r-2", amount=301, **refund)[0] == 422
-    assert door.pays(order="r-3", amount=1, kind="refund", refund_of="o-9")[0] == 422
+    assert door.pays(order="r-3", amount=1, kind="refund", refund_of="r-1")[0] == 422
     assert door.grants == [500, -200]
+
+
+def test_a_refund_before_its_charge_is_to_be_sent_again(door: Door) -> None:
+    refund: dict[str, Any] = {"order": "r-1", "kind": "refund", "refund_of": "o-1"}
+    for _ in range(2):
+        status, told = door.pays(amount=500, **refund)
+        assert (status, told["error"]["cause"]) == (
+            503,
+            "the charge of this refund is not booked yet; send it again",
+        )
+    assert door.grants == []
+    door.pays()
+    assert door.pays(amount=501, **refund)[0] == 422
+    assert door.pays(amount=500, **refund)[0] == 200
+    assert door.grants == [500, -500]
+    refund["refund_of"] = "o-9"
+    assert door.pays(amount=500, **refund)[0] == 409
 
 
 def test_who_does_not_sign_is_refused_and_logged(door: Door) -> None:

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from mmo.state.bag import Bag, Item, ItemBorn, ItemStacked
+from mmo.state.bag import Bag, Item, ItemBorn, ItemDied, ItemStacked
 from mmo.state.change import Change
 from mmo.state.grant import GrantClaimed
 from mmo.state.growth import ExpGained, Growth
@@ -120,6 +120,14 @@ def test_changes_become_rows_in_their_order() -> None:
     assert [row[7] for row in rows.item_lines] == [1, 2, 2, -1]
     assert [row[2] for row in rows.item_lines] == [0, 1, 2, 3]
     assert rows.grants == [[7, 1, 6, 5]]
+
+
+def test_what_expires_is_asked_of_the_clock_and_what_else_dies_is_not() -> None:
+    dropped, over = Item(3, 2, 0, 301, 4), Item(4, 2, 1, 302, 5, expires_ms=9)
+    rows = rows_of(player_with((dropped, over)), ItemDied(dropped, 104), ItemDied(over, 108))
+    assert rows.items_died == [[7, 3, 301, 4]]
+    assert rows.items_expired == [[7, 4, 302, 5]]
+    assert [row[6:] for row in rows.item_lines] == [[104, -4], [108, -5]]
 
 
 def test_what_changed_is_kept_readable() -> None:

@@ -59,6 +59,7 @@ ANSWERS = {
     "known": (200, "booked before"),
     "conflict": (409, "this order number was booked with other content"),
     "refused": (422, "no such charge of this account, or more than is left of it"),
+    "early": (503, "the charge of this refund is not booked yet; send it again"),
     "away": (503, "the books are away; send it again"),
 }
 """HTTP status and words for each fate of a notice."""

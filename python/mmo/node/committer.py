@@ -195,10 +195,8 @@ class Committer:
             engine.residents.fenced(lane, job)
             return
         if verdict is Verdict.REFUSED:
-            told = pending.outcome.row_refused
-            refusal = told if isinstance(told, Refuse) else Refuse(Code.INTERNAL)
-            engine.refuse(job.source, job.seq, refusal.code, refusal.detail)
-            engine.outcomes.spent(lane, job)
+            instead = pending.outcome.row_refused
+            engine.outcomes.settle(lane, job, instead or Refuse(Code.INTERNAL))
             return
         lane.stale = True
         if verdict is Verdict.STALE:

@@ -28,7 +28,8 @@ class Payments:
 
     async def book(self, notice: PaymentNotice) -> str:
         """`booked`; `known`: it was before, the same; `conflict`: before, with other content;
-        `refused`: the books do not allow it; `away`: unknown, to be sent again."""
+        `refused`: the books do not allow it; `early`: a refund whose charge is not booked yet,
+        `away`: unknown, both to be sent again."""
         engine = self._engine
         engine.now()
         if engine.env.node.draining:
@@ -39,7 +40,10 @@ class Payments:
         row: PaymentBooked = outcome.row
         engine.failpoints.reach("before-row")
         try:
-            if await engine.store.write(row):
+            # Asked before the write: a charge that is booked in between must not make its refund
+            # seem more than is left.
+            is_early = row.refund_of and await engine.store.payment(row.refund_of) is None
+            if not is_early and await engine.store.write(row):
                 engine.failpoints.reach("after-row")
                 engine.metrics.count("rows_written_total")
                 engine.now()
@@ -49,6 +53,8 @@ class Payments:
             known = await engine.store.payment(row.order)
         except StoreUnavailable:
             return "away"
+        if known is None and is_early:
+            return "early"
         engine.metrics.count("rows_refused_total")
         if known is None:
             return "refused"

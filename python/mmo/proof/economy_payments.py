@@ -69,9 +69,10 @@ class PaymentService:
         else:
             account, amount = self._rng.choice(self._accounts), self._rng.randrange(1, 500)
             notice = {"order": order, "account": account, "amount": amount, "kind": "charge"}
-            self._charges.append((order, account, amount))
         if not self.until_booked(notice):
             return
+        if amount > 0:
+            self._charges.append((order, account, amount))
         self.booked += 1
         self.acknowledged[account] += amount
         if self._rng.random() < REPEAT_SHARE:

@@ -148,7 +148,8 @@ class ItemsSwapped(Change, frozen=True):
 
 
 class ItemDied(Change, frozen=True):
-    """The whole item is gone: used up, dropped, merged away or expired."""
+    """The whole item is gone: used up, dropped, merged away or expired. Guard of the store for a
+    death by expiry: the days of the item are over by the database's clock."""
 
     item: Item  # as it was
     source: int

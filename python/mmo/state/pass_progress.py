@@ -48,6 +48,19 @@ class PassMoved(Change, frozen=True):
         )
 
 
+class PassLineOpened(Change, frozen=True):
+    """The paid line of a pass is open; its row exists, or a `PassMoved` of the same commit makes
+    it. Guard of the store: as that of a claim, so that nobody pays for a season that is over."""
+
+    pass_id: int
+    starts_ms: int
+    ends_ms: int
+
+    def apply(self, player: "Player") -> None:
+        before = player.pass_progress[self.pass_id]
+        player.pass_progress[self.pass_id] = msgspec.structs.replace(before, paid=True)
+
+
 class PassRewardClaimed(Change, frozen=True):
     """One reward is claimed, once for ever. Guard of the store: the database's clock is within
     `[starts_ms, ends_ms)`, so that a claim at the edge falls into exactly one season."""

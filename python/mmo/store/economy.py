@@ -54,6 +54,18 @@ END_ITEMS = Statement("""
         AND i.code = g.code AND i.count = g.count_before
 """)
 
+EXPIRE_ITEMS = Statement(f"""
+    DELETE i FROM JSON_TABLE(%s, '$[*]' COLUMNS (
+        user_id BIGINT PATH '$[0]', uid BIGINT PATH '$[1]', code INT PATH '$[2]',
+        count_before BIGINT PATH '$[3]')) g
+    STRAIGHT_JOIN item i FORCE INDEX (PRIMARY)
+        ON i.user_id = g.user_id AND i.uid = g.uid
+        AND i.code = g.code AND i.count = g.count_before
+    WHERE 0 < i.expires_ms AND i.expires_ms <= {NOW_MS}
+""")
+"""The clock of the database decides whether the days of a rented item are over: no item is lost to
+a node whose clock is ahead."""
+
 ADD_ROLLS = Statement("""
     INSERT INTO enhance_log (uid, attempt, user_id, version, day, odds_table, enhance_before,
         enhance_after, chance_ppm, roll_ppm)
@@ -98,6 +110,17 @@ MOVE_PASSES = Statement(f"""
         ON p.user_id = g.user_id AND p.pass_id = g.pass_id
     SET p.level = g.level, p.exp = g.exp, p.paid = g.paid, p.missions = g.missions
 """)
+
+OPEN_LINES = Statement(f"""
+    UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (
+        user_id BIGINT PATH '$[0]', pass_id INT PATH '$[1]', starts_ms BIGINT PATH '$[2]',
+        ends_ms BIGINT PATH '$[3]')) g
+    STRAIGHT_JOIN pass_progress p FORCE INDEX (PRIMARY)
+        ON p.user_id = g.user_id AND p.pass_id = g.pass_id
+    SET p.paid = 1
+    WHERE g.starts_ms <= {NOW_MS} AND {NOW_MS} < g.ends_ms
+""")
+"""A line is bought while its season runs, by the same clock as its rewards are claimed."""
 
 CLAIM_REWARDS = Statement(f"""
     INSERT INTO pass_claim (user_id, pass_id, level, line, version, claimed_ms)

@@ -24,9 +24,9 @@ from mmo.state.change import Change
 from mmo.state.counters import CounterRaised
 from mmo.state.grant import GrantClaimed
 from mmo.state.growth import ExpGained
-from mmo.state.pass_progress import PassMoved, PassRewardClaimed
+from mmo.state.pass_progress import PassLineOpened, PassMoved, PassRewardClaimed
 from mmo.state.score import ScoreRaised
-from mmo.state.wallet import CoinsMoved
+from mmo.state.wallet import Account, CoinsMoved
 from mmo.store import PlayerCommit
 
 _encode_change = msgspec.msgpack.Encoder()
@@ -40,9 +40,9 @@ class MemberRows:
     once."""
 
     __slots__ = (
-        *("born", "claims", "coins", "coins_moved", "counters", "died", "exp", "grants"),
-        *("item_lines", "kept", "level", "moved", "passes", "rolls", "score_best", "user"),
-        "version",
+        *("born", "claims", "coins", "coins_moved", "counters", "died", "exp", "expired"),
+        *("grants", "item_lines", "kept", "level", "moved", "opened", "passes", "rolls"),
+        *("score_best", "user", "version"),
     )
 
     def __init__(self, commit: PlayerCommit) -> None:
@@ -58,10 +58,12 @@ class MemberRows:
         self.kept: dict[int, tuple[Item, Item]] = {}  # before, after
         self.moved: set[int] = set()  # those of `kept` that change more than their count
         self.died: dict[int, Item] = {}  # as it was before the commit
+        self.expired: dict[int, Item] = {}  # the same, of those whose days are over
         self.item_lines: list[JsonRow] = []
         self.rolls: list[JsonRow] = []
         self.counters: dict[tuple[int, int], CounterRaised] = {}
         self.passes: dict[int, PassMoved] = {}
+        self.opened: list[JsonRow] = []
         self.claims: list[JsonRow] = []
         self.grants: list[JsonRow] = []
         for change in commit.changes:
@@ -124,7 +126,8 @@ def _item_died(rows: MemberRows, change: Any) -> None:
     item: Item = change.item
     if rows.born.pop(item.uid, None) is None:
         before, _ = rows.kept.pop(item.uid, (item, item))
-        rows.died[item.uid] = before
+        gone = rows.expired if change.source == Account.SINK_EXPIRED else rows.died
+        gone[item.uid] = before
     rows.item_line(item, change.source, -item.count)
 
 
@@ -151,6 +154,10 @@ def _pass_moved(rows: MemberRows, change: Any) -> None:
     first = rows.passes.get(change.pass_id)
     moved = change if first is None else replace(change, is_new=first.is_new)
     rows.passes[change.pass_id] = moved
+
+
+def _line_opened(rows: MemberRows, change: Any) -> None:
+    rows.opened.append([rows.user, change.pass_id, change.starts_ms, change.ends_ms])
 
 
 def _reward_claimed(rows: MemberRows, change: Any) -> None:
@@ -181,6 +188,7 @@ BUILDERS: dict[type[Change], Callable[[MemberRows, Any], None]] = {
     ItemEnhanced: _item_enhanced,
     CounterRaised: _counter_raised,
     PassMoved: _pass_moved,
+    PassLineOpened: _line_opened,
     PassRewardClaimed: _reward_claimed,
     GrantClaimed: _grant_claimed,
     ScoreRaised: _score_raised,
@@ -192,8 +200,8 @@ class GroupRows:
 
     __slots__ = (
         *("claims", "coins", "counters_new", "counters_raised", "dirty", "events", "grants"),
-        *("heads", "item_lines", "items_born", "items_changed", "items_died", "items_stacked"),
-        *("passes_moved", "passes_new", "rolls"),
+        *("heads", "item_lines", "items_born", "items_changed", "items_died", "items_expired"),
+        *("items_stacked", "lines_opened", "passes_moved", "passes_new", "rolls"),
     )
 
     def __init__(self, members: Iterable[PlayerCommit]) -> None:
@@ -204,12 +212,14 @@ class GroupRows:
         self.items_stacked: list[JsonRow] = []
         self.items_changed: list[JsonRow] = []
         self.items_died: list[JsonRow] = []
+        self.items_expired: list[JsonRow] = []
         self.item_lines: list[JsonRow] = []
         self.rolls: list[JsonRow] = []
         self.counters_new: list[JsonRow] = []
         self.counters_raised: list[JsonRow] = []
         self.passes_new: list[JsonRow] = []
         self.passes_moved: list[JsonRow] = []
+        self.lines_opened: list[JsonRow] = []
         self.claims: list[JsonRow] = []
         self.grants: list[JsonRow] = []
         self.dirty: list[JsonRow] = []
@@ -233,6 +243,7 @@ class GroupRows:
         self.coins += rows.coins
         self.item_lines += rows.item_lines
         self.rolls += rows.rolls
+        self.lines_opened += rows.opened
         self.claims += rows.claims
         self.grants += rows.grants
         self._add_items(user, rows)
@@ -257,8 +268,8 @@ class GroupRows:
                 )
             else:
                 self.items_stacked.append([*known, after.count])
-        for uid, before in rows.died.items():
-            self.items_died.append([user, uid, before.code, before.count])
+        for listed, gone in ((self.items_died, rows.died), (self.items_expired, rows.expired)):
+            listed += [[user, uid, before.code, before.count] for uid, before in gone.items()]
 
     def _add_progress(self, user: int, rows: MemberRows) -> None:
         for (kind, key), raised in rows.counters.items():

@@ -40,16 +40,21 @@ WRITES: tuple[tuple[Statement, Callable[[GroupRows], list[JsonRow]]], ...] = (
     (economy.COUNT_ITEMS, lambda rows: rows.items_stacked),
     (economy.CHANGE_ITEMS, lambda rows: rows.items_changed),
     (economy.END_ITEMS, lambda rows: rows.items_died),
+    (economy.EXPIRE_ITEMS, lambda rows: rows.items_expired),
     (sql.ADD_ITEM_LINES, lambda rows: rows.item_lines),
     (economy.ADD_ROLLS, lambda rows: rows.rolls),
     (economy.ADD_COUNTERS, lambda rows: rows.counters_new),
     (economy.RAISE_COUNTERS, lambda rows: rows.counters_raised),
     (economy.ADD_PASSES, lambda rows: rows.passes_new),
     (economy.MOVE_PASSES, lambda rows: rows.passes_moved),
+    (economy.OPEN_LINES, lambda rows: rows.lines_opened),
     (economy.CLAIM_REWARDS, lambda rows: rows.claims),
     (sql.CLAIM_GRANTS, lambda rows: rows.grants),
 )
 """Step 4: each statement must match exactly as many rows as it was given."""
+
+CLOCKED = (economy.EXPIRE_ITEMS, economy.OPEN_LINES, economy.CLAIM_REWARDS)
+"""Those that ask the database's clock: what it refuses is no fault of who wanted it."""
 
 
 class _Unmatched(ConstraintBroken):
@@ -58,7 +63,7 @@ class _Unmatched(ConstraintBroken):
 
     def __init__(self, statement: Statement, rows: int, matched: int) -> None:
         super().__init__(0, f"{matched} of {rows} rows matched: {statement.text[:80]}")
-        self.is_refusal = statement is economy.CLAIM_REWARDS  # by the clock, which is no fault
+        self.is_refusal = statement in CLOCKED
 
 
 class PlayerCommits:

@@ -50,6 +50,26 @@ def reward_kill(
 ) -> Outcome:
     """Experience, gold, the drop and the missions of one kill in one commit. What gives nothing,
     such as a straw man, counts for no mission."""
+    over, placed = _dropped(message, bag, env)
+    outcome = _rewarded(message, placed, growth, wallet, pass_progress, env)
+    if over:
+        outcome.replies = (*outcome.replies, ItemsExpired([item.uid for item in over]))
+        died = [ItemDied(item, Account.SINK_EXPIRED) for item in over]
+        outcome.changes = [*died, *outcome.changes]
+        # When their days go on by the database's clock they hold their room, and the drop has none.
+        outcome.row_refused = _rewarded(message, None, growth, wallet, pass_progress, env)
+    return outcome
+
+
+def _rewarded(
+    message: KillEarned,
+    placed: list[Placement] | None,
+    growth: Growth,
+    wallet: Wallet,
+    pass_progress: PassParts,
+    env: Env,
+) -> Outcome:
+    """What a kill gives, with its drop placed so; None: no room for it."""
     content: Content = env.content
     changes: list[Change] = []
     grown = gain_exp(content.levels, growth, message.exp)
@@ -58,9 +78,7 @@ def reward_kill(
     gold = gain_coins(wallet, Currency.GOLD, message.gold, Account.MINT_HUNT)
     if gold > 0:
         changes.append(CoinsMoved(Currency.GOLD, gold, Account.MINT_HUNT))
-    dropped = _dropped(message, bag, env)
-    over, placed = dropped or ([], [])
-    changes += [*over, *placed]
+    changes += placed or ()
     sends: list[Send] = []
     if message.exp or message.gold:
         moved, told = moved_by(content, pass_progress, "kill", env.now_ms)
@@ -75,18 +93,15 @@ def reward_kill(
         levels_gained=level - growth.level,
         gold_gained=gold,
         gold=wallet.gold + gold,
-        items=[item_view(item_of(one)) for one in placed],
-        bag_full=dropped is None,
+        items=[item_view(item_of(one)) for one in placed or ()],
+        bag_full=placed is None,
     )
-    gone = (ItemsExpired([one.item.uid for one in over]),) if over else ()
-    return Outcome(replies=(reward, *gone), changes=changes, sends=sends)
+    return Outcome(replies=(reward,), changes=changes, sends=sends)
 
 
-def _dropped(
-    message: KillEarned, bag: Bag, env: Env
-) -> tuple[list[ItemDied], list[Placement]] | None:
-    """Where the drop goes; None: no room. It falls once, so what has expired dies now when it holds
-    the room."""
+def _dropped(message: KillEarned, bag: Bag, env: Env) -> tuple[list[Item], list[Placement] | None]:
+    """What has expired and dies now because it holds the room of the drop, which falls once; and
+    where the drop goes. None: no room."""
     if message.drop is None:
         return [], []
     over: list[Item] = []
@@ -94,6 +109,4 @@ def _dropped(
     if placed is None and (over := expired_items(bag, env.now_ms)):
         live = Bag([item for item in bag.items() if item not in over])
         placed = place_items(env.content, live, [message.drop], env.new_uid, Account.MINT_HUNT)
-    if placed is None:
-        return None
-    return [ItemDied(item, Account.SINK_EXPIRED) for item in over], placed
+    return ([] if placed is None else over), placed

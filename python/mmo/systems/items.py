@@ -75,13 +75,15 @@ def look(message: BagAsk, *, bag: Bag, wallet: Wallet, env: Env) -> Outcome:
 
 @handles(Op.ITEMS_EXPIRE, by="node", needs=("bag",))
 def expire(message: ItemsExpire, *, bag: Bag, env: Env) -> Outcome:
-    """Rented items whose days are over die in one commit; the player is told which."""
+    """Rented items whose days are over die in one commit; the player is told which. When their
+    days go on by the database's clock, nothing happens until the next look or arrival."""
     over = expired_items(bag, env.now_ms)
     if not over:
         return Outcome()
     return Outcome(
         replies=(ItemsExpired([item.uid for item in over]),),
         changes=[ItemDied(item, Account.SINK_EXPIRED) for item in over],
+        row_refused=Outcome(),
     )
 
 

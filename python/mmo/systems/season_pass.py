@@ -1,8 +1,9 @@
 """Season passes: pages, own progress, claims once for ever, and the paid line.
 
-Installed wherever players are owned. Whether a claim at the edge of a season falls into it is
-decided by the clock of the database alone, in the claim's own commit: a node whose clock is wrong
-by a little must neither refuse what still counts nor what counts already.
+Installed wherever players are owned. Whether a claim or a purchase at the edge of a season falls
+into it is decided by the clock of the database alone, in its own commit: a node whose clock is
+wrong by a little must neither refuse what still counts nor what counts already, nor sell what is
+over.
 """
 
 from mmo.content import Content
@@ -10,7 +11,7 @@ from mmo.content.passes import Reward, Season
 from mmo.contract import Env, Outcome, Refuse, handles
 from mmo.state.bag import Bag
 from mmo.state.change import Change
-from mmo.state.pass_progress import MissionCount, PassMoved, PassRewardClaimed
+from mmo.state.pass_progress import MissionCount, PassLineOpened, PassMoved, PassRewardClaimed
 from mmo.state.wallet import COINS_MAX, Account, CoinsMoved, Currency, Wallet
 from mmo.systems.inventory import Placement, item_of, item_view, no_room, place_items
 from mmo.systems.missions import PassParts, moved_by, progress_of
@@ -33,7 +34,8 @@ _PASS_UNKNOWN = Refuse(Code.PASS_UNKNOWN)
 _NOT_RUNNING = Refuse(Code.PASS_NOT_RUNNING)
 _PAID = 1
 CLOCKS_APART_MS = 5_000
-"""How far from its season, by the node's clock, a claim is still asked of the database's clock."""
+"""How far from its season, by the node's clock, the database's clock is still asked about a claim
+or a purchase."""
 
 VIEWS_BYTES_MAX = 8_192
 """Passes in one answer; with the three inventories they stay below the frame limit of clients."""
@@ -117,20 +119,21 @@ def buy_line(
     season = env.content.passes.seasons.get(message.pass_id)
     if season is None:
         return _PASS_UNKNOWN
-    if not season.running(env.now_ms):
+    if not season.near(env.now_ms, CLOCKS_APART_MS):
         return _NOT_RUNNING
     mine = progress_of(pass_progress, season)
     if mine.paid:
         return Refuse(Code.PASS_LINE_OWNED)
     if wallet.cash < season.price_cash:
         return Refuse(Code.NOT_ENOUGH_CASH)
-    is_new = season.number not in pass_progress
+    changes: list[Change] = [CoinsMoved(Currency.CASH, -season.price_cash, Account.SINK_PASS)]
+    if season.number not in pass_progress:
+        changes.append(PassMoved(season.number, mine.level, mine.exp, False, mine.missions, True))
+    changes.append(PassLineOpened(season.number, season.starts_ms, season.ends_ms))
     return Outcome(
         replies=(PassBuyOk(season.number, wallet.cash - season.price_cash),),
-        changes=[
-            CoinsMoved(Currency.CASH, -season.price_cash, Account.SINK_PASS),
-            PassMoved(season.number, mine.level, mine.exp, True, mine.missions, is_new),
-        ],
+        changes=changes,
+        row_refused=_NOT_RUNNING,
     )
 
 

@@ -42,7 +42,7 @@ from mmo.testing.fake_tables import (
     FakeLease,
     book,
     is_allowed,
-    is_in_season,
+    is_in_time,
     put_rows,
 )
 
@@ -344,7 +344,7 @@ class FakeStore(FakeCodeStore):
         )
         if not is_allowed(database, rows, coins):
             return Verdict.GUILTY
-        if not is_in_season(database, rows):
+        if not is_in_time(database, rows):
             return Verdict.REFUSED
         head.version += 1
         head.level, head.exp, head.coins = rows.level, rows.exp, coins

@@ -118,10 +118,20 @@ class FakeDatabase:
     is_down: bool = False
 
 
-def is_in_season(database: FakeDatabase, rows: MemberRows) -> bool:
-    """Whether the database's clock is within the window of every claimed reward."""
+def is_in_time(database: FakeDatabase, rows: MemberRows) -> bool:
+    """The statements that ask the database's clock: rewards and lines are of a season that runs,
+    items die whose days are over."""
     now_ms = database.clock_ms()
-    return all(int(row[5]) <= now_ms < int(row[6]) for row in rows.claims)
+    owned = database.items.get(rows.user, {})
+    known = database.passes.get(rows.user, {}).keys() | rows.passes.keys()
+    return (
+        all(int(row[5]) <= now_ms < int(row[6]) for row in rows.claims)
+        and all(row[1] in known and int(row[2]) <= now_ms < int(row[3]) for row in rows.opened)
+        and all(
+            _is_same(owned.get(uid), before, False) and 0 < owned[uid].expires_ms <= now_ms
+            for uid, before in rows.expired.items()
+        )
+    )
 
 
 def is_allowed(database: FakeDatabase, rows: MemberRows, coins: tuple[int, int, int]) -> bool:
@@ -200,7 +210,7 @@ def put_rows(database: FakeDatabase, rows: MemberRows) -> None:
     owned = database.items.setdefault(rows.user, {})
     owned |= rows.born
     owned |= {uid: after for uid, (_, after) in rows.kept.items()}
-    for uid in rows.died:
+    for uid in (*rows.died, *rows.expired):
         del owned[uid]
     database.coins += [tuple(map(int, line)) for line in rows.coins]
     database.item_lines += [tuple(map(int, line)) for line in rows.item_lines]
@@ -215,6 +225,8 @@ def put_rows(database: FakeDatabase, rows: MemberRows) -> None:
         passes[number] = PassProgress(
             number, moved.level, moved.exp, moved.paid, moved.missions, claimed
         )
+    for row in rows.opened:
+        passes[int(row[1])] = msgspec.structs.replace(passes[int(row[1])], paid=True)
     for row in rows.claims:
         number, level, line = int(row[1]), int(row[2]), int(row[3])
         claimed = passes[number].claimed | {(level, line)}

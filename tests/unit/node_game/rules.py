@@ -92,6 +92,10 @@ def paid(message: m.Paid, *, wallet: Wallet, env: Env) -> Outcome:
     return Outcome(
         replies=(m.Prize(wallet.gold + message.gold),),
         changes=(CoinsMoved(Currency.GOLD, message.gold, Account.MINT_HUNT),),
+        row_refused=Outcome(
+            replies=(m.Prize(wallet.gold + 1),),
+            changes=(CoinsMoved(Currency.GOLD, 1, Account.MINT_HUNT),),
+        ),
     )
 
 
