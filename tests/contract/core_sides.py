@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jwt
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -189,10 +190,10 @@ class RealClient:
 class RealSide(Side):
     core: NetCore
 
-    def __init__(self, number: int = 11, role: str = "channel") -> None:
+    def __init__(self, number: int = 11, role: str = "channel", **changed: Any) -> None:
         super().__init__()
         self.clients: list[RealClient] = []
-        self.core = NetCore(core_settings(number, role))
+        self.core = NetCore(msgspec.structs.replace(core_settings(number, role), **changed))
         self.ports = self.core.start()
 
     def connect(self) -> RealClient:

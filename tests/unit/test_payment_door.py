@@ -15,6 +15,7 @@ import pytest
 from mmo.cli.payment_server import PaymentServer, certificate_files, trusting
 from mmo.cluster.home import Home, NodePorts
 from mmo.cluster.secret_files import ensure_secrets, read_secrets
+from mmo.config import Config
 from mmo.config.load import load_config
 from mmo.edges.payment import PATH, SIGNATURE_HEADER, sign
 from mmo.errors import ConfigError
@@ -30,18 +31,20 @@ CONFIG = load_config(environment={"MMO__CASH__BURST": "40", "MMO__CASH__AMOUNT_M
 class Door:
     """A cash node in a world of its own, its door open on a free port."""
 
-    def __init__(self, directory: Path, world: Callable[..., World]) -> None:
+    def __init__(
+        self, directory: Path, world: Callable[..., World], config: Config = CONFIG
+    ) -> None:
         home = Home(directory / "home")
-        ensure_secrets(home, CONFIG)
-        secrets = read_secrets(home, CONFIG)
+        ensure_secrets(home, config)
+        secrets = read_secrets(home, config)
         self.secret = secrets.payment
         self.game = world(ROLE)
         self.store = self.game.store
         self.game.run(self.store.write(AccountRegistered("Ann", "$hash", 1)))
         ports = NodePorts("cash-1", "cash", 41, 0, 0, 0)
-        self.server = PaymentServer(home, CONFIG, ports, secrets, self.game.engine)
+        self.server = PaymentServer(home, config, ports, secrets, self.game.engine)
         self.game.run(self._open())
-        self.context = trusting(certificate_files(home, CONFIG)[0])
+        self.context = trusting(certificate_files(home, config)[0])
 
     async def _open(self) -> None:
         self.server.start()
@@ -216,6 +219,38 @@ def test_a_flood_of_strangers_costs_the_payment_service_nothing(door: Door) -> N
     assert door.pays()[0] == 200
 
 
+def test_a_flood_of_strangers_is_counted_and_does_not_turn_the_log_over(door: Door) -> None:
+    text = b'{"account": "Ann"}'
+    for _ in range(23):
+        assert door.sends(text, {})[0] == 401
+    assert len(door.refusals) == 20
+    door.game.clock.move(2_000)
+    for _ in range(3):
+        door.sends(text, {})
+    assert [one.get("untold", 0) for one in door.refusals[20:]] == [3, 0]
+    assert door.game.engine.metrics.report()["payments_unsigned_total"] == 26
+    assert door.pays(amount=0)[0] == 400
+    assert door.refusals[-1]["status"] == 400, "who signs has a line of his own"
+
+
+def test_nonsense_after_the_handshake_writes_no_line_of_the_server(
+    door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody turns over the file where such a line would go."""
+
+    async def speaks() -> bytes:
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", door.server.port, ssl=door.context
+        )
+        writer.write(b"nonsense\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+        return answer
+
+    assert door.game.run(asyncio.wait_for(speaks(), 5)).startswith(b"HTTP/1.1 400")
+    assert caplog.records == []
+
+
 def test_the_door_speaks_only_tls_that_its_home_can_check(door: Door) -> None:
     door.context = ssl.create_default_context()
     with pytest.raises(ssl.SSLCertVerificationError):
@@ -254,22 +289,3 @@ def test_a_door_that_fails_ends_the_node(door: Door) -> None:
 
     door.game.run(over())
     assert [str(one) for one in crashes] == ["[Errno 24] Too many open files"]
-
-
-def test_a_connection_that_asks_nothing_is_ended_and_one_that_asks_is_not(door: Door) -> None:
-    """Few places there are, and strangers may connect."""
-    server = door.server
-
-    async def connects() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection("127.0.0.1", server.port, ssl=door.context)
-
-    reader, writer = door.game.run(connects())
-    now_s = door.game.loop.time()
-    assert door.pays(order="o-9")[0] == 200
-    server.close_silent(now_s)
-    server.close_silent(now_s + 4.9)
-    assert not reader.at_eof()
-    server.close_silent(now_s + 5.0)
-    assert door.game.run(asyncio.wait_for(reader.read(), 5)) == b""
-    writer.close()
-    assert door.pays(order="o-10")[0] == 200

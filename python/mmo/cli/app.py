@@ -24,6 +24,7 @@ MODULES = (
     "explain",
     "settings",
     "schema",
+    "keys",
     "run",
     "bot",
     "play",

@@ -49,12 +49,17 @@ def core_settings(
         "rate_classes": [
             (name, rate.per_s, rate.burst) for name, rate in zip(RATES, rates, strict=True)
         ],
-        "token_keys": [(kid, public_key(kid, pem)) for kid, pem in secrets.token_keys],
+        "token_keys": believed_keys(secrets),
         "token_issuer": config.token.issuer,
         "link_secret": secrets.link,
         **fields,
     }
     return CoreSettings(**values)
+
+
+def believed_keys(secrets: Secrets) -> list[tuple[str, bytes]]:
+    """Ids and public keys of all token keys: whichever of them signs, the core verifies."""
+    return [(kid, public_key(kid, pem)) for kid, pem in secrets.token_keys]
 
 
 def public_key(kid: str, pem: bytes) -> bytes:
@@ -83,11 +88,11 @@ def private_key(kid: str, pem: bytes) -> "Ed25519PrivateKey":
 
 
 def make_sign(config: Config, secrets: Secrets) -> Callable[[Mapping[str, object], str], str]:
-    """`sign(claims, typ) -> JWT` with the newest key; adds `iss`. Same claims, same token."""
+    """`sign(claims, typ) -> JWT` with the chosen key; adds `iss`. Same claims, same token."""
     import jwt
 
-    kid, pem = secrets.token_keys[-1]
-    key = private_key(kid, pem)
+    kid = secrets.signing_kid
+    key = private_key(kid, dict(secrets.token_keys)[kid])
     issuer = config.token.issuer
 
     def sign(claims: Mapping[str, object], typ: str) -> str:

@@ -75,7 +75,7 @@ def send(home: Path, config: "Config", notice: dict[str, Any]) -> tuple[int, dic
     secret = read_secrets(place, config).payment
     context = trusting(certificate_files(place, config)[0])
     connection = http.client.HTTPSConnection(
-        config.cluster.host, ports[0], timeout=ANSWER_S_MAX, context=context
+        config.cash.host, ports[0], timeout=ANSWER_S_MAX, context=context
     )
     try:
         signature = sign(secret, int(time.time()), body)

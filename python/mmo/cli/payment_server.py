@@ -1,7 +1,7 @@
 """The HTTPS server of a cash node: the payment door on the node's client port, in the node's loop.
 
-Owns the socket, TLS and the life of the server; the door decides what is answered. Composed by
-`node_runner` for roles that take payments.
+Owns the socket, TLS and the life of the server; who may be connected is a matter of its places,
+what is answered one of the door. Composed by `node_runner` for roles that take payments.
 """
 
 import asyncio
@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from mmo.cli.payment_places import Listener, Place, Places
 from mmo.cluster.certificate import ensure_certificate
 from mmo.cluster.home import Home, NodePorts
 from mmo.cluster.secret_files import Secrets
@@ -26,7 +28,7 @@ from mmo.node.payments import Payments
 BACKLOG = 128
 STOP_S = 2
 KEEP_ALIVE_S = 5
-LOOK_S = 1.0  # rhythm of the look for connections that ask nothing
+LOOK_S = 1.0  # rhythm of the look for connections that show no signed notice
 HEADER_BYTES_MAX = 16_384
 
 
@@ -36,6 +38,23 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+class _Connection(H11Protocol):
+    """One whose TLS handshake is over. The door sees `state.proved` of its requests."""
+
+    def __init__(self, server: uvicorn.Server, places: Places, place: Place) -> None:
+        super().__init__(server.config, server.server_state, {"proved": place.prove})
+        self._places = places
+        self._place = place
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._place.serve(transport.abort)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._places.leave(self._place)
+        super().connection_lost(exc)
 
 
 class PaymentServer:
@@ -56,51 +75,63 @@ class PaymentServer:
         _check(certificate, key)
         self._engine = engine
         self._log = engine.log
-        self._host, self._port = config.cluster.host, ports.client_port
+        self._host, self._port = cash.host, ports.client_port
+        self.places = Places(
+            cash.connections_max, cash.connections_per_address_max, self.door.strangers
+        )
         self._server = _Server(
             uvicorn.Config(
                 self.door.application,
                 log_config=None,
+                log_level="error",  # its warnings are what strangers write, a line for each
                 access_log=False,
                 lifespan="off",
                 http="h11",
                 ws="none",
                 ssl_certfile=str(certificate),
                 ssl_keyfile=str(key),
-                limit_concurrency=cash.connections_max,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=STOP_S,
                 h11_max_incomplete_event_size=HEADER_BYTES_MAX,
                 server_header=False,
             )
         )
+        self._server.config.load()
+        self._listener: Listener | None = None
         self._serving: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
-        self._silent_s: dict[Any, float] = {}  # connections that asked nothing yet, since when
         self.port = 0
 
     def start(self) -> None:
         """Bind and serve. Raises `OperatorError` E0718 when the port is taken."""
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((self._host, self._port))
-            listener.listen(BACKLOG)
+            listening.bind((self._host, self._port))
+            listening.listen(BACKLOG)
         except OSError as error:
-            listener.close()
+            listening.close()
             raise OperatorError(
                 "E0718",
                 f"the payment door cannot listen on {self._host} port {self._port}: {error}",
-                "stop what listens there, or give the cash node another client_port",
+                "stop what listens there, or mend cash.host or the cash node's client_port",
             ) from error
-        listener.setblocking(False)
-        self.port = listener.getsockname()[1]
+        listening.setblocking(False)
+        self.port = listening.getsockname()[1]
         loop = asyncio.get_running_loop()
-        self._serving = loop.create_task(self._server.serve(sockets=[listener]))
+        # No sockets of its own: it would accept whoever comes, and wait for their handshakes.
+        self._serving = loop.create_task(self._server.serve(sockets=[]))
         self._serving.add_done_callback(self._ended)
+        context = self._server.config.ssl
+        assert context is not None
+        self._listener = Listener(listening, context, self.places, self._connection)
+        self._listener.accepting.add_done_callback(self._ended)
         self._looking = loop.create_task(self._look())
         self._log.info("payment door open", host=self._host, port=self.port)
+
+    def _connection(self, place: Place) -> asyncio.Protocol:
+        return _Connection(self._server, self.places, place)
 
     def _ended(self, serving: "asyncio.Task[None]") -> None:
         """A door that fails is no door: the node ends with it, and is started again."""
@@ -109,25 +140,17 @@ class PaymentServer:
             self._engine.on_crash(fault)
 
     async def _look(self) -> None:
-        """Who connects and asks nothing holds one of few places: not for long."""
+        """Who connects and signs nothing holds one of few places: not for long."""
         while True:
             await asyncio.sleep(LOOK_S)
-            self.close_silent(asyncio.get_running_loop().time())
-
-    def close_silent(self, now_s: float) -> None:
-        """End connections that have asked nothing for `KEEP_ALIVE_S`. The server does so itself
-        after their first request."""
-        connected: set[Any] = self._server.server_state.connections  # all speak by h11
-        silent = [one for one in connected if one.cycle is None]
-        self._silent_s = {one: self._silent_s.get(one, now_s) for one in silent}
-        for one, since_s in self._silent_s.items():
-            if now_s - since_s >= KEEP_ALIVE_S and one.transport is not None:
-                one.transport.close()
+            self.places.end_late(asyncio.get_running_loop().time())
 
     async def stop(self) -> None:
         """Answer what is on its way, then close."""
         if self._looking is not None:
             self._looking.cancel()
+        if self._listener is not None:
+            await self._listener.close()
         self._server.should_exit = True
         if self._serving is not None:
             await self._serving
@@ -150,7 +173,7 @@ def certificate_files(home: Home, config: Config) -> tuple[Path, Path]:
     cash = config.cash
     if cash.tls_certificate_file:
         return Path(cash.tls_certificate_file), Path(cash.tls_key_file)
-    return ensure_certificate(home.secrets, config.cluster.host)
+    return ensure_certificate(home.secrets, config.cash.host)
 
 
 def trusting(certificate: Path) -> ssl.SSLContext:

@@ -1,7 +1,8 @@
 """The secrets of a cluster: read from the files that the configuration names, or generated.
 
-Owns generation (once, 0600, development only), reading and the check of file modes. Never prints
-a secret. Called by the command line when it composes a node, and by the supervisor.
+Owns generation (once, 0600, development only), reading, the check of file modes and the choice of
+the key that signs tokens. Never prints a secret. Called by the command line when it composes a
+node, and by the supervisor.
 """
 
 import os
@@ -16,14 +17,19 @@ from mmo.config import Config
 from mmo.errors import ConfigError
 
 SECRET_BYTES_MIN = 32
+SIGNING_FILE = "token-signing"
+"""Beside the token keys: the id of the one that signs. A file among them and no configuration, for
+it is copied, kept and brought back with them, and a rolling restart takes it."""
 
 
 class Secrets(msgspec.Struct, frozen=True):
-    """All secrets of a cluster. `token_keys`: (key id, Ed25519 private key as PEM), the last one
-    signs, all verify. `roll`: of the economy's keyed rolls. `payment`: signs payment notices."""
+    """All secrets of a cluster. `token_keys`: (key id, Ed25519 private key as PEM), all verify,
+    that of `signing_kid` signs. `roll`: of the economy's keyed rolls. `payment`: signs payment
+    notices."""
 
     link: bytes
     token_keys: tuple[tuple[str, bytes], ...]
+    signing_kid: str
     mysql: str
     redis: str
     pepper: bytes
@@ -47,28 +53,21 @@ def ensure_secrets(home: Home, config: Config) -> None:
     ):
         if not given and not path.exists():
             _write(path, text.encode())
-    if not config.token.key_directory and not list(home.secrets.glob("token-*.pem")):
-        _write(home.secrets / f"token-{secrets.token_hex(4)}.pem", _new_key())
+    if not config.token.key_directory and not token_kids(home.secrets):
+        _write_key(home.secrets)
 
 
 def read_secrets(home: Home, config: Config) -> Secrets:
-    """Read all. Raises `ConfigError` E0109 for a missing, open or short one."""
+    """Read all. Raises `ConfigError` E0109 for a missing, open or short one, E0111 when no token
+    key is chosen to sign."""
     external_mysql = config.mysql.is_external and not config.mysql.password_file
     external_redis = config.redis.is_external and not config.redis.password_file
-    directory = _path(config.token.key_directory, home.secrets)
-    keys = tuple(
-        (path.stem.removeprefix("token-"), _read(path))
-        for path in sorted(directory.glob("token-*.pem"), key=_age)
-    )
-    if not keys:
-        raise ConfigError(
-            "E0109",
-            f"no token-<kid>.pem in {directory}",
-            f"openssl genpkey -algorithm ed25519 -out {directory}/token-1.pem",
-        )
+    directory = token_directory(home, config)
+    signing = signing_kid(directory)
     return Secrets(
         link=_long("link", _path(config.links.secret_file, home.secrets / "link")),
-        token_keys=keys,
+        token_keys=tuple((kid, _read(_key(directory, kid))) for kid in token_kids(directory)),
+        signing_kid=signing,
         mysql=""
         if external_mysql
         else _read(_path(config.mysql.password_file, home.secrets / "mysql")).decode(),
@@ -81,9 +80,67 @@ def read_secrets(home: Home, config: Config) -> Secrets:
     )
 
 
+def token_directory(home: Home, config: Config) -> Path:
+    """Where the token keys are."""
+    return _path(config.token.key_directory, home.secrets)
+
+
+def token_kids(directory: Path) -> list[str]:
+    """The ids of all token keys, by name."""
+    return sorted(path.stem.removeprefix("token-") for path in directory.glob("token-*.pem"))
+
+
+def signing_kid(directory: Path) -> str:
+    """The id of the key that signs: the chosen one, or the only one. Raises `ConfigError` E0109
+    when there is none at all, E0111 when the chosen one is missing or none of several is chosen."""
+    kids = token_kids(directory)
+    if not kids:
+        raise ConfigError(
+            "E0109",
+            f"no token-<kid>.pem in {directory}",
+            f"openssl genpkey -algorithm ed25519 -out {directory}/token-1.pem",
+        )
+    choice = directory / SIGNING_FILE
+    if not choice.exists() and len(kids) == 1:
+        return kids[0]
+    fix = f"mmo-cluster keys --sign KID with one of {', '.join(kids)}"
+    if not choice.exists():
+        cause = (
+            f"{directory} has {len(kids)} token keys and no file {SIGNING_FILE} says which signs"
+        )
+        raise ConfigError("E0111", cause, fix)
+    kid = _read(choice).decode(errors="replace")
+    if kid not in kids:
+        cause = f"{choice} names {kid!r}, and there is no token-{kid}.pem"
+        raise ConfigError("E0111", cause, f"bring that file back, or {fix}")
+    return kid
+
+
+def choose_token_key(directory: Path, kid: str) -> None:
+    """From its next start on a server signs with this key. Raises `ConfigError` E0111 when there
+    is no such key."""
+    if kid not in token_kids(directory):
+        raise ConfigError(
+            "E0111", f"there is no token-{kid}.pem in {directory}", "mmo-cluster keys lists them"
+        )
+    _write(directory / SIGNING_FILE, kid.encode(), replaces=True)
+
+
+def add_token_key(directory: Path) -> str:
+    """A new key, which verifies and does not sign: the one that signs now is chosen first. Returns
+    its id."""
+    if not (directory / SIGNING_FILE).exists():
+        choose_token_key(directory, signing_kid(directory))
+    return _write_key(directory)
+
+
 def too_open(home: Home) -> list[Path]:
     """Secret files of the home that others than their owner may read."""
     return [path for path in sorted(home.secrets.glob("*")) if _is_open(path)]
+
+
+def _key(directory: Path, kid: str) -> Path:
+    return directory / f"token-{kid}.pem"
 
 
 def _path(given: str, generated: Path) -> Path:
@@ -100,10 +157,6 @@ def _long(name: str, path: Path) -> bytes:
             "openssl rand -hex 32",
         )
     return secret
-
-
-def _age(path: Path) -> tuple[float, str]:
-    return (path.stat().st_mtime, path.name)
 
 
 def _is_open(path: Path) -> bool:
@@ -133,7 +186,13 @@ def _read(path: Path) -> bytes:
     return secret
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write_key(directory: Path) -> str:
+    kid = secrets.token_hex(4)
+    _write(_key(directory, kid), _new_key())
+    return kid
+
+
+def _write(path: Path, data: bytes, replaces: bool = False) -> None:
     """All of it under its name, or nothing: whoever is killed in between leaves no half secret."""
     begun = path.with_name(f".{path.name}.{os.getpid()}")
     begun.unlink(missing_ok=True)
@@ -143,9 +202,12 @@ def _write(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.link(begun, path)  # refused where another process was faster, unlike a rename
+        if replaces:
+            begun.replace(path)
+        else:
+            os.link(begun, path)  # refused where another process was faster, unlike a rename
     finally:
-        begun.unlink()
+        begun.unlink(missing_ok=True)
 
 
 def _new_key() -> bytes:

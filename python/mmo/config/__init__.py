@@ -194,6 +194,7 @@ class Login(_Section, frozen=True):
 class Cash(_Section, frozen=True):
     """`[cash]`: notices of the payment service over HTTPS, on the port of the cash role."""
 
+    host: Address
     payment_secret_file: str
     tls_certificate_file: str
     tls_key_file: str
@@ -203,6 +204,7 @@ class Cash(_Section, frozen=True):
     per_s: PerSecond
     burst: Count
     connections_max: Count
+    connections_per_address_max: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
 
 
 class Economy(_Section, frozen=True):

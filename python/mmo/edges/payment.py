@@ -28,6 +28,8 @@ from mmo.wire.messages.cash import PaymentNotice
 PATH = "/v1/notices"
 SIGNATURE_HEADER = "mmo-signature"
 BODY_S_MAX = 5.0
+STRANGER_LINES_PER_S = 1.0
+STRANGER_LINES_BURST = 20
 
 _SIGNATURE = re.compile(r"t=([0-9]{1,12}),v1=([0-9a-f]{64})")
 _OrderNumber = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
@@ -83,9 +85,55 @@ def is_signed(secret: bytes, header: str, body: bytes, now_ms: int, window_ms: i
     return hmac.compare_digest(sign(secret, at_s, body), header) and in_time
 
 
+class Bucket:
+    """So many at once, and as many a second as come back."""
+
+    def __init__(self, per_s: float, burst: int, clock_ms: Callable[[], int]) -> None:
+        self._per_s = per_s
+        self._burst = burst
+        self._clock_ms = clock_ms
+        self._left = float(burst)
+        self._filled_ms = clock_ms()
+
+    def take(self) -> bool:
+        """Whether there is one more."""
+        now_ms = self._clock_ms()
+        passed_s = max(0, now_ms - self._filled_ms) / 1_000
+        self._left = min(self._burst, self._left + passed_s * self._per_s)
+        self._filled_ms = now_ms
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+class Strangers:
+    """What is done by those who did not sign: all of it is counted, and little of it logged, or
+    they would turn the log over until nothing is left in it of those who did."""
+
+    def __init__(self, clock_ms: Callable[[], int], log: Any, count: Callable[[str], None]) -> None:
+        self._lines = Bucket(STRANGER_LINES_PER_S, STRANGER_LINES_BURST, clock_ms)
+        self.count = count
+        self._log = log
+        self._untold = 0
+
+    def seen(self, figure: str, event: str, **keys: Any) -> None:
+        """One more for `figure`; a line for it unless there were many. A line after such has the
+        number of those `untold`."""
+        self.count(figure)
+        if not self._lines.take():
+            self._untold += 1
+            return
+        if self._untold:
+            keys["untold"] = self._untold
+        self._untold = 0
+        self._log.warning(event, **keys)
+
+
 class PaymentDoor:
     """The HTTPS application. `book` decides and writes a notice and says what became of it (a key
-    of `ANSWERS`); `user_of` finds an account by its NFC name, 0: none."""
+    of `ANSWERS`); `user_of` finds an account by its NFC name, 0: none. The server gives each
+    connection a state `proved`, which is called once a signed notice came over it."""
 
     def __init__(
         self,
@@ -103,19 +151,21 @@ class PaymentDoor:
         self._user_of = user_of
         self._clock_ms = clock_ms
         self._log = log
-        self._tokens = float(limits.burst)
-        self._filled_ms = clock_ms()
+        # Only who signs may draw from it, or strangers would shut the door for those who do.
+        self._notices = Bucket(limits.per_s, limits.burst, clock_ms)
         self._count = count
+        self.strangers = Strangers(clock_ms, log, count)
         self.application = Starlette(routes=[Route(PATH, self._answer, methods=["POST"])])
 
     async def _answer(self, request: Request) -> Response:
         body = await self._body(request)
         if body is None:
-            return self._no(request, 413, "the notice is too long or too slow", "")
+            return self._unsigned(request, 413, "the notice is too long or too slow", "")
         now_ms, header = self._clock_ms(), request.headers.get(SIGNATURE_HEADER, "")
         if not is_signed(self._secret, header, body, now_ms, self._limits.window_ms):
-            return self._no(request, 401, "not signed, or not now", _account_in(body))
-        if not self._may_enter():
+            return self._unsigned(request, 401, "not signed, or not now", _account_in(body))
+        request.state.proved()
+        if not self._notices.take():
             return self._no(request, 503, "too many notices; send it again", _account_in(body))
         try:
             notice = _decode(body)
@@ -144,12 +194,13 @@ class PaymentDoor:
 
     def _no(self, request: Request, status: int, cause: str, account: str) -> Response:
         self._count("payments_away_total" if status == 503 else "payments_refused_total")
-        address = request.client.host if request.client else ""
-        self._log.warning(
-            "payment refused", status=status, cause=cause, account=account, address=address
-        )
-        headers = {"retry-after": "1"} if status == 503 else {}
-        return JSONResponse({"error": {"status": status, "cause": cause}}, status, headers)
+        self._log.warning("payment refused", **_refusal(request, status, cause, account))
+        return _refused(status, cause)
+
+    def _unsigned(self, request: Request, status: int, cause: str, account: str) -> Response:
+        refusal = _refusal(request, status, cause, account)
+        self.strangers.seen("payments_unsigned_total", "payment refused", **refusal)
+        return _refused(status, cause)
 
     async def _body(self, request: Request) -> bytes | None:
         parts: list[bytes] = []
@@ -165,17 +216,16 @@ class PaymentDoor:
             return None
         return b"".join(parts)
 
-    def _may_enter(self) -> bool:
-        """A token bucket of the whole server. Only who signs may draw from it, or strangers would
-        shut the door for the payment service."""
-        now_ms = self._clock_ms()
-        passed_s = max(0, now_ms - self._filled_ms) / 1_000
-        self._tokens = min(self._limits.burst, self._tokens + passed_s * self._limits.per_s)
-        self._filled_ms = now_ms
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
+
+def _refusal(request: Request, status: int, cause: str, account: str) -> dict[str, Any]:
+    """What the log keeps of a refused notice."""
+    address = request.client.host if request.client else ""
+    return {"status": status, "cause": cause, "account": account, "address": address}
+
+
+def _refused(status: int, cause: str) -> Response:
+    headers = {"retry-after": "1"} if status == 503 else {}
+    return JSONResponse({"error": {"status": status, "cause": cause}}, status, headers)
 
 
 def _account_in(body: bytes) -> str:

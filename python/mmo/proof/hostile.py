@@ -162,8 +162,7 @@ async def _forged_tokens(arena: Arena, trial: Trial, meter: Meter) -> int:
     server; then the genuine one twice."""
     me = muster(arena.addresses("login"), 1, 7, meter)[0]
     await walk_alone(register(me), source_of(44_000))
-    pems = sorted((arena.home.secrets).glob("token-*.pem"), key=lambda path: path.stat().st_mtime)
-    pem = pems[-1].read_bytes()
+    (pem,) = (path.read_bytes() for path in arena.home.secrets.glob("token-*.pem"))
     closes = 0
     for kind in ("login", "move"):
         address, token = await walk_alone(_genuine(me, kind), source_of(44_001))
