@@ -31,6 +31,7 @@ from mmo.config.load import load_config
 from mmo.errors import ConfigError, OperatorError
 
 CONFIG = load_config(environment={}).config
+ENTRIES = CONFIG.nodes
 LIMITS = msgspec.structs.replace(CONFIG.node, drain_ms=100, leave_ms=0, busy_ms=0)
 SLEEPER = [sys.executable, "-c", "import signal; signal.pause()"]
 
@@ -53,15 +54,44 @@ def test_two_homes_that_start_at_once_get_different_blocks() -> None:
         second.close()
 
 
-def test_a_block_with_one_taken_port_is_passed_over() -> None:
-    block = take_block(CONFIG, 0)
+@pytest.mark.parametrize(
+    ("offset", "owner", "kind"),
+    [
+        (0, "held by a cluster for its block", socket.SOCK_STREAM),
+        (11, "login-1 link_port", socket.SOCK_STREAM),
+        (85, "redis", socket.SOCK_STREAM),
+        (27, "raid-1 datagram_port", socket.SOCK_DGRAM),
+    ],
+)
+def test_a_block_is_lost_with_one_port_of_its_own_which_is_named_with_who_has_it(
+    offset: int, owner: str, kind: socket.SocketKind
+) -> None:
+    block = take_block(CONFIG, 0, ENTRIES)
     block.close()
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", block.first + 57))
-        taken.listen()
-        other = take_block(CONFIG, block.first)
+    assert block.lost == ""
+    port = block.first + offset
+    with socket.socket(socket.AF_INET, kind) as taken:
+        taken.bind(("127.0.0.1", port))
+        if kind == socket.SOCK_STREAM:
+            taken.listen()
+        other = take_block(CONFIG, block.first, ENTRIES)
         other.close()
-        assert other.first != block.first
+    assert other.first != block.first
+    assert other.lost.startswith(f"{port} ({owner}) is taken by process {os.getpid()} (")
+
+
+def test_a_port_of_a_block_that_nobody_of_the_cluster_uses_may_be_taken() -> None:
+    block = take_block(CONFIG, 0, ENTRIES)
+    block.close()
+    outside = msgspec.structs.replace(CONFIG.redis, nodes=["127.0.0.1:1"])
+    config = msgspec.structs.replace(CONFIG, redis=outside)
+    for port, without in ((57, CONFIG), (82, config)):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", block.first + port))
+            taken.listen()
+            again = take_block(without, block.first, ENTRIES)
+            again.close()
+        assert (again.first, again.lost) == (block.first, "")
 
 
 def test_a_remembered_block_is_taken_again() -> None:
@@ -376,9 +406,6 @@ async def test_a_stopped_node_stays_stopped(tmp_path: Path) -> None:
     assert node.state == "stopped"
     with pytest.raises(OperatorError, match="E0708"):
         node.kill()
-
-
-ENTRIES = CONFIG.nodes
 
 
 def test_a_fresh_node_gets_a_free_number_and_name_after_the_last_of_its_role() -> None:

@@ -1,16 +1,20 @@
 """The checks of `doctor` over a cluster: each finds what it is there for, and has a page."""
 
+import os
 import resource
+import socket
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from mmo.cli import doctor_cluster, open_files
+from mmo.cli import doctor_checks, doctor_cluster, open_files
 from mmo.cli.doctor_checks import Finding
 from mmo.cli.doctor_list import CHECKS
 from mmo.cli.explain import read_pages
-from mmo.cluster.home import Home
+from mmo.cluster.home import ClusterFile, Home
+from mmo.cluster.topology import assign_ports, take_block
 from mmo.config.load import load_config
 
 CONFIG = load_config(environment={}).config
@@ -60,6 +64,27 @@ def test_figures_that_nobody_tells_are_a_warning(
 ) -> None:
     found = seen(monkeypatch, tmp_path, "figures", ports={"metrics": 1})
     assert found.verdict == "warning" and "channel-1" in found.text
+
+
+def test_a_taken_port_is_a_warning_whether_the_home_or_the_configuration_names_it(
+    tmp_path: Path,
+) -> None:
+    home = Home(tmp_path)
+    home.create()
+    block = take_block(CONFIG, 0, CONFIG.nodes)
+    block.close()
+    ports = assign_ports(CONFIG.nodes, block.first)
+    home.write(ClusterFile(1, "", block.first, str(tmp_path / "run"), ports, [], ""))
+    assert doctor_checks.check_ports(CONFIG, home).verdict == "ok"
+    with socket.create_server(("127.0.0.1", ports[0].client_port)) as taken:
+        found = doctor_checks.check_ports(CONFIG, home)
+        assert found.verdict == "warning" and f"process {os.getpid()} " in found.text
+        assert "login-1 client_port" in found.text and found.fix
+        port = taken.getsockname()[1]
+        entry = msgspec.structs.replace(CONFIG.nodes[0], link_port=port)
+        config = msgspec.structs.replace(CONFIG, nodes=(entry,))
+        found = doctor_checks.check_ports(config, Home(tmp_path / "other"))
+        assert found.verdict == "warning" and f"{port} (login-1 link_port)" in found.text
 
 
 def test_logs_that_grew_beyond_the_bound_are_a_warning(

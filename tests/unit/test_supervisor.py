@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -79,6 +80,25 @@ async def test_a_database_that_does_not_take_the_schema_is_named(tmp_path: Path)
 
 def a_file(supervisor: ProcessId | None) -> ClusterFile:
     return ClusterFile(1, "", 7_100, "", [], [], "", supervisor)
+
+
+async def test_ports_that_move_are_told_with_what_took_the_old_ones(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    supervisor = a_supervisor(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        first = taken.getsockname()[1]
+        before = a_file(None)
+        before.port_first = first
+        supervisor._open_file(before, str(tmp_path))
+    assert supervisor.file is not None and supervisor.file.port_first != first
+    (step,) = (await supervisor.answer({"ask": "progress"}))["steps"]
+    told = (await supervisor.answer({"ask": "status"}))["ports_moved"]
+    assert step["step"] == "ports" and step["text"] == told
+    assert f"moved from {first} to {supervisor.file.port_first}" in told
+    assert f"process {os.getpid()} " in told and told in capfd.readouterr().err
+    assert supervisor._block is not None
+    supervisor._block.close()
 
 
 class FullDisk(Home):

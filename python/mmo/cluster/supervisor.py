@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine
@@ -55,6 +56,7 @@ class Supervisor:
         self.state = "starting"
         self.steps: list[dict[str, Any]] = []
         self.error: OperatorError | None = None
+        self.ports_moved = ""
         self.configured = nodes
         self.file: ClusterFile | None = None
         self._fixed_roles = fixed_roles
@@ -129,11 +131,20 @@ class Supervisor:
         raise OperatorError("E0707", f"unknown question {kind!r}", "mmo-cluster --help")
 
     def _open_file(self, before: ClusterFile | None, socket_directory: str) -> None:
-        self._block = take_block(self.config, before.port_first if before else 0)
         added, removed = (before.added, before.removed) if before else ([], [])
         entries = scaled(self.configured, added, removed, self._fixed_roles)
         numbers = {entry.number for entry in self.configured}
-        ports = assign_ports(entries, self._block.first, before.nodes if before else ())
+        kept = before.nodes if before else ()
+        remembered = before.port_first if before else 0
+        self._block = take_block(self.config, remembered, entries, kept)
+        if self._block.lost:
+            self.ports_moved = (
+                f"moved from {remembered} to {self._block.first}, because {self._block.lost};"
+                " clients need the new ports"
+            )
+            self._told("ports", self.ports_moved, 0.0)
+            print(f"ports {self.ports_moved}", file=sys.stderr, flush=True)
+        ports = assign_ports(entries, self._block.first, kept)
         redis, mysql = self.config.redis, self.config.mysql
         self.file = ClusterFile(
             version=1,
@@ -365,6 +376,7 @@ class Supervisor:
             "state": self.state,
             "pid": os.getpid(),
             "port_first": self._block.first if self._block else 0,
+            "ports_moved": self.ports_moved,
         }
 
     def _start_missing(self) -> Reply:
