@@ -119,7 +119,13 @@ def _below(said: dict[str, Any]) -> list[str]:
     servers = redis.get("servers", [])
     running = sum(1 for server in servers if server["running"])
     lines = ["", f"redis  {_word(redis)}" + (f"  {running}/{len(servers)} servers" * bool(servers))]
+    lines[-1] += _times(sum(server["restarts"] for server in servers))
     lines.append(f"mysql  {_word(mysql)}" + (f"  pid {mysql['pid']}" if mysql.get("pid") else ""))
+    lines[-1] += _times(mysql.get("restarts", 0))
+    for name, error in store_errors(said["stores"]):
+        lines += f"{name}: {error}".replace("\n", "\n    ").splitlines()
+    if said.get("ports_moved"):
+        lines.append(f"ports  {said['ports_moved']}")
     rooms: Counter[str] = Counter()
     for row in said["nodes"]:
         rooms.update(row.get("rooms", {}))
@@ -128,6 +134,16 @@ def _below(said: dict[str, Any]) -> list[str]:
         told = ", ".join(f"{rooms[number]} of generation {number}" for number in sorted(rooms))
         lines.append(f"rooms  {told}")
     return lines + [f"{row['name']}: {row['error']}" for row in said["nodes"] if row["error"]]
+
+
+def store_errors(stores: dict[str, Any]) -> list[tuple[str, str]]:
+    """Name and error of every store server that does not start."""
+    rows = [*stores["redis"].get("servers", []), {"name": "mysql", **stores["mysql"]}]
+    return [(row["name"], row["error"]) for row in rows if row.get("error")]
+
+
+def _times(restarts: int) -> str:
+    return f"  {restarts} restarts" if restarts else ""
 
 
 def _print(said: dict[str, Any]) -> None:

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine
@@ -23,6 +22,7 @@ from mmo.cluster.node_process import NodeProcess, node_command
 from mmo.cluster.process import ProcessId, end_process, identify, is_alive
 from mmo.cluster.secret_files import Secrets, ensure_secrets, read_secrets
 from mmo.cluster.stores import Stores
+from mmo.cluster.supervisor_log import log_line
 from mmo.cluster.topology import PortBlock, assign_ports, scaled, take_block
 from mmo.config import Config, NodeEntry
 from mmo.errors import OperatorError
@@ -143,7 +143,7 @@ class Supervisor:
                 " clients need the new ports"
             )
             self._told("ports", self.ports_moved, 0.0)
-            print(f"ports {self.ports_moved}", file=sys.stderr, flush=True)
+            log_line(f"ports {self.ports_moved}")
         ports = assign_ports(entries, self._block.first, kept)
         redis, mysql = self.config.redis, self.config.mysql
         self.file = ClusterFile(
