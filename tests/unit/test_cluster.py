@@ -7,6 +7,7 @@ import signal
 import socket
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -311,10 +312,12 @@ async def look_until(node: NodeProcess, state: str) -> None:
             await asyncio.sleep(0)
 
 
-def node_that(tmp_path: Path, code: str, *more: str) -> NodeProcess:
+def node_that(
+    tmp_path: Path, code: str, *more: str, record: Callable[[], None] = lambda: None
+) -> NodeProcess:
     (ports,) = assign_ports((NodeEntry(name="a", role="raid", number=1),), 7100)
     command = [sys.executable, "-c", code, *more]
-    return NodeProcess(ports, command, tmp_path / "a.sock", tmp_path / "a.out")
+    return NodeProcess(ports, command, tmp_path / "a.sock", tmp_path / "a.out", record)
 
 
 async def test_a_node_that_always_crashes_is_given_up(tmp_path: Path) -> None:
@@ -384,7 +387,10 @@ async def test_a_node_that_is_killed_on_request_is_always_restarted(tmp_path: Pa
             "MMO__SUPERVISOR__CRASHES_MAX": "2",
         }
     ).config.supervisor
-    node = node_that(tmp_path, "import signal; signal.pause()")
+    recorded: list[dict[str, ProcessId]] = []
+    node = node_that(
+        tmp_path, "import signal; signal.pause()", record=lambda: recorded.append(node.running())
+    )
     node.spawn()
     async with asyncio.timeout(30.0):
         for times in range(1, 6):
@@ -392,6 +398,7 @@ async def test_a_node_that_is_killed_on_request_is_always_restarted(tmp_path: Pa
             while node.restarts < times:
                 await node.look(settings)
                 await asyncio.sleep(0)
+            assert recorded[-1] == node.running() and len(recorded) == times
     assert node.state == "starting"
     await node.stop(LIMITS, move=False)
 
@@ -462,7 +469,8 @@ signal.pause()
 
 async def test_a_successor_takes_the_place_when_its_code_is_loaded(tmp_path: Path) -> None:
     loaded = tmp_path / "a.loaded"
-    node = node_that(tmp_path, LOADS, str(loaded))
+    recorded: list[dict[str, ProcessId]] = []
+    node = node_that(tmp_path, LOADS, str(loaded), record=lambda: recorded.append(node.running()))
     node.spawn()
     assert node.child is not None
     first = node.child.identity
@@ -470,6 +478,9 @@ async def test_a_successor_takes_the_place_when_its_code_is_loaded(tmp_path: Pat
     assert done["name"] == "a" and not is_alive(first)
     assert node.state == "starting" and is_alive(node.child.identity)
     assert node.child.identity != first
+    # Whoever comes after a supervisor that is killed meanwhile finds both.
+    assert recorded == [{"a": first, "a successor": node.child.identity}]
+    assert node.running() == {"a": node.child.identity}
     node.child.kill()
 
 

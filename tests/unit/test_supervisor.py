@@ -317,6 +317,32 @@ async def test_why_a_store_does_not_start_is_in_the_status_and_in_the_log(
     assert "    No space left" in lines and "ports  moved from 1" in lines
 
 
+async def test_who_runs_is_written_with_the_successors(tmp_path: Path) -> None:
+    supervisor = a_supervisor(tmp_path)
+    supervisor.home.create()
+    supervisor.file = a_file(None)
+    running = {"center-1": ProcessId(7, 1), "center-1 successor": ProcessId(8, 1)}
+    supervisor.nodes = [SimpleNamespace(running=lambda: running)]  # type: ignore[list-item]
+    supervisor.stores = SimpleNamespace(mysql=None, redis=None)  # type: ignore[assignment]
+    supervisor.record()
+    file = supervisor.home.read()
+    assert file is not None and file.processes == running
+
+
+def test_a_database_is_known_from_its_spawn_on(tmp_path: Path) -> None:
+    directory = tmp_path / "mysql"
+    directory.mkdir()
+    (directory / "bootstrapped").touch()
+    program = tmp_path / "mariadbd"
+    known = f"until [ -s {directory}/server.identity ]; do sleep 0.01; done"
+    program.write_text(f"#!/bin/sh\n{known}\nexit 7\n")
+    program.chmod(0o700)
+    settings = msgspec.structs.replace(CONFIG.mysql, server=str(program))
+    server = ManagedMysql(directory, settings, "secret", dies_with_parent=True)
+    with pytest.raises(OperatorError, match="exit code 7"):
+        server.start()
+
+
 def test_a_database_without_its_mark_is_not_made_anew_over_the_old(tmp_path: Path) -> None:
     server = ManagedMysql(tmp_path / "mysql", CONFIG.mysql, "secret", dies_with_parent=True)
     kept = tmp_path / "mysql" / "data" / CONFIG.mysql.database / "player_head.ibd"

@@ -228,18 +228,20 @@ class Supervisor:
         order = [role for roles in reversed(STOP_ORDER) for role in roles]
         for ports in sorted(file.nodes, key=lambda ports: order.index(ports.role)):
             self.spawn_node(ports)
+        self.record()
 
     def spawn_node(self, ports: NodePorts) -> NodeProcess:
-        """Start a node and watch it from now on."""
+        """Start a node and watch it from now on; the caller records it."""
         node = NodeProcess(
             ports,
             node_command(ports, self.home.directory, self._config_file),
             self.home.socket(ports.name, self.file),
             self.home.logs / f"{ports.name}.out",
+            self.record,
         )
-        node.spawn()
         self.nodes.append(node)
         self.nodes.sort(key=lambda node: node.ports.number)
+        node.spawn()
         return node
 
     def node(self, name: str) -> NodeProcess:
@@ -304,11 +306,9 @@ class Supervisor:
         file, stores = self.file, self.stores
         if file is None or stores is None:
             return
-        running: dict[str, ProcessId] = {
-            node.name: node.child.identity
-            for node in self.nodes
-            if node.child is not None and node.child.is_running()
-        }
+        running: dict[str, ProcessId] = {}
+        for node in self.nodes:
+            running |= node.running()
         if stores.mysql is not None and stores.mysql.child is not None:
             running["mysql"] = stores.mysql.child.identity
         if stores.redis is not None:
@@ -387,6 +387,7 @@ class Supervisor:
         for node in missing:
             node.crashes.clear()
             node.spawn()
+        self.record()
         return {"started": [node.name for node in missing]}
 
     def _kill(self, name: str) -> Reply:
