@@ -16,8 +16,9 @@ from mmo._core import NetCore
 from mmo.cli import run
 from mmo.cli.node_runner import NodeRunner
 from mmo.cli.rim import USAGE
-from mmo.cluster.home import Home, NodePorts
+from mmo.cluster.home import ClusterFile, Home, NodePorts
 from mmo.cluster.listeners import who_listens
+from mmo.cluster.process import ProcessId, identify
 from mmo.config.load import load_config
 from mmo.errors import ConfigError, OperatorError
 
@@ -85,6 +86,35 @@ def test_another_setting_that_the_core_refuses_is_told_with_its_key(tmp_path: Pa
     ports = NodePorts("raid-1", "raid", 31, 0, 0, 0)
     told = failure(tmp_path, ports, lambda: NetCore(settings))
     assert isinstance(told, ConfigError) and told.code == "E0104" and "net.ring_bytes" in told.cause
+
+
+@pytest.mark.parametrize("started", [0, 1])
+async def test_a_node_knows_whether_the_supervisor_that_started_it_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started: int
+) -> None:
+    me = identify(os.getpid())
+    assert me is not None
+    supervisor = ProcessId(me.pid, me.started - started)  # one that had this pid before is gone
+    file = ClusterFile(1, "", 7_100, "", [], [], "", supervisor)
+    node = SimpleNamespace(is_unwatched=lambda: False)
+
+    async def nothing(*_: object) -> None:
+        pass
+
+    async def ends(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    for name in ("_give_back_lease", "_load_generation", "_publish_keys"):
+        monkeypatch.setattr(NodeRunner, name, nothing)
+    monkeypatch.setattr(NodeRunner, "_compose", lambda *_: node)
+    monkeypatch.setattr(NodeRunner, "_payment_door", lambda *_: None)
+    monkeypatch.setattr(NodeRunner, "_start", ends)
+    ports = NodePorts("raid-1", "raid", 31, 0, 0, 0)
+    runner = NodeRunner(Home(tmp_path), CONFIG, ports, replaces=True, logs_to_file=False)
+    store: Any = SimpleNamespace(close=nothing)
+    with pytest.raises(asyncio.CancelledError):
+        await runner._live(store, file)
+    assert node.is_unwatched() == bool(started)
 
 
 @pytest.mark.parametrize("code", ["E0718", "E0732"])

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from mmo.cli import status, supervise
+from mmo.cli import lifecycle, status, supervise
 from mmo.cli.lifecycle import stop
 from mmo.cluster.control import ask_async, serve
 from mmo.cluster.home import AddedNode, ClusterFile, Home
@@ -207,6 +207,56 @@ def test_one_node_of_a_dead_supervisor_is_not_all_of_them(tmp_path: Path) -> Non
     with pytest.raises(OperatorError) as caught:
         stop(["channel-2"], tmp_path)
     assert caught.value.code == "E0701"
+
+
+def left_behind(tmp_path: Path, *names: str) -> Home:
+    """A home whose supervisor was killed, and where these processes live on."""
+    home = Home(tmp_path)
+    home.create()
+    me = identify(os.getpid())
+    assert me is not None
+    file = a_file(ProcessId(me.pid, me.started - 1))
+    file.processes = {"login-1": file.supervisor, **dict.fromkeys(names, me)}  # type: ignore[dict-item]
+    home.write(file)
+    return home
+
+
+def test_the_status_names_what_lives_on_without_a_supervisor(tmp_path: Path) -> None:
+    home = left_behind(tmp_path, "channel-1", "mysql")
+    with pytest.raises(OperatorError) as caught:
+        status.read_status(home, home.read())
+    assert caught.value.code == "E0733" and caught.value.cause.endswith(": channel-1 mysql")
+    assert "start --yes" in caught.value.fix
+    home = left_behind(tmp_path / "other")
+    with pytest.raises(OperatorError) as caught:
+        status.read_status(home, home.read())
+    assert caught.value.code == "E0701"
+
+
+@pytest.mark.parametrize(
+    ("names", "yes", "begins"),
+    [
+        (("channel-1", "mysql"), False, False),
+        (("channel-1", "mysql"), True, True),
+        (("mysql", "redis-1"), False, True),
+        ((), False, True),
+    ],
+)
+def test_a_start_ends_nodes_that_serve_only_when_it_is_told_so(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    names: tuple[str, ...],
+    yes: bool,
+    begins: bool,
+) -> None:
+    def spawned(*_: object) -> None:
+        raise OperatorError("E0711", "it would begin")
+
+    left_behind(tmp_path, *names)
+    monkeypatch.setattr(lifecycle, "_spawn_supervisor", spawned)
+    with pytest.raises(OperatorError) as caught:
+        lifecycle.start(tmp_path, json=True, yes=yes)
+    assert caught.value.code == ("E0711" if begins else "E0733")
 
 
 def test_a_damaged_file_does_not_keep_the_supervisor_from_being_asked(tmp_path: Path) -> None:

@@ -246,7 +246,8 @@ def check_leftovers(config: Config, home: Home) -> Finding:
     alive = [name for name, process in file.processes.items() if is_alive(process)]
     if alive and not supervisor_answers(home):
         text = f"{len(alive)} processes without a supervisor: {' '.join(alive)}"
-        return Finding("warning", text, "mmo-cluster stop")
+        fix = "mmo-cluster start --yes ends them and starts anew, when players may be interrupted"
+        return Finding("warning", text, fix)
     return Finding("ok", f"{len(alive)} processes, all watched" if alive else "none")
 
 

@@ -25,7 +25,7 @@ from mmo.cli.options import (
 )
 from mmo.cli.rim import OK, PARTIAL
 from mmo.cluster.control import NotRunning, ask, ask_long
-from mmo.cluster.home import ClusterFile, Home
+from mmo.cluster.home import ClusterFile, Home, is_store, unwatched
 from mmo.errors import OperatorError
 
 ANSWER_S = 2.0
@@ -53,11 +53,13 @@ def start(
     follow: Annotated[
         int, typer.Option("--follow", help="Stop when the process with this pid ends.")
     ] = 0,
+    yes: YesOption = False,
 ) -> int:
     """Start stores, schema and nodes; returns when every node is ready."""
     place = Home(home)
     running = _supervisor_status(place)
     if running is None:
+        _refuse_to_interrupt(place.read(), yes)
         loaded = load(config, home)
         # What is wrong with the configuration or its content is said before anything is spawned.
         from mmo.cli.sources import read_tables
@@ -151,6 +153,18 @@ def _supervisor_status(place: Home) -> dict[str, Any] | None:
         return ask(place.socket("supervisor", file), {"ask": "ping"}, ANSWER_S)
     except NotRunning:
         return None
+
+
+def _refuse_to_interrupt(file: ClusterFile | None, yes: bool) -> None:
+    """Raises `OperatorError` E0733 when nodes serve on without a supervisor and nobody says that
+    they may be ended: a new supervisor knows only how to start them anew."""
+    left = unwatched(file)
+    serving = [name for name in left if not is_store(name)]
+    question = f"end {' '.join(serving)}, which go on without a supervisor, and start anew?"
+    if serving and not terminal.confirm(question, yes):
+        from mmo.cli.status import unwatched_error
+
+        raise unwatched_error(left)
 
 
 def _refuse_other_config(place: Home, config: Path | None) -> None:
@@ -296,7 +310,7 @@ def _stop_leftovers(place: Home, file: ClusterFile) -> list[str]:
     from mmo.cluster.process import end_process, is_alive
 
     left = {name: process for name, process in file.processes.items() if is_alive(process)}
-    ordered = sorted(left, key=lambda name: name == "mysql" or name.startswith("redis-"))
+    ordered = sorted(left, key=is_store)
     for name in ordered:
         end_process(left[name], 10.0)
     file.processes = {}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mmo.cluster.home import ClusterFile, Home, NodePorts
+from mmo.cluster.process import is_alive
 from mmo.config import Config, CoreSettings
 from mmo.errors import MmoError, OperatorError, StoreUnavailable
 
@@ -100,6 +101,9 @@ class NodeRunner:
             await self._load_generation(store)
             await self._publish_keys(store)
             node = self._compose(store, self.home.socket(self.ports.name, file))
+            supervisor = file.supervisor if file is not None else None
+            if supervisor is not None:
+                node.is_unwatched = lambda: not is_alive(supervisor)
             door = self._payment_door(node)
             if self._stands_by:
                 loaded = self.home.loaded_file(self.ports.name)

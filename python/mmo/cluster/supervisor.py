@@ -17,7 +17,7 @@ from typing import Any
 
 from mmo.cluster.changes import Changes
 from mmo.cluster.control import Reply, Request, serve
-from mmo.cluster.home import AddedNode, ClusterFile, Home, NodePorts
+from mmo.cluster.home import AddedNode, ClusterFile, Home, NodePorts, is_store
 from mmo.cluster.node_process import NodeProcess, node_command
 from mmo.cluster.process import ProcessId, end_process, identify, is_alive
 from mmo.cluster.secret_files import Secrets, ensure_secrets, read_secrets
@@ -336,8 +336,7 @@ class Supervisor:
         stores: list[ProcessId] = []
         for name, process in before.processes.items():
             if is_alive(process):
-                is_store = name == "mysql" or name.startswith("redis-")
-                (stores if is_store else nodes).append(process)
+                (stores if is_store(name) else nodes).append(process)
         for group, grace_ms in (
             (nodes, self.config.node.drain_ms + self.config.node.leave_ms + 1_000),
             (stores, self.config.mysql.stop_ms),
