@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import stat
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 
 from mmo.cluster.control import NotRunning, ask, ask_async, serve
 from mmo.cluster.home import AddedNode, ClusterFile, Home
-from mmo.cluster.node_process import EXIT_CONFIGURATION, NodeProcess
+from mmo.cluster.node_process import EXIT_CONFIGURATION, NodeProcess, node_command
 from mmo.cluster.process import Child, ProcessId, end_process, identify, is_alive, wait_until
 from mmo.cluster.secret_files import ensure_secrets, read_secrets, too_open
 from mmo.cluster.topology import (
@@ -310,6 +311,14 @@ async def look_until(node: NodeProcess, state: str) -> None:
         while node.state != state:
             await node.look(CONFIG.supervisor)
             await asyncio.sleep(0)
+
+
+def test_a_node_imports_nothing_from_where_the_operator_stands(tmp_path: Path) -> None:
+    (tmp_path / "argparse.py").write_text("raise SystemExit(7)")
+    (ports,) = assign_ports((NodeEntry(name="a", role="raid", number=1),), 7100)
+    command = [*node_command(ports, tmp_path / "home", ""), "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "mmo-cluster run" in done.stdout, done
 
 
 def node_that(

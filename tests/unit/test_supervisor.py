@@ -259,6 +259,17 @@ def test_a_start_ends_nodes_that_serve_only_when_it_is_told_so(
     assert caught.value.code == ("E0711" if begins else "E0733")
 
 
+def test_a_supervisor_imports_nothing_from_where_the_operator_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "argparse.py").write_text("raise SystemExit(7)")
+    monkeypatch.chdir(tmp_path)
+    nowhere = str(tmp_path / "nowhere.toml")
+    child = lifecycle._spawn_supervisor(Home(tmp_path / "home"), nowhere, None, 0)
+    assert child.wait(DEADLINE_S * 4) and child.exit_code() == 1
+    assert "E0101" in child.log_tail()
+
+
 def test_a_damaged_file_does_not_keep_the_supervisor_from_being_asked(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.create()

@@ -4,7 +4,6 @@ Owns the spawning of the supervisor and the waiting for it. The supervisor does 
 the operator and by scripts.
 """
 
-import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -217,10 +216,10 @@ def _start_missing(place: Home, running: dict[str, Any], quiet: bool) -> None:
 
 
 def _spawn_supervisor(place: Home, config: str, channels: int | None, follow: int) -> Any:
-    from mmo.cluster.process import Child
+    from mmo.cluster.process import Child, python_module
 
     place.create()
-    command = [sys.executable, "-m", "mmo.cli.supervise", "--home", str(place.directory)]
+    command = [*python_module("mmo.cli.supervise"), "--home", str(place.directory)]
     command += ["--config", config] if config else []
     command += ["--channels", str(channels)] if channels is not None else []
     command += ["--follow", str(follow)] if follow else []

@@ -7,7 +7,6 @@ asks over the node's socket. Called by the supervisor, on its loop.
 import asyncio
 import os
 import re
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from typing import Any, Literal
 
 from mmo.cluster.control import ask_async
 from mmo.cluster.home import NodePorts
-from mmo.cluster.process import Child, ProcessId
+from mmo.cluster.process import Child, ProcessId, python_module
 from mmo.config import Node as NodeConfig
 from mmo.config import Supervisor as SupervisorSettings
 from mmo.errors import OperatorError
@@ -296,9 +295,7 @@ def _last_word(tail: str) -> str:
 def node_command(ports: NodePorts, home: Path, config_file: str) -> list[str]:
     """What runs a node: `mmo-cluster run` without the parser of all other commands."""
     command = [
-        sys.executable,
-        "-m",
-        "mmo.cli.run",
+        *python_module("mmo.cli.run"),
         ports.role,
         "--number",
         str(ports.number),
