@@ -215,8 +215,9 @@ def left_behind(tmp_path: Path, *names: str) -> Home:
     home.create()
     me = identify(os.getpid())
     assert me is not None
-    file = a_file(ProcessId(me.pid, me.started - 1))
-    file.processes = {"login-1": file.supervisor, **dict.fromkeys(names, me)}  # type: ignore[dict-item]
+    gone = ProcessId(me.pid, me.started - 1)
+    file = a_file(gone)
+    file.processes = {"login-1": gone, **dict.fromkeys(names, me)}
     home.write(file)
     return home
 

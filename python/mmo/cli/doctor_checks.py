@@ -103,7 +103,7 @@ def check_ports(config: Config, home: Home) -> Finding:
     if file is not None and supervisor_answers(home):
         return Finding("ok", f"{file.port_first} to {file.port_first + 99} are ours and in use")
     named = listeners_of(config, [configured_ports(entry) for entry in config.nodes])
-    taken = [text for one in named if (text := one.taken_by())]
+    taken = [one.taken_by() for one in named if one.is_taken()]
     if taken:
         fix = "unless that is the node itself: stop it, or set another port in its [[nodes]] entry"
         return Finding("warning", "; ".join(taken), fix)

@@ -42,16 +42,18 @@ class Listener(NamedTuple):
     owner: str
     datagrams: bool = False
 
-    def taken_by(self) -> str:
-        """Who has it, such as `7112 (center-1 client_port) is taken by process 8 (nc)`; empty when
-        it is free. An address that is not this machine's is nobody's."""
+    def is_taken(self) -> bool:
+        """Whether somebody has it. An address that is not this machine's is nobody's."""
         try:
             _bound(self.host, self.port, datagrams=self.datagrams).close()
         except OSError as error:
-            if error.errno in _TAKEN:
-                who = who_listens(self.port, datagrams=self.datagrams)
-                return f"{self.port} ({self.owner}) is taken by {who}"
-        return ""
+            return error.errno in _TAKEN
+        return False
+
+    def taken_by(self) -> str:
+        """What to say of one that is: `7112 (center-1 client_port) is taken by process 8 (nc)`."""
+        who = who_listens(self.port, datagrams=self.datagrams)
+        return f"{self.port} ({self.owner}) is taken by {who}"
 
 
 class PortBlock:
@@ -86,7 +88,8 @@ def take_block(
 ) -> PortBlock:
     """The remembered block if it is free, else the first free one from `cluster.port_first`: of a
     block only those ports matter that the stores and `nodes`, with the ports that they `kept`, will
-    listen on. Raises `OperatorError` E0705 when there is none."""
+    listen on. Raises `OperatorError` E0705 when there is none, E0732 for an address that is not
+    this machine's."""
     first = config.cluster.port_first
     candidates = [remembered] if remembered else []
     candidates += list(range(first, _PORT_LAST - BLOCK_PORTS, BLOCK_PORTS))
@@ -95,8 +98,8 @@ def take_block(
         guard, taken = _hold(config, candidate, nodes, kept)
         if guard is not None:
             return PortBlock(candidate, guard, lost)
-        if candidate == remembered:
-            lost = taken
+        if candidate == remembered and taken is not None:
+            lost = taken.taken_by()
     raise OperatorError(
         "E0705",
         f"no free block of {BLOCK_PORTS} ports from {first} upwards",
@@ -217,29 +220,35 @@ def assign_ports(
 
 def _hold(
     config: Config, first: int, nodes: tuple[NodeEntry, ...], kept: Sequence[NodePorts]
-) -> tuple[socket.socket | None, str]:
-    """The listening guard of a block whose used ports are all free; else None and who has one."""
+) -> tuple[socket.socket | None, Listener | None]:
+    """The listening guard of a block whose used ports are all free; else what is taken of it."""
     used = listeners_of(config, assign_ports(nodes, first, kept))
     hold = Listener(config.cluster.link_host, first + _GUARD, "held by a cluster for its block")
     try:
         guard = _bound(hold.host, hold.port)
     except OSError as error:
-        return None, hold.taken_by() or f"{hold.port}: {error}"
+        if error.errno in _TAKEN:
+            return None, hold
+        raise OperatorError(
+            "E0732",
+            f"cluster.link_host {hold.host} cannot be listened on: {error.strerror or error}",
+            "set cluster.link_host to an address of this machine",
+        ) from error
     block = PortBlock(first, guard)
     try:
         guard.listen(1)
-    except OSError as error:  # another cluster was quicker by a moment
+    except OSError:  # another cluster was quicker by a moment
         block.close()
-        return None, hold.taken_by() or f"{hold.port}: {error}"
+        return None, hold
     if not config.redis.is_external:
         ports = [*block.redis_ports, *block.redis_bus_ports]
         used += [Listener(_REDIS_HOST, port, "redis") for port in ports]
     for listener in used:
         is_of_block = first <= listener.port < first + BLOCK_PORTS
-        if is_of_block and (taken := listener.taken_by()):
+        if is_of_block and listener.is_taken():
             block.close()
-            return None, taken
-    return guard, ""
+            return None, listener
+    return guard, None
 
 
 def _bound(host: str, port: int, *, datagrams: bool = False) -> socket.socket:
