@@ -38,6 +38,17 @@ def check() -> Iterator[Callable[[Bundle], Checked]]:
     runner.close()
 
 
+async def test_a_check_imports_nothing_from_where_the_operator_stands(
+    box: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "select.py").write_text("raise SystemExit(7)")
+    monkeypatch.chdir(tmp_path)
+    checker = Checker("", CHECK_MS, 256 << 20)
+    checked = await checker.check(box.packed, box.digest)
+    await checker.close()
+    assert checked.rules > 0
+
+
 def changed(box: Bundle, path: str, old: str, new: str) -> Bundle:
     text = box.files[path]
     assert old in text, (path, old)

@@ -197,6 +197,23 @@ def test_doctor_sees_a_missing_server(capsys: pytest.CaptureFixture[str], tmp_pa
     assert (found["mysql server"], found["redis server"]) == ("E0201", "E0213")
 
 
+@pytest.mark.parametrize("act", ["plan", "apply", "check"])
+def test_a_migration_without_a_database_names_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, act: str
+) -> None:
+    from mmo.cluster.home import Home
+    from mmo.cluster.secret_files import ensure_secrets
+    from mmo.config.load import load_config
+
+    home = Home(tmp_path / "home")
+    ensure_secrets(home, load_config(environment={}).config)
+    file = tmp_path / "c.toml"
+    file.write_text(f"[mysql]\nsocket = '{tmp_path}/nobody'\n[redis]\nnodes = ['127.0.0.1:1']\n")
+    words = ("migrate", act, "--config", str(file), "--home", str(home.directory))
+    code, _, err = ran(capsys, *words)
+    assert code == FAILED and "E0214" in err and "mmo-cluster status" in err
+
+
 def test_logs_are_merged_by_time_and_filtered(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -1,12 +1,13 @@
-"""The machinery of a home: ports, names, files, secrets, sockets, processes."""
+"""The machinery of a home: names, files, secrets, sockets, processes."""
 
 import asyncio
 import json
 import os
 import signal
-import socket
 import stat
+import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,94 +15,23 @@ import msgspec
 import pytest
 
 from mmo.cluster.control import NotRunning, ask, ask_async, serve
-from mmo.cluster.home import AddedNode, ClusterFile, Home
-from mmo.cluster.node_process import EXIT_CONFIGURATION, NodeProcess
+from mmo.cluster.home import ClusterFile, Home
+from mmo.cluster.node_process import EXIT_CONFIGURATION, NodeProcess, node_command
 from mmo.cluster.process import Child, ProcessId, end_process, identify, is_alive, wait_until
 from mmo.cluster.secret_files import ensure_secrets, read_secrets, too_open
-from mmo.cluster.topology import (
-    NODES_MAX,
-    assign_ports,
-    fresh_entry,
-    scaled,
-    take_block,
-    with_channels,
-)
+from mmo.cluster.topology import assign_ports
 from mmo.config import NodeEntry
 from mmo.config.load import load_config
 from mmo.errors import ConfigError, OperatorError
 
 CONFIG = load_config(environment={}).config
+ENTRIES = CONFIG.nodes
 LIMITS = msgspec.structs.replace(CONFIG.node, drain_ms=100, leave_ms=0, busy_ms=0)
 SLEEPER = [sys.executable, "-c", "import signal; signal.pause()"]
 
 
 def a_file(home: Home) -> ClusterFile:
     return ClusterFile(1, "", 7100, str(home.directory / "run"), [], [], "")
-
-
-def test_two_homes_that_start_at_once_get_different_blocks() -> None:
-    first = take_block(CONFIG, 0)
-    second = take_block(CONFIG, 0)
-    try:
-        assert first.first != second.first
-        assert not {*first.redis_ports, *first.redis_bus_ports} & {
-            *second.redis_ports,
-            *second.redis_bus_ports,
-        }
-    finally:
-        first.close()
-        second.close()
-
-
-def test_a_block_with_one_taken_port_is_passed_over() -> None:
-    block = take_block(CONFIG, 0)
-    block.close()
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", block.first + 57))
-        taken.listen()
-        other = take_block(CONFIG, block.first)
-        other.close()
-        assert other.first != block.first
-
-
-def test_a_remembered_block_is_taken_again() -> None:
-    block = take_block(CONFIG, 0)
-    block.close()
-    again = take_block(CONFIG, block.first)
-    again.close()
-    assert again.first == block.first
-
-
-def test_every_listener_of_a_full_block_has_a_port_of_its_own() -> None:
-    nodes = tuple(NodeEntry(name=f"n{i}", role="channel", number=i + 1) for i in range(NODES_MAX))
-    block = take_block(CONFIG, 0)
-    block.close()
-    ports = [
-        port
-        for node in assign_ports(nodes, block.first)
-        for port in (node.client_port, node.link_port, node.datagram_port)
-    ]
-    ports += block.redis_ports + block.redis_bus_ports
-    assert len(set(ports)) == len(ports)
-    assert all(block.first < port < block.first + 100 for port in ports)
-    with pytest.raises(OperatorError, match="E0706"):
-        assign_ports((*nodes, NodeEntry(name="more", role="raid", number=99)), block.first)
-
-
-def test_ports_of_an_entry_win_over_the_block() -> None:
-    entry = NodeEntry(name="a", role="raid", number=1, client_port=5000, datagram_port=5002)
-    (ports,) = assign_ports((entry,), 7100)
-    assert (ports.client_port, ports.link_port, ports.datagram_port) == (5000, 7111, 5002)
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 14])
-def test_channels_are_added_with_numbers_and_names_of_their_own(count: int) -> None:
-    nodes = with_channels(CONFIG.nodes, count)
-    channels = [entry for entry in nodes if entry.role == "channel"]
-    assert len(channels) == count
-    assert len({entry.number for entry in nodes}) == len({entry.name for entry in nodes})
-    assert len({entry.number for entry in nodes}) == len(nodes) == 5 + count
-    assert channels[0] == next(entry for entry in CONFIG.nodes if entry.role == "channel")
 
 
 def test_secrets_are_made_once_for_the_owner_only(tmp_path: Path) -> None:
@@ -281,10 +211,20 @@ async def look_until(node: NodeProcess, state: str) -> None:
             await asyncio.sleep(0)
 
 
-def node_that(tmp_path: Path, code: str, *more: str) -> NodeProcess:
+def test_a_node_imports_nothing_from_where_the_operator_stands(tmp_path: Path) -> None:
+    (tmp_path / "argparse.py").write_text("raise SystemExit(7)")
+    (ports,) = assign_ports((NodeEntry(name="a", role="raid", number=1),), 7100)
+    command = [*node_command(ports, tmp_path / "home", ""), "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "mmo-cluster run" in done.stdout, done
+
+
+def node_that(
+    tmp_path: Path, code: str, *more: str, record: Callable[[], None] = lambda: None
+) -> NodeProcess:
     (ports,) = assign_ports((NodeEntry(name="a", role="raid", number=1),), 7100)
     command = [sys.executable, "-c", code, *more]
-    return NodeProcess(ports, command, tmp_path / "a.sock", tmp_path / "a.out")
+    return NodeProcess(ports, command, tmp_path / "a.sock", tmp_path / "a.out", record)
 
 
 async def test_a_node_that_always_crashes_is_given_up(tmp_path: Path) -> None:
@@ -354,7 +294,10 @@ async def test_a_node_that_is_killed_on_request_is_always_restarted(tmp_path: Pa
             "MMO__SUPERVISOR__CRASHES_MAX": "2",
         }
     ).config.supervisor
-    node = node_that(tmp_path, "import signal; signal.pause()")
+    recorded: list[dict[str, ProcessId]] = []
+    node = node_that(
+        tmp_path, "import signal; signal.pause()", record=lambda: recorded.append(node.running())
+    )
     node.spawn()
     async with asyncio.timeout(30.0):
         for times in range(1, 6):
@@ -362,6 +305,7 @@ async def test_a_node_that_is_killed_on_request_is_always_restarted(tmp_path: Pa
             while node.restarts < times:
                 await node.look(settings)
                 await asyncio.sleep(0)
+            assert recorded[-1] == node.running() and len(recorded) == times
     assert node.state == "starting"
     await node.stop(LIMITS, move=False)
 
@@ -376,40 +320,6 @@ async def test_a_stopped_node_stays_stopped(tmp_path: Path) -> None:
     assert node.state == "stopped"
     with pytest.raises(OperatorError, match="E0708"):
         node.kill()
-
-
-ENTRIES = CONFIG.nodes
-
-
-def test_a_fresh_node_gets_a_free_number_and_name_after_the_last_of_its_role() -> None:
-    channel = fresh_entry(ENTRIES, "channel")
-    assert (channel.name, channel.number) == ("channel-3", 13)
-    center = fresh_entry((*ENTRIES, NodeEntry(name="x", role="raid", number=3)), "center")
-    assert (center.name, center.number) == ("center-2", 4)
-    first = fresh_entry((), "matching")
-    assert (first.name, first.number) == ("matching-1", 21)
-
-
-def test_what_scale_changed_is_kept_over_a_stop_and_start() -> None:
-    added = [AddedNode("channel-3", "channel", 13), AddedNode("raid-2", "raid", 32)]
-    numbers = {entry.number for entry in scaled(ENTRIES, added, [12])}
-    assert numbers == {entry.number for entry in ENTRIES} - {12} | {13, 32}
-    fixed = {entry.number for entry in scaled(ENTRIES, added, [12], ("channel",))}
-    assert fixed == {entry.number for entry in ENTRIES} | {32}
-    taken = (*ENTRIES, NodeEntry(name="mine", role="raid", number=13))
-    assert [e.name for e in scaled(taken, added, []) if e.number == 13] == ["mine"]
-
-
-def test_ports_of_a_node_stay_its_own_when_others_come_and_go() -> None:
-    before = assign_ports(ENTRIES, 7100)
-    fewer = tuple(entry for entry in ENTRIES if entry.number != 12)
-    after = assign_ports((*fewer, fresh_entry(ENTRIES, "raid")), 7100, before)
-    kept = {ports.number: ports for ports in before}
-    assert all(ports == kept[ports.number] for ports in after if ports.number in kept)
-    fresh = next(ports for ports in after if ports.number not in kept)
-    assert fresh.client_port == kept[12].client_port, "the first free place"
-    elsewhere = assign_ports(ENTRIES, 7200, before)
-    assert [ports.client_port - 100 for ports in elsewhere] == [p.client_port for p in before]
 
 
 def test_the_targets_of_a_home_name_every_node_with_its_labels(tmp_path: Path) -> None:
@@ -435,7 +345,8 @@ signal.pause()
 
 async def test_a_successor_takes_the_place_when_its_code_is_loaded(tmp_path: Path) -> None:
     loaded = tmp_path / "a.loaded"
-    node = node_that(tmp_path, LOADS, str(loaded))
+    recorded: list[dict[str, ProcessId]] = []
+    node = node_that(tmp_path, LOADS, str(loaded), record=lambda: recorded.append(node.running()))
     node.spawn()
     assert node.child is not None
     first = node.child.identity
@@ -443,6 +354,9 @@ async def test_a_successor_takes_the_place_when_its_code_is_loaded(tmp_path: Pat
     assert done["name"] == "a" and not is_alive(first)
     assert node.state == "starting" and is_alive(node.child.identity)
     assert node.child.identity != first
+    # Whoever comes after a supervisor that is killed meanwhile finds both.
+    assert recorded == [{"a": first, "a successor": node.child.identity}]
+    assert node.running() == {"a": node.child.identity}
     node.child.kill()
 
 

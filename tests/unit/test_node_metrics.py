@@ -60,6 +60,13 @@ def test_a_scrape_tells_every_figure_in_whole_units(world: Callable[..., World])
     assert {"mmo_decide_seconds_bucket", "mmo_loop_lag_seconds_bucket"} <= names
 
 
+def test_a_scrape_tells_whether_the_supervisor_is_gone(world: Callable[..., World]) -> None:
+    game = world(CHANNEL, systems_package=GAME)
+    assert figures(render(game.node.snapshot()))["mmo_supervisor_away", ""] == 0
+    game.node.is_unwatched = lambda: True
+    assert figures(render(game.node.snapshot()))["mmo_supervisor_away", ""] == 1
+
+
 def empty() -> Snapshot:
     return Snapshot("a-1", "a", {}, {}, {}, {}, {"closed_idle_total": 2, "connections": 1}, {})
 

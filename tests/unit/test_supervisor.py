@@ -2,21 +2,26 @@
 
 import asyncio
 import os
+import socket
 import tempfile
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
-from mmo.cli import supervise
+from mmo.cli import lifecycle, status, supervise
 from mmo.cli.lifecycle import stop
 from mmo.cluster.control import ask_async, serve
 from mmo.cluster.home import AddedNode, ClusterFile, Home
 from mmo.cluster.mysql_server import ManagedMysql
 from mmo.cluster.process import ProcessId, identify
 from mmo.cluster.secret_files import ensure_secrets, read_secrets
+from mmo.cluster.stores import Stores
 from mmo.cluster.supervisor import Supervisor
+from mmo.cluster.topology import take_block
 from mmo.config.load import load_config
 from mmo.errors import OperatorError, StoreUnavailable
 
@@ -79,6 +84,25 @@ async def test_a_database_that_does_not_take_the_schema_is_named(tmp_path: Path)
 
 def a_file(supervisor: ProcessId | None) -> ClusterFile:
     return ClusterFile(1, "", 7_100, "", [], [], "", supervisor)
+
+
+async def test_ports_that_move_are_told_with_what_took_the_old_ones(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    supervisor = a_supervisor(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        first = taken.getsockname()[1]
+        before = a_file(None)
+        before.port_first = first
+        supervisor._open_file(before, str(tmp_path))
+    assert supervisor.file is not None and supervisor.file.port_first != first
+    (step,) = (await supervisor.answer({"ask": "progress"}))["steps"]
+    told = (await supervisor.answer({"ask": "status"}))["ports_moved"]
+    assert step["step"] == "ports" and step["text"] == told
+    assert f"moved from {first} to {supervisor.file.port_first}" in told
+    assert f"process {os.getpid()} " in told and told in capfd.readouterr().err
+    assert supervisor._block is not None
+    supervisor._block.close()
 
 
 class FullDisk(Home):
@@ -185,6 +209,68 @@ def test_one_node_of_a_dead_supervisor_is_not_all_of_them(tmp_path: Path) -> Non
     assert caught.value.code == "E0701"
 
 
+def left_behind(tmp_path: Path, *names: str) -> Home:
+    """A home whose supervisor was killed, and where these processes live on."""
+    home = Home(tmp_path)
+    home.create()
+    me = identify(os.getpid())
+    assert me is not None
+    gone = ProcessId(me.pid, me.started - 1)
+    file = a_file(gone)
+    file.processes = {"login-1": gone, **dict.fromkeys(names, me)}
+    home.write(file)
+    return home
+
+
+def test_the_status_names_what_lives_on_without_a_supervisor(tmp_path: Path) -> None:
+    home = left_behind(tmp_path, "channel-1", "mysql")
+    with pytest.raises(OperatorError) as caught:
+        status.read_status(home, home.read())
+    assert caught.value.code == "E0733" and caught.value.cause.endswith(": channel-1 mysql")
+    assert "start --yes" in caught.value.fix
+    home = left_behind(tmp_path / "other")
+    with pytest.raises(OperatorError) as caught:
+        status.read_status(home, home.read())
+    assert caught.value.code == "E0701"
+
+
+@pytest.mark.parametrize(
+    ("names", "yes", "begins"),
+    [
+        (("channel-1", "mysql"), False, False),
+        (("channel-1", "mysql"), True, True),
+        (("mysql", "redis-1"), False, True),
+        ((), False, True),
+    ],
+)
+def test_a_start_ends_nodes_that_serve_only_when_it_is_told_so(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    names: tuple[str, ...],
+    yes: bool,
+    begins: bool,
+) -> None:
+    def spawned(*_: object) -> None:
+        raise OperatorError("E0711", "it would begin")
+
+    left_behind(tmp_path, *names)
+    monkeypatch.setattr(lifecycle, "_spawn_supervisor", spawned)
+    with pytest.raises(OperatorError) as caught:
+        lifecycle.start(tmp_path, json=True, yes=yes)
+    assert caught.value.code == ("E0711" if begins else "E0733")
+
+
+def test_a_supervisor_imports_nothing_from_where_the_operator_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "argparse.py").write_text("raise SystemExit(7)")
+    monkeypatch.chdir(tmp_path)
+    nowhere = str(tmp_path / "nowhere.toml")
+    child = lifecycle._spawn_supervisor(Home(tmp_path / "home"), nowhere, None, 0)
+    assert child.wait(DEADLINE_S * 4) and child.exit_code() == 1
+    assert "E0101" in child.log_tail()
+
+
 def test_a_damaged_file_does_not_keep_the_supervisor_from_being_asked(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.create()
@@ -212,6 +298,111 @@ async def test_a_supervisor_with_a_damaged_file_is_stopped_and_writes_it_anew() 
             await asyncio.to_thread(stop, [], home.directory)
             assert await running == 0
         assert home.read() is not None
+
+
+def stores_with(tmp_path: Path, mysql: Any, wait_ms: int) -> Stores:
+    """Stores whose database is this object, and which mend what ends again after `wait_ms`."""
+    settings = msgspec.structs.replace(
+        CONFIG.supervisor, restart_ms_min=wait_ms, restart_ms_max=wait_ms
+    )
+    config = msgspec.structs.replace(CONFIG, supervisor=settings)
+    home = Home(tmp_path)
+    ensure_secrets(home, config)
+    block = take_block(config, 0)
+    block.close()
+    stores = Stores(home, config, read_secrets(home, config), block)
+    stores.mysql, stores._mysql_started = mysql, True
+    return stores
+
+
+class Dying:
+    """A database that starts, answers, and has ended by the next look."""
+
+    def __init__(self, fault: OperatorError | None = None) -> None:
+        self.child, self.pid, self.starts, self.fault = None, 7, 0, fault
+        self.runs = False
+
+    def is_running(self) -> bool:
+        return self.runs
+
+    def start(self) -> None:
+        self.starts += 1
+        if self.fault is not None:
+            raise self.fault
+
+    def kill(self) -> None:
+        self.runs = False
+
+
+async def look(stores: Stores) -> None:
+    """One look, and the end of what it began."""
+    stores.look()
+    await asyncio.gather(*stores._mending.values())
+
+
+async def test_a_store_that_ends_again_and_again_is_started_at_a_slower_rhythm(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    mysql = Dying()
+    stores = stores_with(tmp_path, mysql, wait_ms=3_600_000)
+    for _ in range(3):
+        await look(stores)
+    assert mysql.starts == 1, "the first one at once, and the next after its wait"
+    mysql.runs = True
+    stores.kill("mysql")
+    await look(stores)
+    assert mysql.starts == 2, "who was killed on request does not wait"
+    told = capfd.readouterr().err.splitlines()
+    assert len([line for line in told if "mysql does not run" in line]) == 2
+    assert [line for line in told if "mysql serves again" in line]
+
+
+async def test_a_rhythm_is_forgotten_with_its_window(tmp_path: Path) -> None:
+    mysql = Dying()
+    stores = stores_with(tmp_path, mysql, wait_ms=1)
+    stores._mended_at["mysql"].append(time.monotonic() - 3_600)
+    await look(stores)
+    assert mysql.starts == 1 and len(stores._mended_at["mysql"]) == 1
+
+
+async def test_why_a_store_does_not_start_is_in_the_status_and_in_the_log(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fault = OperatorError("E0202", "the database server did not start: exit code 1\nNo space left")
+    stores = stores_with(tmp_path, Dying(fault), wait_ms=1)
+    await look(stores)
+    assert "mysql does not start: E0202 the database" in capfd.readouterr().err
+    said = {"nodes": [], "stores": {**stores.rows(), "redis": {}}, "ports_moved": "moved from 1"}
+    lines = status._below(said)
+    assert "mysql  not ready  pid 7  1 restarts" in lines
+    assert "mysql: E0202 the database server did not start: exit code 1" in lines
+    assert "    No space left" in lines and "ports  moved from 1" in lines
+
+
+async def test_who_runs_is_written_with_the_successors(tmp_path: Path) -> None:
+    supervisor = a_supervisor(tmp_path)
+    supervisor.home.create()
+    supervisor.file = a_file(None)
+    running = {"center-1": ProcessId(7, 1), "center-1 successor": ProcessId(8, 1)}
+    supervisor.nodes = [SimpleNamespace(running=lambda: running)]  # type: ignore[list-item]
+    supervisor.stores = SimpleNamespace(mysql=None, redis=None)  # type: ignore[assignment]
+    supervisor.record()
+    file = supervisor.home.read()
+    assert file is not None and file.processes == running
+
+
+def test_a_database_is_known_from_its_spawn_on(tmp_path: Path) -> None:
+    directory = tmp_path / "mysql"
+    directory.mkdir()
+    (directory / "bootstrapped").touch()
+    program = tmp_path / "mariadbd"
+    known = f"until [ -s {directory}/server.identity ]; do sleep 0.01; done"
+    program.write_text(f"#!/bin/sh\n{known}\nexit 7\n")
+    program.chmod(0o700)
+    settings = msgspec.structs.replace(CONFIG.mysql, server=str(program))
+    server = ManagedMysql(directory, settings, "secret", dies_with_parent=True)
+    with pytest.raises(OperatorError, match="exit code 7"):
+        server.start()
 
 
 def test_a_database_without_its_mark_is_not_made_anew_over_the_old(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from mmo.cluster.process import python_module
 from mmo.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Checker:
     async def start(self) -> None:
         """Start the process; it is ready by the time it is asked."""
         if self._process is None or self._process.returncode is not None:
-            command = [sys.executable, "-m", "mmo.cli.checker", self._config_file]
+            command = [*python_module("mmo.cli.checker"), self._config_file]
             self._process = await asyncio.create_subprocess_exec(
                 *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
             )

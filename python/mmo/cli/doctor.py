@@ -48,7 +48,7 @@ def _findings(home: Any, config: Any) -> Iterator[tuple[str, str, "Finding"]]:
     from mmo.cli.doctor_list import CHECKS
     from mmo.cli.options import load
     from mmo.cluster.home import Home
-    from mmo.errors import OperatorError
+    from mmo.errors import OperatorError, StoreError
 
     try:
         loaded = load(config, home)
@@ -63,3 +63,9 @@ def _findings(home: Any, config: Any) -> Iterator[tuple[str, str, "Finding"]]:
             yield name, code, check(loaded.config, place)
         except OperatorError as error:
             yield name, error.code, Finding("failed", error.cause, error.fix)
+        except StoreError as error:
+            yield name, "E0214", Finding("failed", f"no answer: {error}", "mmo-cluster status")
+        except Exception as error:
+            # What breaks one look is a finding like any other: the rest of the table may say why.
+            text = f"the check itself failed: {type(error).__name__}: {error}"
+            yield name, code, Finding("failed", text, f"mmo-cluster explain {code}")

@@ -96,18 +96,25 @@ def check_open_files(config: Config, home: Home) -> Finding:
 
 
 def check_ports(config: Config, home: Home) -> Finding:
-    """Whether a block of ports is free, or ours."""
-    from mmo.cluster.topology import take_block
+    """Whether a block of ports is free, or ours, and the ports that the configuration names."""
+    from mmo.cluster.topology import configured_ports, listeners_of, scaled, take_block
 
     file = home.read()
     if file is not None and supervisor_answers(home):
         return Finding("ok", f"{file.port_first} to {file.port_first + 99} are ours and in use")
-    remembered = file.port_first if file is not None else 0
-    block = take_block(config, remembered)
+    named = listeners_of(config, [configured_ports(entry) for entry in config.nodes])
+    taken = [one.taken_by() for one in named if one.is_taken()]
+    if taken:
+        fix = "unless that is the node itself: stop it, or set another port in its [[nodes]] entry"
+        return Finding("warning", "; ".join(taken), fix)
+    remembered, kept = (file.port_first, file.nodes) if file is not None else (0, [])
+    added, removed = (file.added, file.removed) if file is not None else ([], [])
+    block = take_block(config, remembered, scaled(config.nodes, added, removed), kept)
     block.close()
-    if remembered and block.first != remembered:
-        text = f"block {remembered} of this home is taken now, {block.first} is free"
-        return Finding("warning", text, "the next start moves; clients need the new ports")
+    if block.lost:
+        text = f"{block.lost}; of this home's ports from {remembered}; {block.first} is free"
+        fix = "stop that: else the next start moves, and clients need the new ports"
+        return Finding("warning", text, fix)
     return Finding("ok", f"{block.first} to {block.first + 99} are free")
 
 
@@ -239,7 +246,8 @@ def check_leftovers(config: Config, home: Home) -> Finding:
     alive = [name for name, process in file.processes.items() if is_alive(process)]
     if alive and not supervisor_answers(home):
         text = f"{len(alive)} processes without a supervisor: {' '.join(alive)}"
-        return Finding("warning", text, "mmo-cluster stop")
+        fix = "mmo-cluster start --yes ends them and starts anew, when players may be interrupted"
+        return Finding("warning", text, fix)
     return Finding("ok", f"{len(alive)} processes, all watched" if alive else "none")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mmo.cli.doctor_checks import Finding, supervisor_answers
+from mmo.cli.status import store_errors
 from mmo.cluster.control import NotRunning, ask
 from mmo.cluster.home import Home
 from mmo.config import Config
@@ -24,13 +25,17 @@ LOG_BYTES_MAX = 4 << 30
 NOT_RUNNING = Finding("ok", "not looked at: the cluster does not run")
 
 
+def _said(home: Home) -> dict[str, Any]:
+    """What `status` is told; without a row when nothing runs."""
+    try:
+        return ask(home.socket("supervisor", home.read()), {"ask": "status"}, ANSWER_S)
+    except (NotRunning, OperatorError):
+        return {"nodes": [], "stores": {"redis": {}, "mysql": {}}}
+
+
 def _nodes(home: Home) -> list[dict[str, Any]]:
     """The rows of `status`; empty when nothing runs."""
-    try:
-        said = ask(home.socket("supervisor", home.read()), {"ask": "status"}, ANSWER_S)
-    except (NotRunning, OperatorError):
-        return []
-    rows: list[dict[str, Any]] = said["nodes"]
+    rows: list[dict[str, Any]] = _said(home)["nodes"]
     return rows
 
 
@@ -91,7 +96,10 @@ def check_loop(config: Config, home: Home) -> Finding:
 
 
 def check_stores(config: Config, home: Home) -> Finding:
-    """Whether every node reaches the database."""
+    """Whether the supervisor's stores start, and every node reaches the database."""
+    if errors := store_errors(_said(home)["stores"]):
+        told = "; ".join(f"{name}: {' '.join(error.split())}" for name, error in errors)
+        return Finding("failed", told, f"read {home.logs / 'supervisor.log'}")
     rows = [row for row in _nodes(home) if row["ready"]]
     if not rows:
         return NOT_RUNNING

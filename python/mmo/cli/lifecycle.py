@@ -4,7 +4,6 @@ Owns the spawning of the supervisor and the waiting for it. The supervisor does 
 the operator and by scripts.
 """
 
-import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,7 +24,7 @@ from mmo.cli.options import (
 )
 from mmo.cli.rim import OK, PARTIAL
 from mmo.cluster.control import NotRunning, ask, ask_long
-from mmo.cluster.home import ClusterFile, Home
+from mmo.cluster.home import ClusterFile, Home, is_store, unwatched
 from mmo.errors import OperatorError
 
 ANSWER_S = 2.0
@@ -53,11 +52,13 @@ def start(
     follow: Annotated[
         int, typer.Option("--follow", help="Stop when the process with this pid ends.")
     ] = 0,
+    yes: YesOption = False,
 ) -> int:
     """Start stores, schema and nodes; returns when every node is ready."""
     place = Home(home)
     running = _supervisor_status(place)
     if running is None:
+        _refuse_to_interrupt(place.read(), yes)
         loaded = load(config, home)
         # What is wrong with the configuration or its content is said before anything is spawned.
         from mmo.cli.sources import read_tables
@@ -153,6 +154,18 @@ def _supervisor_status(place: Home) -> dict[str, Any] | None:
         return None
 
 
+def _refuse_to_interrupt(file: ClusterFile | None, yes: bool) -> None:
+    """Raises `OperatorError` E0733 when nodes serve on without a supervisor and nobody says that
+    they may be ended: a new supervisor knows only how to start them anew."""
+    left = unwatched(file)
+    serving = [name for name in left if not is_store(name)]
+    question = f"end {' '.join(serving)}, which go on without a supervisor, and start anew?"
+    if serving and not terminal.confirm(question, yes):
+        from mmo.cli.status import unwatched_error
+
+        raise unwatched_error(left)
+
+
 def _refuse_other_config(place: Home, config: Path | None) -> None:
     """Raises `OperatorError` E0731 when a running cluster is to start by another file than it did:
     it would go on as before, without a word."""
@@ -203,10 +216,10 @@ def _start_missing(place: Home, running: dict[str, Any], quiet: bool) -> None:
 
 
 def _spawn_supervisor(place: Home, config: str, channels: int | None, follow: int) -> Any:
-    from mmo.cluster.process import Child
+    from mmo.cluster.process import Child, python_module
 
     place.create()
-    command = [sys.executable, "-m", "mmo.cli.supervise", "--home", str(place.directory)]
+    command = [*python_module("mmo.cli.supervise"), "--home", str(place.directory)]
     command += ["--config", config] if config else []
     command += ["--channels", str(channels)] if channels is not None else []
     command += ["--follow", str(follow)] if follow else []
@@ -296,7 +309,7 @@ def _stop_leftovers(place: Home, file: ClusterFile) -> list[str]:
     from mmo.cluster.process import end_process, is_alive
 
     left = {name: process for name, process in file.processes.items() if is_alive(process)}
-    ordered = sorted(left, key=lambda name: name == "mysql" or name.startswith("redis-"))
+    ordered = sorted(left, key=is_store)
     for name in ordered:
         end_process(left[name], 10.0)
     file.processes = {}

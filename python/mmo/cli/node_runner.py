@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mmo.cluster.home import ClusterFile, Home, NodePorts
-from mmo.config import Config, CoreSettings, NodeEntry
+from mmo.cluster.process import is_alive
+from mmo.config import Config, CoreSettings
 from mmo.errors import MmoError, OperatorError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -32,19 +33,6 @@ RETRY_S = 0.05
 STAND_BY_S = 0.02  # rhythm of the questions whether the number is free
 CODE = ("mmo._core", "mmo.cli.core", "mmo.log", "mmo.node.node", "mmo.store.durable")
 STORE_WAIT_S = 20.0  # a node that starts while the database restarts waits this long for it
-
-
-def configured_ports(entry: NodeEntry) -> NodePorts:
-    """Ports of a node that runs without a cluster home, such as under systemd; 0: any."""
-    return NodePorts(
-        entry.name,
-        entry.role,
-        entry.number,
-        entry.client_port,
-        entry.link_port,
-        entry.datagram_port,
-        entry.metrics_port,
-    )
 
 
 class NodeRunner:
@@ -113,6 +101,9 @@ class NodeRunner:
             await self._load_generation(store)
             await self._publish_keys(store)
             node = self._compose(store, self.home.socket(self.ports.name, file))
+            supervisor = file.supervisor if file is not None else None
+            if supervisor is not None:
+                node.is_unwatched = lambda: not is_alive(supervisor)
             door = self._payment_door(node)
             if self._stands_by:
                 loaded = self.home.loaded_file(self.ports.name)
@@ -265,6 +256,9 @@ class NodeRunner:
     async def _start(self, node: "Node") -> None:
         """Start; while an earlier process's lease still lives, wait for its end: who stands by for
         as long as that one may drain."""
+        from mmo._core import CoreError
+        from mmo.cli.core_faults import operator_error
+
         limits = self.config.node
         wait_ms = 2 * limits.lease_ms
         if self._stands_by:
@@ -281,6 +275,11 @@ class NodeRunner:
             except OperatorError as error:
                 if error.code != LEASE_HELD_CODE or asyncio.get_running_loop().time() > end:
                     raise
+            except CoreError as fault:
+                told = operator_error(fault, self.config, self.ports)
+                if told is None:
+                    raise
+                raise told from fault
             finally:
                 self._takes_lease = False
             if self._stop_asked:

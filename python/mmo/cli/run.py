@@ -12,7 +12,9 @@ from typing import Any
 
 from mmo.cli.rim import USAGE, guard
 from mmo.cluster.home import Home
-from mmo.errors import ConfigError, ContentError
+from mmo.errors import ConfigError, ContentError, OperatorError
+
+PORT_TAKEN_CODES = ("E0718", "E0732")
 
 
 def register(app: Any) -> None:
@@ -78,9 +80,9 @@ def run_node(
     `stands_by`: the earlier process serves still; this one loads, and waits for its end."""
     import uvloop
 
-    from mmo.cli.node_runner import NodeRunner, configured_ports
+    from mmo.cli.node_runner import NodeRunner
     from mmo.cli.open_files import raise_limit
-    from mmo.cluster.topology import entry_of
+    from mmo.cluster.topology import configured_ports, entry_of
     from mmo.config.load import load_config, node_entry
 
     place = Home(home)
@@ -101,7 +103,12 @@ def run_node(
             print(missing, file=sys.stderr)
         runner = NodeRunner(place, effective, ports, replaces, logs_to_file, stands_by)
         return uvloop.run(runner.run())
-    except (ConfigError, ContentError) as error:
+    except OperatorError as error:
+        # Starting it again changes nothing. But who stands by may meet the ports of one that hangs,
+        # which the supervisor ends: a start after that finds them free.
+        is_lasting = error.code in PORT_TAKEN_CODES and not stands_by
+        if not (is_lasting or isinstance(error, ConfigError | ContentError)):
+            raise
         print(error, file=sys.stderr)
         return USAGE
 

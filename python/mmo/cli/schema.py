@@ -3,13 +3,17 @@
 Owns the print; `store.migrate` does the work. Called by the operator; `start` applies by itself.
 """
 
-from typing import Annotated, Any, Literal
+from collections.abc import Coroutine
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
 from mmo.cli import terminal
 from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption, load
 from mmo.cli.rim import FAILED, OK
+from mmo.errors import OperatorError, StoreError
+
+T = TypeVar("T")
 
 
 def register(app: typer.Typer) -> None:
@@ -24,15 +28,13 @@ def migrate(
     json: JsonOption = False,
 ) -> int:
     """Plan, apply or check the schema of a database that runs."""
-    import asyncio
-
     from mmo.cli.compose import home_store_settings
     from mmo.store import migrate as migrations
 
     settings = home_store_settings(home, load(config, home).config)
     if act == "apply":
         told: list[str] = []
-        count = asyncio.run(migrations.apply(settings, lambda step: told.append(_name(step))))
+        count = _answered(migrations.apply(settings, lambda step: told.append(_name(step))))
         if json:
             terminal.print_json({"applied": count, "statements": told})
         else:
@@ -40,7 +42,7 @@ def migrate(
                 print(f"  applied {name}")
             print(f"  {count} statements applied" if count else "  up to date")
         return OK
-    left = asyncio.run(migrations.plan(settings))
+    left = _answered(migrations.plan(settings))
     if json:
         terminal.print_json({"pending": [_name(step) for step in left]})
     elif act == "plan":
@@ -49,6 +51,20 @@ def migrate(
     if not json:
         print(f"  {len(left)} statements pending" if left else "  up to date")
     return FAILED if left and act == "check" else OK
+
+
+def _answered(work: Coroutine[Any, Any, T]) -> T:
+    """Raises `OperatorError` E0214 when the database does not answer, or not so."""
+    import asyncio
+
+    try:
+        return asyncio.run(work)
+    except StoreError as error:
+        raise OperatorError(
+            "E0214",
+            f"the database does not answer: {error}",
+            "mmo-cluster status; mmo-cluster doctor",
+        ) from error
 
 
 def _name(step: Any) -> str:

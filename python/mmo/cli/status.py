@@ -15,7 +15,8 @@ from mmo.cli import terminal
 from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption, open_home
 from mmo.cli.rim import OK, PARTIAL
 from mmo.cluster.control import NotRunning, ask
-from mmo.cluster.home import ClusterFile, Home
+from mmo.cluster.home import ClusterFile, Home, unwatched
+from mmo.errors import OperatorError
 
 ANSWER_S = 2.0
 WATCH_S = 1.0
@@ -60,17 +61,33 @@ def _watch_live(place: Home, file: ClusterFile | None) -> int:
                 said = read_status(place, file)
                 table = terminal.table(*_fitting(said))
                 live.update(Group(table, *map(Text, _below(said))))
-            except NotRunning as gone:
+            except OperatorError as gone:
                 live.update(Text(f"{gone.cause}; asking again"))
             live.refresh()
             time.sleep(WATCH_S)
 
 
 def read_status(place: Home, file: ClusterFile | None) -> dict[str, Any]:
-    """Ask the supervisor. Raises `NotRunning` E0701."""
+    """Ask the supervisor. Raises `NotRunning` E0701, or `OperatorError` E0733 when only that is
+    gone of the cluster."""
     if file is None:
         raise NotRunning(place.cluster_file)
-    return ask(place.socket("supervisor", file), {"ask": "status"}, ANSWER_S)
+    try:
+        return ask(place.socket("supervisor", file), {"ask": "status"}, ANSWER_S)
+    except NotRunning as gone:
+        left = unwatched(file)
+        if not left:
+            raise
+        raise unwatched_error(left) from gone
+
+
+def unwatched_error(names: list[str]) -> OperatorError:
+    """What to do about processes that go on without their supervisor."""
+    return OperatorError(
+        "E0733",
+        f"the supervisor is gone; without it go on, and none is restarted: {' '.join(names)}",
+        "when players may be interrupted, mmo-cluster start --yes: it ends these and starts anew",
+    )
 
 
 _HEADS = (
@@ -119,7 +136,13 @@ def _below(said: dict[str, Any]) -> list[str]:
     servers = redis.get("servers", [])
     running = sum(1 for server in servers if server["running"])
     lines = ["", f"redis  {_word(redis)}" + (f"  {running}/{len(servers)} servers" * bool(servers))]
+    lines[-1] += _times(sum(server["restarts"] for server in servers))
     lines.append(f"mysql  {_word(mysql)}" + (f"  pid {mysql['pid']}" if mysql.get("pid") else ""))
+    lines[-1] += _times(mysql.get("restarts", 0))
+    for name, error in store_errors(said["stores"]):
+        lines += f"{name}: {error}".replace("\n", "\n    ").splitlines()
+    if said.get("ports_moved"):
+        lines.append(f"ports  {said['ports_moved']}")
     rooms: Counter[str] = Counter()
     for row in said["nodes"]:
         rooms.update(row.get("rooms", {}))
@@ -128,6 +151,16 @@ def _below(said: dict[str, Any]) -> list[str]:
         told = ", ".join(f"{rooms[number]} of generation {number}" for number in sorted(rooms))
         lines.append(f"rooms  {told}")
     return lines + [f"{row['name']}: {row['error']}" for row in said["nodes"] if row["error"]]
+
+
+def store_errors(stores: dict[str, Any]) -> list[tuple[str, str]]:
+    """Name and error of every store server that does not start."""
+    rows = [*stores["redis"].get("servers", []), {"name": "mysql", **stores["mysql"]}]
+    return [(row["name"], row["error"]) for row in rows if row.get("error")]
+
+
+def _times(restarts: int) -> str:
+    return f"  {restarts} restarts" if restarts else ""
 
 
 def _print(said: dict[str, Any]) -> None:

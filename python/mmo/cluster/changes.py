@@ -122,7 +122,9 @@ class Changes:
         except OSError:
             self._take_back(file, ports, was_known=bool(back))
             raise
-        return supervisor.spawn_node(ports)
+        node = supervisor.spawn_node(ports)
+        supervisor.record()
+        return node
 
     @staticmethod
     def _take_back(file: ClusterFile, ports: NodePorts, *, was_known: bool) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from mmo.cluster.process import ProcessId
+from mmo.cluster.process import ProcessId, is_alive
 from mmo.errors import OperatorError
 
 SOCKET_PATH_BYTES_MAX = 100  # the kernel's limit is 108 with the final NUL
@@ -56,6 +56,18 @@ class ClusterFile(msgspec.Struct):
     processes: dict[str, ProcessId] = {}
     added: list[AddedNode] = []
     removed: list[int] = []  # numbers of configured nodes that `scale` took away
+
+
+def is_store(name: str) -> bool:
+    """Whether a name of `ClusterFile.processes` is that of a store server, not of a node."""
+    return name == "mysql" or name.startswith("redis-")
+
+
+def unwatched(file: ClusterFile | None) -> list[str]:
+    """Names of the processes that live on without the supervisor that started them."""
+    if file is None or (file.supervisor is not None and is_alive(file.supervisor)):
+        return []
+    return [name for name, process in file.processes.items() if is_alive(process)]
 
 
 class Home:

@@ -96,6 +96,10 @@ class ManagedMysql:
             dies_with_parent=self._dies_with_parent,
         )
         child = self.child
+        # At the spawn: a parent that is killed before it answers leaves it behind.
+        (self.directory / "server.identity").write_text(
+            f"{child.identity.pid} {child.identity.started}", encoding="ascii"
+        )
         if not wait_until(
             lambda: self.answering_pid() is not None or not child.is_running(),
             self.settings.start_ms / 1000,
@@ -109,9 +113,6 @@ class ManagedMysql:
             raise OperatorError(
                 "E0212", f"another server answers on {self.socket_path}", "stop it or use --home"
             )
-        (self.directory / "server.identity").write_text(
-            f"{child.identity.pid} {child.identity.started}", encoding="ascii"
-        )
 
     def answering_pid(self) -> int | None:
         """The pid of the server behind the socket once it greets; None while it does not."""

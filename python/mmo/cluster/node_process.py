@@ -7,15 +7,15 @@ asks over the node's socket. Called by the supervisor, on its loop.
 import asyncio
 import os
 import re
-import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 from mmo.cluster.control import ask_async
 from mmo.cluster.home import NodePorts
-from mmo.cluster.process import Child
+from mmo.cluster.process import Child, ProcessId, python_module
 from mmo.config import Node as NodeConfig
 from mmo.config import Supervisor as SupervisorSettings
 from mmo.errors import OperatorError
@@ -39,11 +39,21 @@ class NodeProcess:
     """A node of the home. `state`: starting until its socket says ready; waiting for its restart;
     failed after too many crashes."""
 
-    def __init__(self, ports: NodePorts, command: list[str], socket: Path, log_file: Path) -> None:
+    def __init__(
+        self,
+        ports: NodePorts,
+        command: list[str],
+        socket: Path,
+        log_file: Path,
+        record: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`record` writes down who runs: called right after a restart or a successor's spawn, so
+        that nobody is left unknown when this process is killed."""
         self.ports = ports
         self.name = ports.name
         self.socket = socket
         self.child: Child | None = None
+        self.successor: Child | None = None
         self.state: State = "stopped"
         self.error = ""
         self.restarts = 0
@@ -57,6 +67,7 @@ class NodeProcess:
         self._looking: asyncio.Task[None] | None = None
         self._command = command
         self._log_file = log_file
+        self._record = record
 
     def spawn(self) -> None:
         """Start the process; it is ready later."""
@@ -72,6 +83,7 @@ class NodeProcess:
         if self.state == "waiting" and time.monotonic() >= self._restart_at:
             self.restarts += 1
             self.spawn()
+            self._record()
         if self.state not in ("starting", "ready"):
             return
         assert self.child is not None
@@ -82,6 +94,11 @@ class NodeProcess:
             await self._look_for_ready(settings)
         elif settings.silent_ms and self._looking is None:
             self._looking = asyncio.create_task(self._look_for_silence(settings.silent_ms))
+
+    def running(self) -> dict[str, ProcessId]:
+        """Its living processes by name."""
+        children = ((self.name, self.child), (f"{self.name} successor", self.successor))
+        return {name: child.identity for name, child in children if child and child.is_running()}
 
     async def row(self) -> dict[str, Any]:
         """The row of `status`: what the node says, or what is known of it from outside."""
@@ -169,15 +186,20 @@ class NodeProcess:
         if self.state not in ("ready", "starting"):
             self.crashes.clear()
             self.spawn()
+            self._record()
             return {"name": self.name, "unflushed": 0, "killed": False}
         command = [*(word for word in self._command if word != REPLACES), STANDS_BY]
         successor = Child(command, self._log_file, dies_with_parent=False)
+        self.successor = successor
         try:
+            self._record()
             await self._await_loaded(successor, loaded, supervisor.ready_ms / 1_000)
             result = await self.stop(settings, move=True)
         except BaseException:
             successor.kill()
             raise
+        finally:
+            self.successor = None
         self.child, self.state = successor, "starting"
         self.started_at = time.monotonic()
         return result
@@ -273,9 +295,7 @@ def _last_word(tail: str) -> str:
 def node_command(ports: NodePorts, home: Path, config_file: str) -> list[str]:
     """What runs a node: `mmo-cluster run` without the parser of all other commands."""
     command = [
-        sys.executable,
-        "-m",
-        "mmo.cli.run",
+        *python_module("mmo.cli.run"),
         ports.role,
         "--number",
         str(ports.number),

@@ -9,6 +9,7 @@ import ctypes
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,12 @@ from mmo.errors import OperatorError
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def python_module(name: str) -> list[str]:
+    """The beginning of a command that runs a module of this package. `-P`: a file of the directory
+    that the operator stands in, such as `types.py`, must not take the place of a module."""
+    return [sys.executable, "-P", "-m", name]
 
 
 class ProcessId(msgspec.Struct, frozen=True):

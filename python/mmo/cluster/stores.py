@@ -8,6 +8,7 @@ import asyncio
 import shutil
 import socket
 import time
+from collections import defaultdict, deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -15,9 +16,11 @@ from typing import Any
 from mmo.cluster.home import Home
 from mmo.cluster.mysql_server import ManagedMysql, find_mariadbd
 from mmo.cluster.mysql_server import server_version as mysql_version
+from mmo.cluster.process import Child
 from mmo.cluster.redis_servers import SERVERS, ManagedRedis, find_redis_server
 from mmo.cluster.redis_servers import server_version as redis_version
 from mmo.cluster.secret_files import Secrets
+from mmo.cluster.supervisor_log import log_line
 from mmo.cluster.topology import PortBlock
 from mmo.config import Config
 from mmo.errors import OperatorError
@@ -40,6 +43,7 @@ class Stores:
         self._starts: list[asyncio.Task[None]] = []
         self._mending: dict[str, asyncio.Task[None]] = {}
         self._mend_after: dict[str, float] = {}
+        self._mended_at: defaultdict[str, deque[float]] = defaultdict(deque)
         if not config.mysql.is_external:
             self.mysql = ManagedMysql(
                 home.directory / "mysql", config.mysql, secrets.mysql, dies_with_parent=False
@@ -94,22 +98,41 @@ class Stores:
         """Begin to restart what ended; the data is kept and recovers. Never waits."""
         if self.mysql is not None and self._mysql_started and not self.mysql.is_running():
             self.mysql_ready = False
-            self._mend("mysql", self.mysql.start)
+            self._mend("mysql", self.mysql.start, self.mysql.child)
         if self.redis is not None and self.redis_ready:
             for number in range(1, SERVERS + 1):
                 if not self.redis.is_running(number):
-                    self._mend(f"redis-{number}", partial(self.redis.start_one, number))
+                    start = partial(self.redis.start_one, number)
+                    self._mend(f"redis-{number}", start, self.redis.children.get(number))
 
-    def _mend(self, name: str, start: Callable[[], None]) -> None:
-        if name in self._mending or time.monotonic() < self._mend_after.get(name, 0.0):
+    def _mend(self, name: str, start: Callable[[], None], ended: Child | None) -> None:
+        now = time.monotonic()
+        if name in self._mending or now < self._mend_after.get(name, 0.0):
             return
         self.restarts[name] = self.restarts.get(name, 0) + 1
+        log_line(f"{name} {_how_it_ended(ended)}: restart {self.restarts[name]}")
+        self._wait_longer(name, now)
         self._mending[name] = asyncio.create_task(self._start_again(name, start))
+
+    def _wait_longer(self, name: str, now: float) -> None:
+        """One that starts, answers and ends again is started at a slower and slower rhythm."""
+        settings, recent = self.config.supervisor, self._mended_at[name]
+        recent.append(now)
+        while now - recent[0] > settings.crash_window_ms / 1000:
+            recent.popleft()
+        wait_ms = min(settings.restart_ms_min * 2 ** (len(recent) - 1), settings.restart_ms_max)
+        self._mend_after[name] = now + wait_ms / 1000
+
+    def _forget_crashes(self, name: str) -> None:
+        """Who is killed on request has not crashed, and is started at once."""
+        self._mended_at.pop(name, None)
+        self._mend_after.pop(name, None)
 
     async def _start_again(self, name: str, start: Callable[[], None]) -> None:
         try:
             await asyncio.to_thread(start)
             self.errors.pop(name, None)
+            log_line(f"{name} serves again")
             self.mysql_ready = self.mysql_ready or name == "mysql"
         except OperatorError as error:
             self._not_mended(name, f"{error.code} {error.cause}")
@@ -120,6 +143,7 @@ class Stores:
 
     def _not_mended(self, name: str, why: str) -> None:
         self.errors[name] = why
+        log_line(f"{name} does not start: {why}")
         wait_ms = self.config.supervisor.restart_ms_max
         self._mend_after[name] = time.monotonic() + wait_ms / 1000
 
@@ -137,11 +161,13 @@ class Stores:
         """kill -9 of `mysql` or `redis-N`. Raises `OperatorError` E0708. Returns the pid."""
         if name == "mysql" and self.mysql is not None and self.mysql.is_running():
             pid = self.mysql.pid
+            self._forget_crashes(name)
             self.mysql.kill()
             return pid
         number = name.removeprefix("redis-")
         if self.redis is not None and number.isdecimal() and self.redis.is_running(int(number)):
             pid = self.redis.pid(int(number))
+            self._forget_crashes(name)
             self.redis.kill(int(number))
             return pid
         raise OperatorError(
@@ -173,6 +199,13 @@ class Stores:
             redis["servers"] = servers
             redis["ready"] = self.redis_ready and all(row["running"] for row in servers)
         return {"redis": redis, "mysql": mysql}
+
+
+def _how_it_ended(child: Child | None) -> str:
+    code = child.exit_code() if child is not None else None
+    if code is None:
+        return "does not run"  # killed on request, or never came up
+    return f"ended with {code}" if code >= 0 else f"was killed by signal {-code}"
 
 
 def _check_mysql(config: Config) -> None:

@@ -17,11 +17,12 @@ from typing import Any
 
 from mmo.cluster.changes import Changes
 from mmo.cluster.control import Reply, Request, serve
-from mmo.cluster.home import AddedNode, ClusterFile, Home, NodePorts
+from mmo.cluster.home import AddedNode, ClusterFile, Home, NodePorts, is_store
 from mmo.cluster.node_process import NodeProcess, node_command
 from mmo.cluster.process import ProcessId, end_process, identify, is_alive
 from mmo.cluster.secret_files import Secrets, ensure_secrets, read_secrets
 from mmo.cluster.stores import Stores
+from mmo.cluster.supervisor_log import log_line
 from mmo.cluster.topology import PortBlock, assign_ports, scaled, take_block
 from mmo.config import Config, NodeEntry
 from mmo.errors import OperatorError
@@ -55,6 +56,7 @@ class Supervisor:
         self.state = "starting"
         self.steps: list[dict[str, Any]] = []
         self.error: OperatorError | None = None
+        self.ports_moved = ""
         self.configured = nodes
         self.file: ClusterFile | None = None
         self._fixed_roles = fixed_roles
@@ -129,11 +131,20 @@ class Supervisor:
         raise OperatorError("E0707", f"unknown question {kind!r}", "mmo-cluster --help")
 
     def _open_file(self, before: ClusterFile | None, socket_directory: str) -> None:
-        self._block = take_block(self.config, before.port_first if before else 0)
         added, removed = (before.added, before.removed) if before else ([], [])
         entries = scaled(self.configured, added, removed, self._fixed_roles)
         numbers = {entry.number for entry in self.configured}
-        ports = assign_ports(entries, self._block.first, before.nodes if before else ())
+        kept = before.nodes if before else ()
+        remembered = before.port_first if before else 0
+        self._block = take_block(self.config, remembered, entries, kept)
+        if self._block.lost:
+            self.ports_moved = (
+                f"moved from {remembered} to {self._block.first}, because {self._block.lost};"
+                " clients need the new ports"
+            )
+            self._told("ports", self.ports_moved, 0.0)
+            log_line(f"ports {self.ports_moved}")
+        ports = assign_ports(entries, self._block.first, kept)
         redis, mysql = self.config.redis, self.config.mysql
         self.file = ClusterFile(
             version=1,
@@ -217,18 +228,20 @@ class Supervisor:
         order = [role for roles in reversed(STOP_ORDER) for role in roles]
         for ports in sorted(file.nodes, key=lambda ports: order.index(ports.role)):
             self.spawn_node(ports)
+        self.record()
 
     def spawn_node(self, ports: NodePorts) -> NodeProcess:
-        """Start a node and watch it from now on."""
+        """Start a node and watch it from now on; the caller records it."""
         node = NodeProcess(
             ports,
             node_command(ports, self.home.directory, self._config_file),
             self.home.socket(ports.name, self.file),
             self.home.logs / f"{ports.name}.out",
+            self.record,
         )
-        node.spawn()
         self.nodes.append(node)
         self.nodes.sort(key=lambda node: node.ports.number)
+        node.spawn()
         return node
 
     def node(self, name: str) -> NodeProcess:
@@ -293,11 +306,9 @@ class Supervisor:
         file, stores = self.file, self.stores
         if file is None or stores is None:
             return
-        running: dict[str, ProcessId] = {
-            node.name: node.child.identity
-            for node in self.nodes
-            if node.child is not None and node.child.is_running()
-        }
+        running: dict[str, ProcessId] = {}
+        for node in self.nodes:
+            running |= node.running()
         if stores.mysql is not None and stores.mysql.child is not None:
             running["mysql"] = stores.mysql.child.identity
         if stores.redis is not None:
@@ -325,8 +336,7 @@ class Supervisor:
         stores: list[ProcessId] = []
         for name, process in before.processes.items():
             if is_alive(process):
-                is_store = name == "mysql" or name.startswith("redis-")
-                (stores if is_store else nodes).append(process)
+                (stores if is_store(name) else nodes).append(process)
         for group, grace_ms in (
             (nodes, self.config.node.drain_ms + self.config.node.leave_ms + 1_000),
             (stores, self.config.mysql.stop_ms),
@@ -365,6 +375,7 @@ class Supervisor:
             "state": self.state,
             "pid": os.getpid(),
             "port_first": self._block.first if self._block else 0,
+            "ports_moved": self.ports_moved,
         }
 
     def _start_missing(self) -> Reply:
@@ -375,6 +386,7 @@ class Supervisor:
         for node in missing:
             node.crashes.clear()
             node.spawn()
+        self.record()
         return {"started": [node.name for node in missing]}
 
     def _kill(self, name: str) -> Reply:

@@ -2,17 +2,19 @@
 
 Owns the search for a free block of ports and the numbering inside it. A block is held by a
 listening guard socket, so two clusters that start at once never share one. Never opens a game
-port. Called by the supervisor.
+port. Called by the supervisor and by `doctor`.
 """
 
-import contextlib
+import errno
 import itertools
 import socket
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from mmo.cluster.home import AddedNode, NodePorts
+from mmo.cluster.listeners import who_listens
 from mmo.config import Config, NodeEntry
 from mmo.errors import OperatorError
 
@@ -24,16 +26,43 @@ _PORTS_A_NODE = 3
 _REDIS = 80
 _REDIS_BUS = 90
 _REDIS_SERVERS = 6
+_REDIS_HOST = "127.0.0.1"
 _PORT_LAST = 65_535
+_WITHOUT_CLIENTS = ("matching",)
+_TAKEN = (errno.EADDRINUSE, errno.EACCES)
 _NUMBER_FIRST = {"login": 0, "center": 1, "channel": 10, "matching": 20, "raid": 30, "cash": 40}
 """The first server of a role without any is numbered on from here."""
 
 
-class PortBlock:
-    """A block of 100 ports that is ours while this object is open."""
+class Listener(NamedTuple):
+    """An address that a process of a cluster listens on, and whose it is."""
 
-    def __init__(self, first: int, guard: socket.socket) -> None:
+    host: str
+    port: int
+    owner: str
+    datagrams: bool = False
+
+    def is_taken(self) -> bool:
+        """Whether somebody has it. An address that is not this machine's is nobody's."""
+        try:
+            _bound(self.host, self.port, datagrams=self.datagrams).close()
+        except OSError as error:
+            return error.errno in _TAKEN
+        return False
+
+    def taken_by(self) -> str:
+        """What to say of one that is: `7112 (center-1 client_port) is taken by process 8 (nc)`."""
+        who = who_listens(self.port, datagrams=self.datagrams)
+        return f"{self.port} ({self.owner}) is taken by {who}"
+
+
+class PortBlock:
+    """A block of 100 ports that is ours while this object is open. `lost`: why it is not the
+    remembered one; empty when it is, or when none was."""
+
+    def __init__(self, first: int, guard: socket.socket, lost: str = "") -> None:
         self.first = first
+        self.lost = lost
         self._guard = guard
 
     @property
@@ -51,20 +80,61 @@ class PortBlock:
         self._guard.close()
 
 
-def take_block(config: Config, remembered: int) -> PortBlock:
-    """The remembered block if it is free, else the first free one from `cluster.port_first`.
-    Raises `OperatorError` E0705 when there is none."""
+def take_block(
+    config: Config,
+    remembered: int,
+    nodes: tuple[NodeEntry, ...] = (),
+    kept: Sequence[NodePorts] = (),
+) -> PortBlock:
+    """The remembered block if it is free, else the first free one from `cluster.port_first`: of a
+    block only those ports matter that the stores and `nodes`, with the ports that they `kept`, will
+    listen on. Raises `OperatorError` E0705 when there is none, E0732 for an address that is not
+    this machine's."""
     first = config.cluster.port_first
     candidates = [remembered] if remembered else []
     candidates += list(range(first, _PORT_LAST - BLOCK_PORTS, BLOCK_PORTS))
+    lost = ""
     for candidate in candidates:
-        guard = _hold(config.cluster.link_host, candidate)
+        guard, taken = _hold(config, candidate, nodes, kept)
         if guard is not None:
-            return PortBlock(candidate, guard)
+            return PortBlock(candidate, guard, lost)
+        if candidate == remembered and taken is not None:
+            lost = taken.taken_by()
     raise OperatorError(
         "E0705",
         f"no free block of {BLOCK_PORTS} ports from {first} upwards",
         "set cluster.port_first elsewhere, or stop what listens there",
+    )
+
+
+def listeners_of(config: Config, nodes: Sequence[NodePorts]) -> list[Listener]:
+    """What these nodes listen on; a port that the system picks is none yet."""
+    found = []
+    for node in nodes:
+        owner = f"{node.name} link_port"
+        found.append(Listener(config.cluster.link_host, node.link_port, owner))
+        if node.role not in _WITHOUT_CLIENTS:
+            owner = f"{node.name} client_port"
+            found.append(Listener(config.cluster.host, node.client_port, owner))
+        if node.role == "raid":
+            owner = f"{node.name} datagram_port"
+            found.append(Listener(config.cluster.host, node.datagram_port, owner, True))
+        if config.metrics.enabled:
+            owner = f"{node.name} metrics_port"
+            found.append(Listener(config.metrics.host, node.metrics_port, owner))
+    return [one for one in found if one.port]
+
+
+def configured_ports(entry: NodeEntry) -> NodePorts:
+    """Ports of a node that runs without a cluster home, such as under systemd; 0: any."""
+    return NodePorts(
+        entry.name,
+        entry.role,
+        entry.number,
+        entry.client_port,
+        entry.link_port,
+        entry.datagram_port,
+        entry.metrics_port,
     )
 
 
@@ -148,34 +218,49 @@ def assign_ports(
     return assigned
 
 
-def _hold(host: str, first: int) -> socket.socket | None:
-    """The listening guard of a block whose ports are all free; None otherwise."""
-    guard = _bound(host, first + _GUARD)
-    if guard is None:
-        return None
+def _hold(
+    config: Config, first: int, nodes: tuple[NodeEntry, ...], kept: Sequence[NodePorts]
+) -> tuple[socket.socket | None, Listener | None]:
+    """The listening guard of a block whose used ports are all free; else what is taken of it."""
+    used = listeners_of(config, assign_ports(nodes, first, kept))
+    hold = Listener(config.cluster.link_host, first + _GUARD, "held by a cluster for its block")
+    try:
+        guard = _bound(hold.host, hold.port)
+    except OSError as error:
+        if error.errno in _TAKEN:
+            return None, hold
+        raise OperatorError(
+            "E0732",
+            f"cluster.link_host {hold.host} cannot be listened on: {error.strerror or error}",
+            "set cluster.link_host to an address of this machine",
+        ) from error
+    block = PortBlock(first, guard)
     try:
         guard.listen(1)
-    except OSError:
-        guard.close()
-        return None
-    with contextlib.ExitStack() as stack:
-        for port in range(first + 1, first + BLOCK_PORTS):
-            probe = _bound(host, port)
-            if probe is None:
-                guard.close()
-                return None
-            stack.callback(probe.close)
-    return guard
+    except OSError:  # another cluster was quicker by a moment
+        block.close()
+        return None, hold
+    if not config.redis.is_external:
+        ports = [*block.redis_ports, *block.redis_bus_ports]
+        used += [Listener(_REDIS_HOST, port, "redis") for port in ports]
+    for listener in used:
+        is_of_block = first <= listener.port < first + BLOCK_PORTS
+        if is_of_block and listener.is_taken():
+            block.close()
+            return None, listener
+    return guard, None
 
 
-def _bound(host: str, port: int) -> socket.socket | None:
+def _bound(host: str, port: int, *, datagrams: bool = False) -> socket.socket:
+    """Raises `OSError`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    probe = socket.socket(family, socket.SOCK_STREAM)
-    # Connections in TIME_WAIT do not make a port busy; a listener does.
-    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    probe = socket.socket(family, socket.SOCK_DGRAM if datagrams else socket.SOCK_STREAM)
     try:
+        if not datagrams:
+            # Connections in TIME_WAIT do not make a port busy; a listener does.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((host, port))
     except OSError:
         probe.close()
-        return None
+        raise
     return probe

@@ -37,6 +37,7 @@ GAUGES = {
     "ready": "1: serves players and is not draining",
     "draining": "1: takes no newcomers and ends soon",
     "store_away": "1: the store did not answer last time",
+    "supervisor_away": "1: the supervisor that restarts what ends is gone",
     "connections": "Client connections",
     "players": "Players that this node owns",
     "links": "Server links that are up",

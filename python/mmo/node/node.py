@@ -131,6 +131,7 @@ class Node:
         self.ports: dict[str, int] = {}
         self.doors: list[Callable[[], Awaitable[None]]] = []  # closed before the end of a drain
         self.is_ready = False
+        self.is_unwatched: Callable[[], bool] = lambda: False  # whether its supervisor is gone
         self._make_core = make_core
         self._roles = roles
         self._ended: asyncio.Future[int] | None = None
@@ -408,6 +409,7 @@ class Node:
             "ready": self.is_ready,
             "draining": engine.env.node.draining,
             "store_away": committer.is_out,
+            "supervisor_away": self.is_unwatched(),
             "connections": engine.residents.connections,
             "players": engine.residents.players,
             "links": len(engine.peers.numbers),

@@ -8,7 +8,6 @@ import asyncio
 import json
 import os
 import random
-import sys
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import closing
@@ -17,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from mmo.cluster.process import python_module
 from mmo.errors import MmoError, OperatorError
 from mmo.proof.arena import Arena
 from mmo.proof.chaos_bots import Band
@@ -282,7 +282,7 @@ def checker_words(arena: Arena, directory: Path, bound_s: float = BOUND_S) -> li
     built."""
     file, secrets = arena.file(), arena.home.secrets
     return [
-        *(sys.executable, "-m", "mmo.proof.checker"),
+        *python_module("mmo.proof.checker"),
         *("--history", str(directory)),
         *("--mysql", file.mysql_socket),
         *("--mysql-password-file", str(secrets / "mysql")),
