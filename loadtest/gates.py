@@ -5,12 +5,15 @@ a run that measured nothing never passes. Called by the generator for what it sa
 `run` for all.
 """
 
+import math
+from array import array
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
-from loadtest.profiles import Profile
+from loadtest.meter import FEW, percentile
+from loadtest.profiles import Gates, Profile
 
 
 class Gate(msgspec.Struct, frozen=True):
@@ -32,15 +35,15 @@ def at_most(name: str, found: float | None, limit: float) -> Gate:
     return Gate(name, limit, found, found is not None and found <= limit)
 
 
-def at_least(name: str, found: float, limit: float) -> Gate:
+def at_least(name: str, found: float | None, limit: float) -> Gate:
     """A gate that a figure at or above its limit passes."""
-    return Gate(name, limit, found, found >= limit)
+    return Gate(name, limit, found, found is not None and found >= limit)
 
 
 def judge_play(profile: Profile, seen: Mapping[str, Any]) -> list[Gate]:
     """What the generator's own figures say: errors, what happened to users that they had not asked
-    for, what each class did, latency of each action, age of each push, and whether the generator
-    kept up with its own plan."""
+    for, what each class did, latency of each action, age of each push, frames that never came, who
+    came to his end, and whether the generator kept up with its own plan."""
     gates, kinds, pushes = profile.gates, seen["by_kind"], seen["pushes"]
     answered = seen["actions"] + seen["errors"]
     rows = [
@@ -54,15 +57,43 @@ def judge_play(profile: Profile, seen: Mapping[str, Any]) -> list[Gate]:
         at_most("connections lost", sum(seen["lost"].values()), gates.connections_lost_max),
         at_most("logins forced", seen["logins_forced"], gates.logins_forced_max),
         at_most("raids aborted", seen["raids_aborted"], gates.raids_aborted_max),
+        at_least("users compared", seen["compared"], gates.compared_min),
+        at_most("cut off while leaving", seen["cut_off"], gates.cut_off_max),
+        at_most("cut off amid a turn", seen["cut_off_amid"], gates.cut_off_amid_max),
     ]
     for kind in sorted(profile.mix):
         rows.append(at_least(f"{kind} turns", seen["turns"].get(kind, 0), gates.turns_min))
-    for kind in sorted({*kinds, *profile.must} - gates.push_p99_ms.keys()):
+    rare = rare_kinds(gates, kinds)
+    for kind in sorted({*kinds, *profile.must} - gates.push_p99_ms.keys() - rare):
         limit = gates.p99_ms.get(kind, gates.p99_ms_max)
         rows.append(at_most(f"{kind} p99 ms", _p99(kinds, kind), limit))
+    rows += _judge_rare(gates, [kinds[kind]["samples_ms"] for kind in sorted(rare)])
     for kind, limit in gates.push_p99_ms.items():
         if kind in pushes or kind in profile.must:
             rows.append(at_most(f"{kind} age p99 ms", _p99(pushes, kind), limit))
+    frames = seen["frames"]
+    if frames["due"] or "RaidStream" in profile.must:
+        rows.append(at_least("frames share", frames["share"], gates.frames_share_min))
+    if frames["share_least"] is not None:
+        limit = gates.battle_frames_share_min
+        rows.append(at_least("frames share of a battle", frames["share_least"], limit))
+    return rows
+
+
+def rare_kinds(gates: Gates, kinds: Mapping[str, Any]) -> set[str]:
+    """Actions that have so few samples that the p99 of one is its longest, and one stall of the
+    whole cluster is the p99 of many: judged together. Not those with a limit of their own."""
+    return {kind for kind, one in kinds.items() if "samples_ms" in one} - gates.p99_ms.keys()
+
+
+def _judge_rare(gates: Gates, samples_ms: list[list[float]]) -> list[Gate]:
+    """All samples of the rare actions: their p99, when they are enough for one, and the longest."""
+    together = array("d", [took_ms for one in samples_ms for took_ms in one])
+    rows = []
+    if len(together) >= FEW:
+        rows.append(at_most("rare actions p99 ms", percentile(together, 0.99), gates.p99_ms_max))
+    if together:
+        rows.append(at_most("rare actions longest ms", max(together), gates.rare_max_ms))
     return rows
 
 
@@ -72,6 +103,7 @@ def judge_after(profile: Profile, after: Mapping[str, Any]) -> list[Gate]:
     gates = profile.gates
     rows = [
         at_most("ghost sessions", after["ghosts"], gates.ghosts_max),
+        at_least("players at once", after["players_max"], _users(profile)),
         at_most("money drift", after["money_drift"], gates.money_drift_max),
         at_most("memory growth MiB", after["growth_mib"], gates.growth_mib_max),
         at_most("processes ended", len(after["ended"]), gates.processes_ended_max),
@@ -100,6 +132,11 @@ def growth_mib(memory: Mapping[str, list[tuple[float, float]]]) -> float | None:
         if rows
     ]
     return round(max(grown), 2) if grown else None
+
+
+def _users(profile: Profile) -> int:
+    """So many of them must have been owned at once, for that nobody is left to say anything."""
+    return math.ceil(profile.users * profile.gates.players_share_min)
 
 
 def _p99(kinds: Mapping[str, Any], kind: str) -> float | None:

@@ -80,15 +80,15 @@ def _watch_itself(runner: Any) -> None:
         for _ in range(LAGS_A_SECOND):
             began_s = time.monotonic()
             gevent.sleep(LAG_EVERY_S)
-            BOOK.lags_ms.append((time.monotonic() - began_s - LAG_EVERY_S) * 1000)
+            BOOK.lag((time.monotonic() - began_s - LAG_EVERY_S) * 1000)
         BOOK.users[BOOK.second] = runner.user_count
         BOOK.users_max = max(BOOK.users_max, runner.user_count)
         BOOK.cpu_percent_max = max(BOOK.cpu_percent_max, runner.current_cpu_usage)
 
 
 def close(**_: Any) -> None:
-    """Users leave from now on; nothing of it is speed."""
-    BOOK.open = False
+    """Users leave from now on; nothing that is due then is speed."""
+    BOOK.close()
 
 
 def fell(user_instance: Any, exception: BaseException, **_: Any) -> None:

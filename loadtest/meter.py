@@ -10,13 +10,14 @@ from array import array
 from collections.abc import Callable
 from typing import Any
 
+from loadtest.battles import TICK_MS, Battle, frames_of
 from mmo.client.connection import Shell
 from mmo.client.hero import Hero
 from mmo.client.meter import Cut, Meter
 from mmo.client.raid_log import RAID_GRANT
 from mmo.client.steps import Dial, Lost, Pause, Receive, Step
 from mmo.wire.messages.hunt import GrantReward
-from mmo.wire.messages.raid import RaidEnded, RaidStream
+from mmo.wire.messages.raid import RaidEnded, RaidStart, RaidStream, RaidStruck
 from mmo.wire.messages.raid_queue import RaidFreed
 from mmo.wire.opcode import CloseReason
 from mmo.wire.raid_stream import RoomNow
@@ -24,24 +25,33 @@ from mmo.wire.raid_stream import RoomNow
 PUSH_KINDS = frozenset({"KillReward"})
 """Told as actions by the journeys; they are pushes whose age the client knows."""
 LAG_EVERY_S = 0.05
+FEW = 100
+"""Of fewer samples the p99 is the longest one; their kind keeps all of them, to be judged with
+others."""
 BEGUN = "the load begins"
 """The line that the generator prints when its figures begin."""
 
 
 class Book:
-    """All samples of one process. Nothing is added once it is closed, but errors, turns and losses
-    are: what users do while they leave is right or wrong and says nothing of speed."""
+    """All samples of one process. What was due once it is closed is not added, but errors, turns
+    and losses are: what users do while they leave is right or wrong and says nothing of speed. What
+    was due before is, whenever it comes: it was asked of a cluster that all still played on."""
 
-    def __init__(self, tell: Callable[[str, float, str], None]) -> None:
+    def __init__(
+        self,
+        tell: Callable[[str, float, str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """`tell`: hears the name of each action, its milliseconds, and what went wrong if it
-        did."""
+        did. `clock`: that of its users."""
         self.tell = tell
+        self.clock = clock
         self.begin()
 
     def begin(self) -> None:
         """A new run: nothing was measured yet."""
-        self.open = True
-        self.began_s = time.monotonic()
+        self.closed_s: float | None = None
+        self.began_s = self.clock()
         self.actions = Meter()  # and errors, with their texts
         self.pushes = Meter()
         self.lags_ms = array("d")
@@ -54,11 +64,27 @@ class Book:
         self.lost: dict[str, int] = {}
         self.logins_forced = 0
         self.raids_aborted: set[int] = set()
-        self.battles: list[array[float]] = []
+        self.battles: list[Battle] = []
+        self.compared = 0  # users, at their end
+        self.cut_off = 0  # while they left
+        self.cut_off_amid = 0  # a turn, what was asked in it being without an end
+
+    @property
+    def open(self) -> bool:
+        """What is done now counts."""
+        return self.closed_s is None
+
+    def close(self) -> None:
+        """Users leave from now on."""
+        self.closed_s = self.clock()
+
+    def _counts(self, took_ms: float) -> bool:
+        """Whether what took so long until now was due before the end."""
+        return self.closed_s is None or self.clock() - took_ms / 1000 <= self.closed_s
 
     def action(self, kind: str, took_ms: float) -> None:
         """An action got its final answer `took_ms` after it was meant to be asked."""
-        if not self.open:
+        if not self._counts(took_ms):
             return
         (self.pushes if kind in PUSH_KINDS else self.actions).action(kind, took_ms)
         self.by_second.setdefault(self.second, array("d")).append(took_ms)
@@ -66,8 +92,17 @@ class Book:
 
     def push(self, kind: str, age_ms: float) -> None:
         """Something was told `age_ms` after it was so."""
-        if self.open:
+        if self._counts(age_ms):
             self.pushes.action(kind, age_ms)
+
+    def lag(self, late_ms: float) -> None:
+        """The generator woke up so late, and would have been late as well each time that it meant
+        to wake up meanwhile: a stall counts by its length."""
+        while True:
+            self.lags_ms.append(late_ms)
+            late_ms -= LAG_EVERY_S * 1000
+            if late_ms <= 0:
+                return
 
     def error(self, text: str) -> None:
         """Something went wrong; counted to the very end."""
@@ -83,19 +118,12 @@ class Book:
         how."""
         self.lost[text] = self.lost.get(text, 0) + 1
 
-    def battle(self) -> "array[float]":
-        """Where a user puts how late the frames of one battle come, in milliseconds of his clock
-        beyond those of the battle; the earliest of them is their measure."""
-        self.battles.append(array("d"))
-        return self.battles[-1]
-
     def ages(self) -> Meter:
         """How much later than the earliest of its battle each frame came."""
         meter = Meter()
-        for offsets_ms in self.battles:
-            earliest = min(offsets_ms, default=0.0)
-            for offset in offsets_ms:
-                meter.action("RaidStream", offset - earliest)
+        for battle in self.battles:
+            for age_ms in battle.ages_ms(self._until_s):
+                meter.action("RaidStream", age_ms)
         return meter
 
     def count(self, name: str) -> None:
@@ -105,7 +133,11 @@ class Book:
     @property
     def second(self) -> int:
         """Whole seconds since the first user."""
-        return int(time.monotonic() - self.began_s)
+        return int(self.clock() - self.began_s)
+
+    @property
+    def _until_s(self) -> float:
+        return self.clock() if self.closed_s is None else self.closed_s
 
     def figures(self) -> dict[str, Any]:
         """Everything, in the form that `gates` judges and the report shows."""
@@ -120,10 +152,14 @@ class Book:
             "p99_ms": everything.percentile_ms(0.99),
             "by_kind": told(everything),
             "pushes": told(self.pushes) | told(self.ages()),
+            "frames": frames_of(self.battles, self._until_s),
             "turns": self.turns,
             "lost": self.lost,
             "logins_forced": self.logins_forced,
             "raids_aborted": len(self.raids_aborted),
+            "compared": self.compared,
+            "cut_off": self.cut_off,
+            "cut_off_amid": self.cut_off_amid,
             "generator": {
                 "lag_p99_ms": percentile(self.lags_ms, 0.99) if self.lags_ms else None,
                 "cpu_percent_max": round(self.cpu_percent_max, 1),
@@ -136,8 +172,8 @@ class Book:
         }
 
 
-def told(meter: Meter) -> dict[str, dict[str, float]]:
-    """Count and percentiles of every kind."""
+def told(meter: Meter) -> dict[str, dict[str, Any]]:
+    """Count and percentiles of every kind, and all samples of one that has few."""
     return {
         kind: {
             "count": len(taken),
@@ -146,6 +182,7 @@ def told(meter: Meter) -> dict[str, dict[str, float]]:
             "p99_ms": meter.percentile_ms(0.99, {kind}),
             "max_ms": round(max(taken), 3),
         }
+        | ({"samples_ms": [round(ms, 3) for ms in taken]} if len(taken) < FEW else {})
         for kind, taken in sorted(meter.by_kind.items())
     }
 
@@ -199,10 +236,8 @@ class UserMeter(Meter):
 class LoadHero(Hero):
     """A player who takes the age of what he is told unasked.
 
-    A frame of a battle carries what remains of it by its ticks, and ticks follow the server's
-    clock. The earliest frame of a seat is its measure: how much later than that another one comes
-    is its age. Who takes his seat again has another measure, for a battle that another server took
-    over stood still in between.
+    Who takes his seat in a battle again has another measure for its frames, for a battle that
+    another server took over stood still in between.
     """
 
     book: Book
@@ -211,15 +246,17 @@ class LoadHero(Hero):
         """Where ages go."""
         self.book = book
         self._seat = -1  # none had a battle yet
-        self._offsets_ms = array("d")
+        self._battle: Battle | None = None
+        self._tick_ms = TICK_MS
         self._ended_s: dict[int, float] = {}
 
     def hear(self, message: Any) -> None:
         """As every player, and with the time of it."""
-        if isinstance(message, RaidStream):
+        if isinstance(message, RaidStart | RaidStream | RaidStruck):
             self._time(message)
         elif isinstance(message, RaidEnded):
             self._ended_s[message.raid] = self.clock()
+            self.leave_battle(self.clock())
         elif isinstance(message, GrantReward) and message.source_kind == RAID_GRANT:
             ended_s = self._ended_s.pop(message.source_id, None)
             if ended_s is not None:
@@ -228,14 +265,23 @@ class LoadHero(Hero):
         if isinstance(message, RaidEnded | RaidFreed):
             self.book.raids_aborted |= self.raids.aborted
 
-    def _time(self, frame: RaidStream) -> None:
-        """Once for each frame, whatever becomes of its raid."""
-        if not self.book.open:
-            return
-        if self._seat != self.raids.seats_taken:
-            self._seat, self._offsets_ms = self.raids.seats_taken, self.book.battle()
-        remaining_ms = RoomNow.read(frame.record).remaining_ms
-        self._offsets_ms.append(self.clock() * 1000 + remaining_ms)
+    def leave_battle(self, at_s: float | None = None) -> None:
+        """No frame is due to him any more, since `at_s` or since he heard of it last."""
+        if self._battle is not None:
+            self._battle.end(at_s)
+
+    def _time(self, message: RaidStart | RaidStream | RaidStruck) -> None:
+        """Something of a battle that runs, whatever becomes of its raid."""
+        if isinstance(message, RaidStart):
+            self._tick_ms = message.tick_ms
+        now_s = self.clock()
+        if self._battle is None or self._seat != self.raids.seats_taken:
+            self.leave_battle()
+            self._seat, self._battle = self.raids.seats_taken, Battle(now_s, self._tick_ms)
+            self.book.battles.append(self._battle)
+        self._battle.hear(now_s)
+        if isinstance(message, RaidStream):
+            self._battle.frame(now_s, RoomNow.read(message.record).remaining_ms)
 
 
 class LoadShell(Shell):

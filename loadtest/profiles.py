@@ -21,6 +21,7 @@ CLASSES = (
 Count = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 Limit = Annotated[float, msgspec.Meta(ge=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 ClassName = Literal[CLASSES]  # type: ignore[valid-type]
 
 
@@ -33,6 +34,13 @@ class Gates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     generator_lag_p99_ms_max: Limit
     growth_mib_max: Limit
     p99_ms_max: Limit
+    rare_max_ms: Limit
+    frames_share_min: Share
+    battle_frames_share_min: Share
+    players_share_min: Share
+    compared_min: Count
+    cut_off_max: Annotated[int, msgspec.Meta(ge=0)]
+    cut_off_amid_max: Annotated[int, msgspec.Meta(ge=0)]
     connections_lost_max: Annotated[int, msgspec.Meta(ge=0)]
     logins_forced_max: Annotated[int, msgspec.Meta(ge=0)]
     raids_aborted_max: Annotated[int, msgspec.Meta(ge=0)]

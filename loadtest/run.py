@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from loadtest.gates import Gate, growth_mib, judge_after, judge_play, money_drift
+from loadtest.gates import Gate, growth_mib, judge_after, judge_play, money_drift, rare_kinds
 from loadtest.meter import BEGUN
 from loadtest.profiles import Profile, Step, profile_named, read_profiles
 from loadtest.report import charts, page, section
@@ -35,6 +35,7 @@ from mmo.proof.load import who_is_left
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 OUT = Path("target/load")
 FIRST_CHANNEL = 11
+LOOK_AGAIN_S = 0.5
 GONE_S = 30.0
 """Within this after the last user nothing of him is left."""
 AUDIT_S = 300.0
@@ -208,6 +209,10 @@ class Run:
         missed = {gate.name for gate in gates if not gate.held}
         if "connections lost" in missed:
             self._findings += [f"{times} times: {text}" for text, times in told["lost"].items()]
+        if missed & {"rare actions p99 ms", "rare actions longest ms"}:
+            rare = rare_kinds(self.profile.gates, told["by_kind"])
+            longest = {kind: told["by_kind"][kind]["max_ms"] for kind in sorted(rare)}
+            self._findings.append(f"longest of the rare actions, ms: {longest}")
         for name, which in (("processes ended", "ended"), ("restarts unasked", "restarted")):
             if name in missed:
                 self._findings.append(f"{name}: {' '.join(told[which])}")
@@ -215,21 +220,14 @@ class Run:
     async def _after(self, arena: Arena, watch: Watch, before: dict[str, Any]) -> dict[str, Any]:
         """When all users are gone: who is left all the same, are the processes those of `before`,
         and do the books balance."""
-        seats, held, took_s = await who_is_left(arena, GONE_S)
-        players, began_s = await self._players(watch), time.monotonic()
-        while players and time.monotonic() - began_s < GONE_S:
-            await asyncio.sleep(0.5)
-            players = await self._players(watch)
-        if seats or held or players:
-            self._findings.append(
-                f"left: seats {seats}, connections {held}, {players} players owned"
-            )
+        ghosts, took_s = await self._ghosts(arena, watch)
         now = await arena.status()
         audit = await arena.command("audit", deadline_s=AUDIT_S, accept=(0, 1))
         self._findings += [f"audit: {finding}" for finding in audit["findings"]]
         return {
-            "ghosts": sum(seats.values()) + sum(held.values()) + players,
-            "ghosts_gone_s": round(took_s + time.monotonic() - began_s, 2),
+            "ghosts": ghosts,
+            "ghosts_gone_s": took_s,
+            "players_max": watch.players_max,
             "money_drift": money_drift(audit) if audit["players"] else None,
             "audit_players": audit["players"],
             "audit_ledger_lines": audit["ledger_lines"],
@@ -246,9 +244,22 @@ class Run:
             },
         }
 
-    async def _players(self, watch: Watch) -> int:
-        await watch.look()
-        return int(watch.newest("mmo_players"))
+    async def _ghosts(self, arena: Arena, watch: Watch) -> tuple[int | None, float]:
+        """How many traces of users are left when they should be gone, and after how many seconds
+        none was; None: a node did not tell."""
+        began_s = time.monotonic()
+        seats, connections, _ = await who_is_left(arena, GONE_S)
+        held, silent = await watch.left()
+        while (held or silent) and time.monotonic() - began_s < GONE_S:
+            await asyncio.sleep(LOOK_AGAIN_S)
+            held, silent = await watch.left()
+        took_s = round(time.monotonic() - began_s, 2)
+        if seats or connections or held:
+            self._findings.append(f"left: seats {seats}, connections {connections}, {held}")
+        if silent:
+            self._findings.append(f"what is left was not told by {' '.join(silent)}")
+            return None, took_s
+        return sum(count for one in (seats, connections, held) for count in one.values()), took_s
 
 
 def nodes_overlay(channels: int) -> str:

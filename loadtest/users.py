@@ -161,6 +161,7 @@ class Player(User):
         """Without a word."""
         self.shell.cut_all()
         self.here = False
+        self.me.leave_battle()
         self.me.loosen()
         self.me.settle_at(None, 0)
         self.me.session_token = ""
@@ -170,7 +171,10 @@ class Player(User):
     def on_stop(self) -> None:
         """Most come back once more, and what they are told then is compared with all that was
         acknowledged; the rest, and who is cut off amid something, vanish."""
-        if not self.amid and self.here and self.me.rng.random() >= VANISH_SHARE:
+        self.me.leave_battle(self.me.clock())
+        if self.amid:
+            BOOK.cut_off_amid += 1
+        elif self.here and self.me.rng.random() >= VANISH_SHARE:
             errors = self.meter.errors
             try:
                 self.shell.walk(self.leave())
@@ -178,7 +182,7 @@ class Player(User):
                 if self.meter.errors == errors:
                     self.meter.error(f"{type(self).__name__} leaving: {fault}")
             except GreenletExit:
-                BOOK.count("cut off while leaving")
+                BOOK.cut_off += 1
         self.shell.cut_all()
 
     def leave(self) -> Walk[None]:
@@ -186,7 +190,9 @@ class Player(User):
         for lane in (RAID, GAME, CENTER):
             yield Drop(lane)
         self.me.loosen()
+        knew = self.me.record.known
         yield from arrive(self.me)
+        BOOK.compared += knew
         yield from log_out(self.me)
 
 
@@ -289,6 +295,7 @@ class Raider(Player):
         found = yield from at_center(me, lambda: find_raid(me, lambda: BOOK.open))
         if found is not None:
             yield from fight(me, found)
+            me.leave_battle()
             yield from at_center(me, lambda: take_rewards(me))
             if found.raid not in me.raids.scores:
                 BOOK.raids_aborted.add(found.raid)

@@ -8,7 +8,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mmo.errors import MmoError
 from mmo.proof.arena import Arena
+from mmo.proof.raids import GAUGES
 
 EVERY_S = 2.0
 PROCESSES_EVERY = 5  # samples between two looks at the processes
 SCRAPE_S = 5.0
+HELD = ("mmo_connections", "mmo_players", "mmo_rooms")
+"""What no node has when all users are gone, beside tickets."""
+TICKETS = {"center", "matching", "raid"}
+"""Roles that hold tickets, teams and seats in raids."""
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 NAMES = (
     *("mmo_messages", "mmo_commit_seconds", "mmo_loop_lag_seconds", "mmo_connections"),
@@ -57,6 +62,11 @@ def read(text: str, at_s: float) -> Scrape:
     return scrape
 
 
+def total(scrapes: Mapping[str, Scrape], name: str) -> int:
+    """Sum of a figure over the nodes."""
+    return int(sum(scrape.values.get(name, 0.0) for scrape in scrapes.values()))
+
+
 def quantile(share: float, before: dict[float, float], now: dict[float, float]) -> float | None:
     """The share's place among what was counted between two scrapes, in seconds, interpolated within
     its class as Prometheus does; None when nothing was, or when the counters began anew."""
@@ -76,7 +86,8 @@ def quantile(share: float, before: dict[float, float], now: dict[float, float]) 
 
 class Watch:
     """Samples until cancelled. `scrapes`, `memory`: by node; memory in MiB of its process.
-    `processor_s`: seconds that each node and each kind of store used so far."""
+    `processor_s`: seconds that each node and each kind of store used so far. `players_max`: the
+    most that all nodes owned at one look."""
 
     def __init__(self, arena: Arena) -> None:
         self._arena = arena
@@ -84,6 +95,7 @@ class Watch:
         self.scrapes: dict[str, list[Scrape]] = {}
         self.memory: Series = {}
         self.processor_s: Series = {}
+        self.players_max = 0
 
     async def run(self) -> None:
         """Look again and again."""
@@ -95,30 +107,61 @@ class Watch:
             turn += 1
             await asyncio.sleep(self.began_s + turn * EVERY_S - time.monotonic())
 
-    async def look(self) -> None:
-        """One scrape of every node; one that does not answer has no point on the chart."""
+    async def look(self) -> dict[str, Scrape]:
+        """One scrape of every node, by name. One that does not answer is not among them and has no
+        point on the chart."""
         targets = json.loads(self._arena.home.metrics_targets.read_text(encoding="utf-8"))
-        await asyncio.gather(
-            *(
-                self._scrape(group["labels"]["node"], address)
-                for group in targets
-                for address in group["targets"]
-            )
-        )
+        asked = [(one["labels"]["node"], where) for one in targets for where in one["targets"]]
+        told = await asyncio.gather(*(self._scrape(address) for _, address in asked))
+        names = [node for node, _ in asked]
+        fresh = {node: one for node, one in zip(names, told, strict=True) if one is not None}
+        for node, scrape in fresh.items():
+            self.scrapes.setdefault(node, []).append(scrape)
+        self.players_max = max(self.players_max, total(fresh, "mmo_players"))
+        return fresh
 
-    async def _scrape(self, node: str, address: str) -> None:
+    async def left(self) -> tuple[dict[str, int], list[str]]:
+        """Connections, players, rooms, tickets and seats in raids that there are now, by node and
+        figure, and the names of the nodes that did not tell all of it."""
+        rows, fresh = (await self._arena.status())["nodes"], await self.look()
+        held: dict[str, int] = {}
+        silent: list[str] = []
+        for row in rows:
+            name, told = row["name"], dict[str, float]()
+            if name in fresh:
+                values = fresh[name].values
+                told = {figure: values[figure] for figure in HELD if figure in values}
+            known = len(told) == len(HELD)
+            if row["role"] in TICKETS:
+                tickets = await self._tickets(name)
+                known = known and bool(tickets)
+                told |= tickets
+            if not known:
+                silent.append(name)
+            held |= {f"{name} {figure}": int(value) for figure, value in told.items() if value}
+        return held, silent
+
+    async def _tickets(self, node: str) -> dict[str, float]:
+        """Sizes of what a node holds of raids; empty when it does not tell."""
+        try:
+            stats = await self._arena.stats(node)
+        except (OSError, TimeoutError, MmoError):
+            return {}
+        return {name: value for name, value in stats.items() if name.startswith(GAUGES)}
+
+    async def _scrape(self, address: str) -> Scrape | None:
         host, _, port = address.rpartition(":")
         try:
             async with asyncio.timeout(SCRAPE_S):
                 reader, writer = await asyncio.open_connection(host, int(port))
                 writer.write(b"GET /metrics HTTP/1.1\r\nHost: load\r\nConnection: close\r\n\r\n")
-                _, _, body = (await reader.read()).partition(b"\r\n\r\n")
+                head, _, body = (await reader.read()).partition(b"\r\n\r\n")
                 writer.close()
         except (OSError, TimeoutError):
-            return
-        self.scrapes.setdefault(node, []).append(
-            read(body.decode(), time.monotonic() - self.began_s)
-        )
+            return None
+        if b" 200 " not in head.partition(b"\r\n")[0]:
+            return None
+        return read(body.decode(), time.monotonic() - self.began_s)
 
     async def _look_at_processes(self) -> None:
         try:
@@ -133,10 +176,6 @@ class Watch:
         for name, pids in processes(said).items():
             used_s = sum(processor_s(pid) for pid in pids)
             self.processor_s.setdefault(name, []).append((at_s, used_s))
-
-    def newest(self, name: str) -> float:
-        """Sum of a figure over the last scrape of every node."""
-        return sum(rows[-1].values.get(name, 0.0) for rows in self.scrapes.values() if rows)
 
     def gauge(self, *names: str) -> Series:
         """A figure as it was, the sum of several."""

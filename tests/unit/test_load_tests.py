@@ -1,41 +1,20 @@
-"""Profiles, curves, gates, charts and clocks of the load tests, without locust and without a
-cluster.
+"""Profiles, curves, gates and charts of the load tests, without locust and without a cluster.
 
-The whole of it runs in `tests/cluster`, in its shortest profile.
+What is measured is in `test_load_clocks`. The whole of it runs in `tests/cluster`, in its shortest
+profile.
 """
 
 import os
-import random
-import struct
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from loadtest import gates, profiles, report, watch
-from loadtest.meter import Book, LoadHero, LoadShell, UserMeter
+from loadtest.meter import Book
 from loadtest.profiles import CLASSES, Gates, Profile, read_profiles
 from loadtest.run import nodes_overlay
 from loadtest.shapes import users_at
-
-from mmo.client.hero import Policy
-from mmo.client.protocol import Answer
-from mmo.client.session import ask
-from mmo.client.steps import CENTER, Pause, Receive, Send, Walk
-from mmo.wire.messages.hunt import GrantReward
-from mmo.wire.messages.presence import ServerListAsk, ServerListOk
-from mmo.wire.messages.raid import RaidEnded, RaidStart, RaidStream, ScoreRow
-from mmo.wire.raid_stream import ROOM
-
-
-class Clock:
-    """Stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def profile(name: str, **other: Any) -> Profile:
@@ -147,6 +126,7 @@ def seen(**other: Any) -> dict[str, Any]:
     """Figures of a run that was well."""
     one = {"count": 500, "p50_ms": 3.0, "p95_ms": 9.0, "p99_ms": 20.0, "max_ms": 30.0}
     plateau = read_profiles()["plateau"]
+    frames = {"came": 980, "due": 1000, "share": 0.98, "share_least": 0.9}
     return {
         "actions": 100_000,
         "errors": 0,
@@ -154,6 +134,10 @@ def seen(**other: Any) -> dict[str, Any]:
         "lost": {},
         "logins_forced": 0,
         "raids_aborted": 0,
+        "compared": 70,
+        "cut_off": 0,
+        "cut_off_amid": 0,
+        "frames": frames,
         "turns": dict.fromkeys(plateau.mix, 200),
         "by_kind": {kind: one for kind in plateau.must if kind not in plateau.gates.push_p99_ms},
         "pushes": {kind: one for kind in plateau.gates.push_p99_ms},
@@ -168,6 +152,7 @@ def test_a_run_that_was_well_holds_every_gate() -> None:
     rows = gates.judge_play(read_profiles()["plateau"], seen())
     assert len(rows) > 12 and not not_held(rows)
     assert {row.name for row in rows} > {"error share", "Hit p99 ms", "RaidStream age p99 ms"}
+    assert not any(row.name.startswith("rare") for row in rows)
 
 
 def test_each_figure_that_is_too_much_is_named_and_nothing_else() -> None:
@@ -184,6 +169,12 @@ def test_each_figure_that_is_too_much_is_named_and_nothing_else() -> None:
         ({"by_kind": well["by_kind"] | {"Hit": slow}}, "Hit p99 ms"),
         ({"by_kind": well["by_kind"] | {"Unheard": slow}}, "Unheard p99 ms"),
         ({"pushes": well["pushes"] | {"RaidStream": slow}}, "RaidStream age p99 ms"),
+        ({"compared": 3}, "users compared"),
+        ({"cut_off": 1}, "cut off while leaving"),
+        ({"cut_off_amid": 3}, "cut off amid a turn"),
+        ({"frames": well["frames"] | {"share": 0.9}}, "frames share"),
+        ({"frames": well["frames"] | {"share_least": 0.1}}, "frames share of a battle"),
+        ({"frames": {"due": 0, "share": None, "share_least": None}}, "frames share"),
     ):
         assert not_held(gates.judge_play(plateau, seen(**other))) == [name]
 
@@ -195,10 +186,47 @@ def test_what_never_happened_is_not_held() -> None:
     pushes = {kind: one for kind, one in well["pushes"].items() if kind != "GrantReward"}
     rows = gates.judge_play(plateau, seen(by_kind=kinds, pushes=pushes))
     assert not_held(rows) == ["Buy p99 ms", "GrantReward age p99 ms"]
-    quiet = {"generator": {"lag_p99_ms": None}, "by_kind": {}, "pushes": {}, "turns": {}}
+    quiet = {
+        "generator": {"lag_p99_ms": None}, "by_kind": {}, "pushes": {}, "turns": {}, "compared": 0,
+        "frames": {"due": 0, "share": None, "share_least": None},
+    }  # fmt: skip
     idle = gates.judge_play(plateau, seen(actions=0, errors=0, **quiet))
     unhappened = {"connections lost", "logins forced", "raids aborted"}
+    unhappened |= {"cut off while leaving", "cut off amid a turn"}
     assert {row.name for row in idle if row.held} == unhappened
+
+
+def few(*samples_ms: float) -> dict[str, Any]:
+    """Figures of an action that happened so seldom that they keep its samples."""
+    book = Book(lambda name, took_ms, fault: None)
+    for took_ms in samples_ms:
+        book.action("Rare", took_ms)
+    return dict(book.figures()["by_kind"]["Rare"])
+
+
+def rare(**kinds: dict[str, Any]) -> list[gates.Gate]:
+    plateau = read_profiles()["plateau"]
+    return gates.judge_play(plateau, seen(by_kind=seen()["by_kind"] | kinds))
+
+
+def test_one_stall_is_the_longest_of_a_rare_action_and_no_p99_of_all_of_them() -> None:
+    calm = {f"Calm{number}": few(*[5.0] * 40) for number in range(7)}
+    stalled = rare(Enhance=few(*[5.0] * 40, 900.0), PassBuy=few(5.0, 900.0), **calm)
+    assert not not_held(stalled)
+    names = {row.name for row in stalled}
+    assert names >= {"rare actions p99 ms", "rare actions longest ms"}
+    assert not names & {"Enhance p99 ms", "PassBuy p99 ms"}
+    assert not_held(rare(PassBuy=few(*[900.0] * 4), **calm)) == ["rare actions p99 ms"]
+    assert not_held(rare(PassBuy=few(2_600.0), **calm)) == ["rare actions longest ms"]
+
+
+def test_what_has_samples_enough_or_a_limit_of_its_own_is_judged_alone() -> None:
+    often = few(*[5.0] * 98, 900.0, 900.0)
+    assert "samples_ms" not in often and not_held(rare(Enhance=often)) == ["Enhance p99 ms"]
+    assert not_held(rare(Login=few(5.0, 2_600.0))) == ["Login p99 ms"]
+    assert not not_held(rare(Login=few(5.0, 2_400.0)))
+    alone = {row.name for row in rare(Enhance=few(5.0))}
+    assert "rare actions longest ms" in alone and "rare actions p99 ms" not in alone
 
 
 @pytest.mark.parametrize("silent", CLASSES)
@@ -221,11 +249,15 @@ def test_ghosts_money_memory_processes_and_undone_steps_are_judged_when_all_are_
     deploy = read_profiles()["deploy"]
     well = {
         "ghosts": 0, "money_drift": 0, "growth_mib": 1.0, "steps_done": len(deploy.steps_at),
+        "players_max": 110,
         "ended": ["channel-1"] * deploy.gates.processes_ended_max, "restarted": [],
     }  # fmt: skip
     assert not not_held(gates.judge_after(deploy, well))
     for other, name in (
         ({"ghosts": 1}, "ghost sessions"),
+        ({"ghosts": None}, "ghost sessions"),
+        ({"players_max": 0}, "players at once"),
+        ({"players_max": 44}, "players at once"),
         ({"money_drift": 1}, "money drift"),
         ({"money_drift": None}, "money drift"),
         ({"growth_mib": 5_000.0}, "memory growth MiB"),
@@ -251,97 +283,6 @@ def test_growth_is_counted_from_the_end_of_the_beginning() -> None:
     assert gates.growth_mib({"center-1": rows, "login-1": [(0.0, 9.0)]}) == 0.0
     assert gates.growth_mib({"center-1": [*rows, (9.0, 97.0)]}) == 17.0
     assert gates.growth_mib({}) is None
-
-
-# -- clocks ---------------------------------------------------------------------------------------
-
-
-def load_hero(clock: Clock, catch_up_ms: float = 0) -> tuple[LoadHero, Book]:
-    book = Book(lambda name, took_ms, fault: None)
-    policy = Policy(catch_up_ms=catch_up_ms)
-    me = LoadHero("Ann", "a password", [], UserMeter(book), random.Random(1), clock, policy)
-    me.play_into(book)
-    return me, book
-
-
-def answer_after(walk: Walk[Any], clock: Clock, seconds: float) -> None:
-    """Let one request be answered late."""
-    assert isinstance(next(walk), Send)
-    assert isinstance(walk.send(1), Receive)
-    clock.now += seconds
-    with pytest.raises(StopIteration):
-        walk.send(Answer(1, ServerListOk([])))
-
-
-def test_latency_begins_when_the_request_was_meant_not_when_it_was_sent() -> None:
-    clock = Clock()
-    me, book = load_hero(clock)
-    me.due = clock.now - 2.0  # the answer before it was two seconds too late
-    answer_after(ask(me, CENTER, ServerListAsk()), clock, 0.5)
-    answer_after(ask(me, CENTER, ServerListAsk()), clock, 0.5)
-    assert [round(ms) for ms in book.actions.by_kind["ServerListAsk"]] == [2500, 500]
-
-
-def test_who_catches_up_means_his_next_act_by_his_pace_up_to_a_bound() -> None:
-    clock = Clock()
-    patient, _ = load_hero(clock)
-    assert patient.meant_after(95.0, 60) == pytest.approx(100.06)
-    steady, _ = load_hero(clock, catch_up_ms=1_000)
-    assert steady.meant_after(99.9, 60) == pytest.approx(99.96)
-    assert steady.meant_after(95.0, 60) == pytest.approx(99.0)
-
-
-def test_only_pauses_on_purpose_move_the_plan() -> None:
-    book = Book(lambda name, took_ms, fault: None)
-    meter = UserMeter(book)
-    shell = LoadShell("", meter)
-
-    def walk() -> Walk[None]:
-        yield Pause(1.0)
-        meter.retries += 1
-        yield Pause(3.0)  # told to come again
-        yield Pause(2.0)
-
-    shell.walk(walk())
-    assert shell.paused_s == pytest.approx(0.003)
-
-
-def frame(tick: int) -> RaidStream:
-    record = bytearray(ROOM.size)
-    struct.pack_into("<III", record, 0, tick, 300, 8000 - tick * 50)
-    return RaidStream(bytes(record))
-
-
-def test_age_of_a_frame_is_how_much_later_than_the_earliest_it_came_by_its_tick() -> None:
-    clock = Clock()
-    me, book = load_hero(clock)
-    me.user = 7
-    me.hear(RaidStart(300, 1, 8000, 50))
-    for tick, arrives in ((1, 100.060), (2, 100.100), (3, 100.190), (5, 100.250)):
-        clock.now = arrives
-        me.hear(frame(tick))
-    clock.now = 101.0
-    me.hear(RaidEnded(9, 1, 0, [ScoreRow(0, 7, "Ann", 10, True)]))
-    assert [round(ms) for ms in book.ages().by_kind["RaidStream"]] == [10, 0, 40, 0]
-    clock.now = 101.75
-    me.hear(GrantReward(4, 9, 1, 1, 1, 5, 0, 0, []))
-    assert [round(ms) for ms in book.pushes.by_kind["GrantReward"]] == [750]
-
-
-def test_a_closed_book_counts_faults_and_no_speed() -> None:
-    told: list[tuple[str, str]] = []
-    book = Book(lambda name, took_ms, fault: told.append((name, fault)))
-    book.action("Hit", 5.0)
-    book.open = False
-    book.action("Hit", 5_000.0)
-    book.push("RaidStream", 5_000.0)
-    book.error("gone")
-    figures = book.figures()
-    assert figures["by_kind"]["Hit"] == {
-        "count": 1, "p50_ms": 5.0, "p95_ms": 5.0, "p99_ms": 5.0, "max_ms": 5.0
-    }  # fmt: skip
-    assert (figures["actions"], figures["errors"], figures["findings"]) == (1, 1, ["gone"])
-    assert not figures["pushes"] and told == [("Hit", ""), ("error", "gone")]
 
 
 # -- the cluster's figures and the page -----------------------------------------------------------
@@ -373,7 +314,8 @@ def test_figures_of_the_nodes_are_rates_gauges_and_percentiles_between_two_scrap
     seen = two_scrapes((10, 100, 100, 100), (30, 150, 190, 200))
     assert seen.rate("mmo_messages_total") == {"center-1": [(2.0, 10.0)]}
     assert seen.gauge("mmo_players") == {"center-1": [(0.0, 3.0), (2.0, 3.0)]}
-    assert seen.newest("mmo_players") == 3 and seen.newest("mmo_uptime_seconds") == 0
+    last = {name: rows[-1] for name, rows in seen.scrapes.items()}
+    assert watch.total(last, "mmo_players") == 3 and watch.total(last, "mmo_uptime_seconds") == 0
     ((at, half),) = seen.percentile_ms(0.5, "mmo_commit_seconds")["center-1"]
     assert at == 2.0 and half == pytest.approx(10.0)
     ((_, most),) = seen.percentile_ms(0.7, "mmo_commit_seconds")["center-1"]

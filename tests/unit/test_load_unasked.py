@@ -1,10 +1,9 @@
 """What happens in a load test that nobody asked for: connections lost, logins forced, raids without
-a result, processes replaced; and which turns count, which frames of a battle have an age.
+a result; and which turns count, which frames of a battle have an age.
 
-Limits and gates over these figures are in `test_load_tests`.
+Limits and gates over these figures are in `test_load_tests`, what is left in `test_load_left`.
 """
 
-import asyncio
 import json
 import random
 import socket
@@ -12,14 +11,11 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from loadtest import gates, run, watch
 from loadtest.attacks import BYTES, forge, launch
 from loadtest.meter import Book, LoadHero, LoadShell, UserMeter
-from loadtest.profiles import read_profiles
 
 from mmo.client.protocol import Answer, Push
 from mmo.client.session import BLAMELESS, come_back, note_loss
@@ -56,8 +52,9 @@ class Clock:
 
 
 def player() -> tuple[LoadHero, Book]:
-    book = Book(lambda name, took_ms, fault: None)
-    me = LoadHero("Ann", "a password", [], UserMeter(book), random.Random(1), Clock())
+    clock = Clock()
+    book = Book(lambda name, took_ms, fault: None, clock)
+    me = LoadHero("Ann", "a password", [], UserMeter(book), random.Random(1), clock)
     me.play_into(book)
     me.user = 7
     return me, book
@@ -241,14 +238,14 @@ def test_a_battle_that_was_taken_over_keeps_its_frames_and_is_measured_anew() ->
     assert ages(book) == [0, 300, 0, 30]
 
 
-def test_frames_that_came_before_the_end_of_a_run_count_and_those_after_do_not() -> None:
+def test_frames_that_were_due_before_the_end_of_a_run_count_and_those_after_do_not() -> None:
     me, book = player()
     me.raids.enter(entered(1))
     hear_frames(me, (1, 100.05), (2, 100.20))
-    book.open = False
-    hear_frames(me, (3, 109.0))
+    book.close()
+    hear_frames(me, (3, 109.0), (6, 109.0))
     me.hear(RaidEnded(9, 1, 0, [ScoreRow(0, 7, "Ann", 10, True)]))
-    assert ages(book) == [0, 100]
+    assert ages(book) == [0, 100, 8850]
 
 
 # -- turns ----------------------------------------------------------------------------------------
@@ -316,108 +313,38 @@ attacker.play()
 users.launch = lambda attack, target, source: ""
 attacker.play()
 
+def leave(arrives, **now):
+    user = made(users.Hunter)
+    user.me.rng.random = lambda: 0.9
+    user.me.record.known = now.pop("known", True)
+    vars(user).update(now)
+    users.arrive = arrives
+    users.log_out = lambda me: act(me)
+    user.on_stop()
+
+def cut(me):
+    yield Pause(0.0)
+    raise users.GreenletExit
+
+leave(lambda me: act(me))
+leave(lambda me: act(me), known=False)
+leave(lambda me: act(me), here=False)
+leave(cut)
+leave(cut, amid=True)
+leave(cut, amid=True)
+
 figures = users.BOOK.figures()
-print(json.dumps([figures["turns"], figures["raids_aborted"], figures["lost"]]))
+ends = [figures["compared"], figures["cut_off"], figures["cut_off_amid"]]
+print(json.dumps([figures["turns"], figures["raids_aborted"], figures["lost"], ends]))
 """
 
 
-def test_turns_count_by_class_when_they_came_to_what_the_class_is_for() -> None:
+def test_turns_count_by_class_when_they_came_to_what_the_class_is_for_and_so_do_ends() -> None:
     """In a process of its own: locust patches the sockets of the one that imports its users."""
     done = subprocess.run([sys.executable, "-c", TURNS], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    turns, aborted, lost = json.loads(done.stdout.splitlines()[-1])
+    turns, aborted, lost, ends = json.loads(done.stdout.splitlines()[-1])
     assert turns == {"Hunter": 2, "Raider": 1, "Attacker": 1}
     assert aborted == 1  # raid 1 told no result
     assert lost == {"connection to attack lost: cannot dial": 1}
-
-
-# -- processes ------------------------------------------------------------------------------------
-
-
-def status(
-    nodes: dict[str, int], redis: list[int], mysql: int = 8, restarts: dict[str, int] | None = None
-) -> dict[str, Any]:
-    times = restarts or {}
-    servers = [
-        {"name": f"redis-{number}", "pid": pid, "restarts": times.get(f"redis-{number}", 0)}
-        for number, pid in enumerate(redis, 1)
-    ]
-    return {
-        "nodes": [
-            {"name": name, "pid": pid, "restarts": times.get(name, 0)}
-            for name, pid in nodes.items()
-        ],
-        "stores": {
-            "mysql": {"pid": mysql, "restarts": times.get("mysql", 0)},
-            "redis": {"servers": servers},
-        },
-    }
-
-
-BEFORE = status({"center-1": 3, "login-1": 4}, [5, 6])
-
-
-@pytest.mark.parametrize(
-    ("now", "ended"),
-    [
-        (BEFORE, []),
-        (status({"center-1": 30, "login-1": 4}, [5, 6]), ["center-1"]),
-        (status({"center-1": 0, "login-1": 4}, [5, 6]), ["center-1"]),
-        (status({"login-1": 4}, [5, 6]), ["center-1"]),
-        (status({"center-1": 3, "login-1": 4, "channel-9": 9}, [5, 6]), []),
-        (status({"center-1": 3, "login-1": 4}, [5, 60], 80), ["mysql", "redis"]),
-    ],
-)
-def test_a_process_that_is_another_one_or_none_has_ended(
-    now: dict[str, Any], ended: list[str]
-) -> None:
-    assert watch.ended(BEFORE, now) == ended
-
-
-def test_stores_elsewhere_tell_no_process() -> None:
-    stores = {"mysql": {"pid": 0, "restarts": 0}, "redis": {"ready": True}}
-    elsewhere = {"nodes": BEFORE["nodes"], "stores": stores}
-    assert watch.ended(elsewhere, elsewhere) == watch.restarted(elsewhere, elsewhere) == []
-
-
-def test_restarts_are_those_of_the_run_alone() -> None:
-    nodes = {"center-1": 3, "login-1": 4}
-    before = status(nodes, [5, 6], restarts={"center-1": 2})
-    now = status(nodes, [5, 6], restarts={"center-1": 4, "redis-2": 1, "mysql": 1})
-    assert watch.restarted(before, now) == ["center-1", "center-1", "mysql", "redis-2"]
-    assert watch.restarted(before, before) == []
-
-
-class Quiet(watch.Watch):
-    """Has nothing to sample."""
-
-    async def look(self) -> None:
-        pass
-
-
-def test_a_run_judges_the_processes_it_left_by_those_it_found(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async def nobody_is_left(arena: Any, within_s: float) -> Any:
-        return {}, {}, 0.0
-
-    async def tell() -> Any:
-        return status({"center-1": 30, "login-1": 4}, [5, 6], restarts={"center-1": 1})
-
-    async def command(*words: str, **_: Any) -> Any:
-        return {"players": 1, "ledger_lines": 1, "currencies": {}, "findings": []}
-
-    monkeypatch.setattr(run, "who_is_left", nobody_is_left)
-    arena: Any = SimpleNamespace(status=tell, command=command)
-    made = run.Run(read_profiles()["plateau"], None)
-    after = asyncio.run(made._after(arena, Quiet(arena), BEFORE))
-    rows = gates.judge_after(made.profile, after)
-    missed = {row.name for row in rows if not row.held}
-    assert missed == {"memory growth MiB", "processes ended", "restarts unasked"}
-    lost = {"connection to center lost: 0": 4}
-    made._explain([*rows, gates.at_most("connections lost", 4, 0)], {**after, "lost": lost})
-    assert made._findings == [
-        "4 times: connection to center lost: 0",
-        "processes ended: center-1",
-        "restarts unasked: center-1",
-    ]
+    assert ends == [1, 1, 2]

@@ -213,11 +213,14 @@ def register(me: Hero, *, expects: tuple[int, ...] = ()) -> Walk[RegisterOk | Re
 def log_in(
     me: Hero, *, password: str | None = None, expects: tuple[int, ...] = ()
 ) -> Walk[LoginOk | Refused]:
-    """Show the password; the answer names a center and carries its token."""
+    """Show the password; the answer names a center and carries its token. What was due is that, not
+    the hello on the way to it."""
     retry = Retry(me, "logging in")
+    due, me.due = me.due, None
     while True:
         try:
             yield from visit_login(me)
+            me.due = due
             ask_in = Login(me.name, me.password if password is None else password, me.ticket)
             reply = yield from ask(me, LOGIN, ask_in, expects=(*expects, int(Code.SERVER_AWAY)))
         except Lost as lost:

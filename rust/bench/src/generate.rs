@@ -3,8 +3,9 @@
 //! Owns the pace: closed loop (a fixed number in flight, a reply buys the next message) or open
 //! loop (a fixed rate; latency counts from the time a message was due, so a stalled server cannot
 //! hide its stall, and the lag behind that time is told, so that the generator's own stall is not
-//! taken for the server's). With `--choice` a law draws the connection of each message; one drawn
-//! for a connection that has `--depth` in flight waits for it, still due. Never allocates per
+//! taken for the server's). Connections take turns, or with `--choice` a law draws the connection
+//! of each message; one for a connection that has `--depth` in flight waits for it, still due. What
+//! was due before the window ended is sent and answered too, however late. Never allocates per
 //! message. Run against the floor and against the core with the same bytes, so that its own cost is
 //! in both. Prints one JSON line.
 
@@ -194,6 +195,7 @@ impl Load {
         self.run_until(pace, |_| Instant::now() >= until)?;
         let end = Edge::take_with(server_pid, &self.watched)?;
         let counted = self.tally.received - before;
+        self.catch_up(pace, until)?;
         self.drain()?;
         Ok((begin, end, counted))
     }
@@ -236,10 +238,24 @@ impl Load {
             }
             Pace::Open { rate_per_s } => {
                 while !done(self) {
-                    let wait = self.issue_due(*rate_per_s)?;
-                    self.pass(wait, false)?;
+                    let wait = self.issue_due(*rate_per_s, u64::MAX)?;
+                    self.pass(wait.unwrap_or(Duration::ZERO), false)?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Open loop: makes known all that was due before `until` and was not yet, so that what a
+    /// stall at the end of the window kept back is sent, answered and measured as well.
+    fn catch_up(&mut self, pace: &Pace, until: Instant) -> Result<(), Failure> {
+        let Pace::Open { rate_per_s } = pace else {
+            return Ok(());
+        };
+        let until_ns = (until - self.begun).as_nanos();
+        let until_ns = u64::try_from(until_ns).unwrap_or(u64::MAX);
+        while let Some(wait) = self.issue_due(*rate_per_s, until_ns)? {
+            self.pass(wait, false)?;
         }
         Ok(())
     }
@@ -278,12 +294,13 @@ impl Load {
         self.flush(at)
     }
 
-    /// One message for a connection that the law draws; it waits while that one has enough.
+    /// One message for the connection that the law draws or whose turn it is; it waits while that
+    /// one has enough.
     fn issue(&mut self, due_ns: u64) -> Result<(), Failure> {
-        let Some(choice) = &mut self.choice else {
-            return Ok(());
+        let at = match &mut self.choice {
+            Some(choice) => choice.draw(),
+            None => usize::try_from(self.sent % self.connections.len() as u64).unwrap_or(0),
         };
-        let at = choice.draw();
         self.sent += 1;
         self.owed[at].push_back(due_ns);
         if self.connections[at].in_flight() >= self.plan.in_flight_max {
@@ -329,35 +346,28 @@ impl Load {
         Ok(())
     }
 
-    /// Open loop: sends what is due, up to a burst. Returns the time until the next is.
+    /// Open loop: sends what is due, up to a burst. Returns the time until the next is; none when
+    /// that is due at `until_ns` or later.
     #[allow(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss
     )]
-    fn issue_due(&mut self, rate_per_s: f64) -> Result<Duration, Failure> {
+    fn issue_due(&mut self, rate_per_s: f64, until_ns: u64) -> Result<Option<Duration>, Failure> {
         let gap_ns = 1e9 / rate_per_s;
-        let count = self.connections.len() as u64;
         for _ in 0..BURST {
             let due_ns = (self.sent as f64 * gap_ns) as u64;
+            if due_ns >= until_ns || self.sent >= self.sent_max {
+                return Ok(None);
+            }
             let now_ns = self.now_ns();
             if due_ns > now_ns {
-                return Ok(Duration::from_nanos(due_ns - now_ns).min(Duration::from_millis(1)));
+                let wait = Duration::from_nanos(due_ns - now_ns);
+                return Ok(Some(wait.min(Duration::from_millis(1))));
             }
-            if self.choice.is_some() {
-                self.issue(due_ns)?;
-                continue;
-            }
-            let at = usize::try_from(self.sent % count).unwrap_or(0);
-            if self.connections[at].in_flight() >= self.plan.in_flight_max {
-                self.hold(self.sent + 1);
-                return Ok(Duration::from_micros(50));
-            }
-            self.hand_over(at, due_ns);
-            self.sent += 1;
-            self.flush(at)?;
+            self.issue(due_ns)?;
         }
-        Ok(Duration::ZERO)
+        Ok(Some(Duration::ZERO))
     }
 
     /// One wait on all sockets; with `refill` each reply buys the next message.
@@ -388,11 +398,11 @@ impl Load {
                 let connection = &mut self.connections[at];
                 let scratch = &mut self.scratch;
                 let replies = connection.receive(&self.plan, scratch, now_ns, &mut self.tally)?;
-                if self.choice.is_some() {
-                    if replies > 0 {
-                        self.pay(at)?;
-                    }
-                    for _ in 0..if refill { replies } else { 0 } {
+                if replies > 0 && !self.owed[at].is_empty() {
+                    self.pay(at)?;
+                }
+                if refill && self.choice.is_some() {
+                    for _ in 0..replies {
                         self.issue(now_ns)?;
                     }
                 } else if refill && replies > 0 {
@@ -433,5 +443,47 @@ impl Load {
             "longest_ms": self.tally.latencies.longest_ms(),
         });
         println!("{line}");
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// A load on one connection, whose server repeats every byte until it ends.
+    fn load(words: &[&str]) -> (Load, Pace) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            std::io::copy(&mut stream.try_clone().unwrap(), &mut stream)
+        });
+        let fixed = ["--address", &address, "--connections", "1", "--bytes", "64"];
+        let given = fixed.iter().chain(words).map(|word| (*word).to_owned());
+        let options = Options::parse(given).unwrap();
+        let pace = Pace::read(&options).unwrap();
+        (Load::open(&options, &pace).unwrap(), pace)
+    }
+
+    #[test]
+    fn what_was_due_before_the_window_ended_is_sent_and_answered_late() {
+        for law in [&[][..], &["--choice", "uniform"]] {
+            let (mut load, pace) = load(&[&["--rate", "1000", "--depth", "1"], law].concat());
+            load.begun -= Duration::from_millis(50);
+            let until = load.begun + Duration::from_millis(40);
+            load.catch_up(&pace, until).unwrap();
+            load.drain().unwrap();
+            assert_eq!((load.sent, load.tally.received), (40, 40));
+            assert!(load.tally.latencies.longest_ms() >= 50.0);
+        }
+    }
+
+    #[test]
+    fn a_window_leaves_nothing_due_unsent() {
+        let (mut load, pace) = load(&["--rate", "1000000", "--depth", "2"]);
+        load.run_window(&pace, Duration::ZERO, Duration::ZERO, None)
+            .unwrap();
+        assert!(load.sent > 0 && load.tally.received == load.sent);
     }
 }
