@@ -8,9 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loadtest.gates import judge_after, judge_play
+from loadtest.profiles import profile_named
 from tests.house import figures
-from tests.house.figures import PERFORMANCE, PLACES, RELIABILITY, kept, row, unlisted, with_tables
+from tests.house.figures import (
+    PERFORMANCE,
+    PLACES,
+    RELIABILITY,
+    RESULTS,
+    kept,
+    row,
+    unlisted,
+    with_tables,
+)
 from tests.house.tree import short
+
+from mmo.proof.chaos_proofs import DUE_SHARE_MIN
 
 
 @pytest.mark.parametrize("document", PLACES, ids=short)
@@ -119,14 +132,81 @@ def test_code_and_command_are_told_where_the_file_has_them(
 
 def test_a_result_of_an_older_form_says_so_until_it_is_made_again() -> None:
     for file, (key, text) in figures.OLDER.items():
-        assert figures.older(file, {}) == [text]
-        assert figures.older(file, {key: 1}) == []
+        table, dot, name = key.rpartition(".")
+        assert figures.older(file, {}) == figures.older(file, {table: {}}) == [text]
+        assert figures.older(file, {table: {name: 0}} if dot else {name: 0}) == []
     raid = {"name": "raid", "ours": 200.0, "more": {"steps": {
         "200": {"rooms": 200, "held": True, "generator_late_ms": 500.0},
         "300": {"rooms": 300, "held": False, "generator_late_ms": 485.2},
     }}}  # fmt: skip
     (note,) = figures.bench_notes(raid)
     assert note.startswith("at 300 rooms the generator was late itself, by up to 485 ms")
+
+
+def told_in(file: Path) -> dict[str, Any]:
+    """The figures of a kept result."""
+    result = json.loads(file.read_text(encoding="utf-8"))
+    told: dict[str, Any] = result.get("figures", result.get("more"))
+    return told
+
+
+def is_older(name: str) -> bool:
+    """Whether the documents say of a kept result that it is of an older form."""
+    return bool(figures.older(name, told_in(RESULTS / name)))
+
+
+def test_what_is_listed_as_older_has_not_been_made_again() -> None:
+    newer = [name for name in figures.OLDER if not is_older(name)]
+    assert not newer, f"made again: take out of OLDER in tests/house/figures.py: {newer}"
+
+
+def test_a_kept_run_of_all_faults_compared_enough_or_is_listed_as_older() -> None:
+    for name in ("prove-chaos.json", "prove-chaos-hour.json"):
+        checker = told_in(RESULTS / name)["checker"]
+        due, compared = checker.get("samples_due", 0), checker["samples_compared"]
+        enough = due >= DUE_SHARE_MIN * compared > 0
+        assert enough or is_older(name), f"{name}: {due} of {compared} samples were due"
+
+
+def gates_of_today(name: str, seen: dict[str, Any]) -> set[str]:
+    """Names of the gates that a load test of this profile, which did this, has now."""
+    profile = profile_named(name)
+    missing = {"turns": {}, "lost": {}, "logins_forced": 0, "raids_aborted": 0}
+    after = {"ghosts": 0, "money_drift": 0, "growth_mib": 0, "steps_done": 0}
+    after |= {"ended": (), "restarted": ()}  # type: ignore[dict-item]
+    gates = [*judge_play(profile, missing | seen), *judge_after(profile, after)]
+    return {gate.name for gate in gates}
+
+
+def test_a_kept_load_test_has_the_gates_of_today_or_is_listed_as_older() -> None:
+    assert kept("load")
+    for one in kept("load"):
+        today = gates_of_today(one["name"], one["figures"])
+        differing = today ^ {gate["name"] for gate in one["gates"]}
+        name = f"load-{one['name']}.json"
+        assert not differing or is_older(name), f"{name}: {sorted(differing)}"
+
+
+def test_an_older_proof_and_an_older_load_test_are_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "RESULTS", tmp_path)
+    assert figures.older_proofs() == "Older than their proofs: none.\n"
+    notes = {"prove-flood.json": ("judged", "Old."), "load-ramp.json": ("turns", "kept for long.")}
+    monkeypatch.setattr(figures, "OLDER", notes)
+    for judged, told in (({}, "`flood`"), ({"judged": 9}, "none")):
+        proof = {"name": "flood", "figures": judged}
+        (tmp_path / "prove-flood.json").write_text(json.dumps(proof), encoding="utf-8")
+        assert figures.older_proofs() == f"Older than their proofs: {told}.\n"
+    seen = {
+        "users_max": 9, "actions": 9, "seconds": 9, "errors": 0, "p50_ms": 3.0, "p99_ms": 4.0,
+        "ghosts": 0, "money_drift": 0, "by_kind": {}, "pushes": {},
+    }  # fmt: skip
+    for is_new in (False, True):
+        told_now = seen | ({"turns": {}} if is_new else {})
+        run = {"name": "ramp", "held": True, "figures": told_now, "gates": []}
+        (tmp_path / "load-ramp.json").write_text(json.dumps(run), encoding="utf-8")
+        assert ("`ramp` was kept for long." in figures.load_table()) != is_new
 
 
 def test_a_run_of_the_fuzz_targets_is_told_with_what_each_reached(

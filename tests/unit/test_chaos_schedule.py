@@ -1,6 +1,8 @@
-"""When faults strike: one after the other, or in their rhythm with several at once."""
+"""When faults strike: one after the other, or in their rhythm with several at once; and how the
+stores are looked at meanwhile."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -114,3 +116,52 @@ def test_a_fault_that_breaks_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> No
     stage = Stage(monkeypatch, ("broken",))
     with pytest.raises(ZeroDivisionError):
         asyncio.run(stage.strike(Order(1, 5.0, ("broken",), every_s=0.0)))
+
+
+def test_a_look_that_fails_is_counted_and_the_moment_of_one_is_before_redis_was_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    moments = iter(range(100, 200))
+    monkeypatch.setattr(time, "monotonic_ns", lambda: next(moments))
+    monkeypatch.setattr(chaos, "SAMPLE_EVERY_S", 0.0)
+    read: list[tuple[str, int]] = []
+
+    class Seen:
+        def __init__(self, arena: Any) -> None:
+            self._turn = 0
+
+        def snapshots(self, users: list[int]) -> dict[int, int]:
+            self._turn += 1
+            if self._turn <= 2:
+                raise ConnectionError("away")
+            read.append(("redis", next(moments)))
+            return {7: 3}
+
+        def heads(self) -> dict[int, int]:
+            read.append(("mysql", next(moments)))
+            return {7: 4, 8: 1}
+
+    class Enough(Exception):
+        """One sample is written."""
+
+    lines: list[dict[str, Any]] = []
+
+    def line(kind: str, **fields: Any) -> None:
+        lines.append({"kind": kind, **fields})
+        raise Enough
+
+    monkeypatch.setattr(chaos, "Stores", Seen)
+    band: Any = SimpleNamespace(heroes=[SimpleNamespace(user=7), SimpleNamespace(user=0)])
+    arena: Any = SimpleNamespace()
+    history: Any = SimpleNamespace(line=line)
+    run = Chaos(arena, Order(1, 0.1, ()), tmp_path, lambda _: None)
+    with pytest.raises(Enough):
+        asyncio.run(run._sample(history, band))
+    assert [name for name, _ in read] == ["redis", "mysql"]
+    (sample,) = lines
+    assert sample["looked"] < read[0][1] < read[1][1]
+    assert (sample["redis"], sample["mysql"]) == ({7: 3}, {7: 4})
+    names = ("operations", "acknowledged", "lost", "duplicated", "stale")
+    answer = run._answer({**dict.fromkeys(names, 0), "recovery": {}, "findings": []}, {})
+    assert (answer["samples_taken"], answer["samples_failed"]) == (1, 2)
+    assert answer["sample_fault"] == "ConnectionError: away"

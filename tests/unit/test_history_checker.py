@@ -314,6 +314,39 @@ def test_redis_ahead_behind_and_going_back_are_found(tmp_path: Path) -> None:
     assert forgiven.counts == {"cache/ahead": 1}
 
 
+def test_redis_is_behind_from_the_moment_before_it_was_read(tmp_path: Path) -> None:
+    """MySQL took nine seconds to answer: what Redis showed before it was one second late."""
+
+    def seen(history: Written) -> None:
+        for looked, at, held, head in ((0, 1, 2, 3), (2, 11, 2, 3), (11, 12, 2, 3)):
+            moments = {"looked": looked * 10**9, "at": at * 10**9}
+            history.line("sample", **moments, redis={USER: held}, mysql={USER: head})
+
+    history, found = written(tmp_path, seen), Findings()
+    assert cache.check_samples(history, 8 * 10**9, found) == (3, 1)
+    assert found.counts == {"cache/behind": 1}, "the last one: ten seconds after it was seen"
+    history.faults.append(Fault("stop-mysql", "", 0, 2 * 10**9, 3 * 10**9))
+    forgiven = Findings()
+    assert cache.check_samples(history, 8 * 10**9, forgiven) == (3, 0)
+
+
+def test_redis_goes_back_from_the_moment_before_it_was_read(tmp_path: Path) -> None:
+    """What excuses a version is a fault that was there up to a bound before it was first read, not
+    up to one before MySQL answered then."""
+
+    def seen(history: Written) -> None:
+        for looked, at, held in ((20, 21, 3), (22, 31, 2)):
+            moments = {"looked": looked * 10**9, "at": at * 10**9}
+            history.line("sample", **moments, redis={USER: held}, mysql={USER: 3})
+
+    history = written(tmp_path, seen)
+    for recovered, is_found in ((11, True), (12, False)):
+        history.faults = [Fault("flush-redis", "", 0, 10**9, recovered * 10**9)]
+        found = Findings()
+        cache.check_samples(history, 8 * 10**9, found)
+        assert ("cache/went-back" in found.counts) == is_found
+
+
 def test_the_faults_that_excuse_are_those_of_the_menu() -> None:
     assert {*cache.CACHE_FAULTS, *cache.REPAIR_FAULTS} < set(MENU)
 

@@ -13,7 +13,19 @@ import pytest
 
 from mmo.proof import naive
 from mmo.proof.arena import Arena
-from mmo.proof.contrast import FAULTS, LONG, SHORT, WORKERS, NaiveBuild, counted, judge
+from mmo.proof.contrast import (
+    FAULTS,
+    LONG,
+    OURS,
+    SEED,
+    SHORT,
+    SHORT_OURS,
+    WORKERS,
+    NaiveBuild,
+    counted,
+    if_naive,
+    judge,
+)
 from mmo.proof.naive import PLAYERS, THREADS, Naive, players_of
 from mmo.proof.verdict import Trial
 
@@ -23,8 +35,8 @@ CONTROLS: dict[str, dict[str, Any]] = {
 }
 TABLE: dict[str, dict[str, Any]] = {
     "redis": {"acknowledged": 9_000, "lost": 4, "faults": 30},
-    "dual": {"acknowledged": 5_000, "lost": 0, "stale": 40, "faults": 30},
-    "ours": {"acknowledged": 300, "lost": 0, "faults": 20},
+    "dual": {"acknowledged": 5_000, "lost": 0, "written": 2_000, "stale": 40, "faults": 30},
+    "ours": {"acknowledged": 7_000, "lost": 0, "snapshots_compared": 50, "faults": 20},
 }
 
 
@@ -62,6 +74,21 @@ def test_faults_that_hurt_nobody_prove_nothing() -> None:
     assert judged(controls=("dual", "acknowledged", 0)), "a control that did nothing"
 
 
+def test_ours_has_to_do_so_much_that_a_build_as_bad_would_have_lost_something() -> None:
+    assert if_naive(TABLE) == {"lost": 3.11, "stale": 1.0}
+    (found,) = judged(table=("ours", "acknowledged", 6_700))
+    assert "ours acknowledged 6,700, too few" in found and "(4 of 9,000)" in found
+    assert "lost 2.98 of them, and it takes 3" in found
+    assert not judged(short=True, table=("ours", "acknowledged", 300)), "it has some seconds"
+
+
+def test_all_builds_meet_the_same_faults_the_first_turn_in_the_same_order() -> None:
+    assert set(OURS.faults) == set(LONG.faults) and OURS.seed == SHORT_OURS.seed == SEED
+    assert (OURS.faults, SHORT_OURS.faults) == (LONG.faults, SHORT.faults)
+    assert OURS.calm_s > OURS.bound_s and SHORT_OURS.calm_s == 0
+    assert SHORT_OURS.seconds == SHORT.seconds
+
+
 def test_lost_is_what_was_said_and_is_not_held() -> None:
     said = Counter({1: 5, 2: 5, 3: 10})
     found = counted("redis", said, held={1: 5, 2: 2, 4: 9}, truth={})
@@ -74,7 +101,7 @@ def test_stale_is_who_is_in_redis_with_other_coins_and_not_who_is_missing() -> N
     truth = {1: 1, 2: 3, 3: 0, 4: 7}
     found = counted("dual", said, held={1: 1, 2: 2, 3: 0}, truth=truth)
     assert (found["lost"], found["stale"]) == (0, 1), "4 is in no cache: the next look asks MySQL"
-    assert found["stale_per_10000"] == 3_333.33
+    assert (found["written"], found["stale_per_10000_written"]) == (2, 5_000.0)
 
 
 def test_each_player_belongs_to_one_thread() -> None:

@@ -12,7 +12,9 @@ from tests.house.figures import RESULTS
 from mmo.proof import planted
 from mmo.proof.arena import Arena
 from mmo.proof.checker import findings
-from mmo.proof.planted import CATCHES, UNDER, caught, told_apart
+from mmo.proof.looks import expect_compared
+from mmo.proof.planted import CATCHES, TOLD, UNDER, caught, told, told_apart
+from mmo.proof.verdict import Trial
 from mmo.testing import planted_store
 
 NOWHERE = cast(Arena, None)
@@ -53,6 +55,39 @@ def test_a_whole_check_takes_all_of_its_names_and_a_name_only_itself() -> None:
         "once/payment (4)",
     )
     assert told_apart("grant-pays-twice", found)[0] == "books/grant (1)"
+
+
+CHECKED = {"players": 19, "snapshots_compared": 17, "samples_due": 60, "faults": 9}
+RUN = {
+    "faults": 9, "operations": 400, "acknowledged": 300, "lost": 0, "duplicated": 0, "stale": 0,
+    "samples_taken": 90, "samples_failed": 12, "sample_fault": "ConnectionError: away",
+}  # fmt: skip
+
+
+def compared(is_calm: bool = True, **changed: int) -> list[str]:
+    """What is found of a run with other figures."""
+    checker = {name: changed.pop(name, value) for name, value in CHECKED.items()}
+    trial = Trial("checker", lambda text: None)
+    expect_compared(trial, {**RUN, **changed, "checker": checker}, "without a bug", is_calm)
+    return trial.verdict().findings
+
+
+def test_nobody_is_stale_says_nothing_where_redis_is_empty_or_could_not_be_asked() -> None:
+    assert not compared()
+    (found,) = compared(snapshots_compared=0)
+    assert "Redis held 0 of 19 players" in found
+    assert compared(snapshots_compared=15) and compared(players=0, snapshots_compared=0)
+    (found,) = compared(samples_due=0)
+    assert "no sample of Redis had to be up to date" in found
+    assert not compared(is_calm=False, samples_due=0), "some seconds hardly have one"
+    (found,) = compared(samples_failed=90)
+    assert found == "90 looks at the stores failed, 90 did not; ConnectionError: away"
+    assert compared(samples_taken=0, samples_failed=0)
+
+
+def test_what_is_kept_of_a_run_tells_how_much_was_compared() -> None:
+    assert tuple(told({**RUN, "checker": CHECKED})) == TOLD
+    assert {"samples_due", "snapshots_compared", "players", "samples_failed"} < set(TOLD)
 
 
 def test_every_bug_names_checks_that_there_are() -> None:

@@ -53,7 +53,8 @@ BOUND_S = 8.0
 class Order(msgspec.Struct, frozen=True):
     """What to do. `bots`: shoppers, with others beside them. `every_s`: faults begin at least so
     far apart. `together`: so many may strike, or not be recovered from, at once; with 1 each waits
-    for the recovery from the one before. `bound_s`: how long Redis may be behind."""
+    for the recovery from the one before. `bound_s`: how long Redis may be behind. `calm_s`: how
+    long all play on when everything is repaired; beyond the bound, Redis has to be up to date."""
 
     seed: int
     seconds: float
@@ -63,6 +64,7 @@ class Order(msgspec.Struct, frozen=True):
     every_s: float = 3.0
     together: int = 1
     bound_s: float = BOUND_S
+    calm_s: float = 0.0
 
 
 class Chaos:
@@ -83,6 +85,8 @@ class Chaos:
         self._turns: set[asyncio.Task[None]] = set()
         self._recovering: set[asyncio.Task[None]] = set()
         self._not_done: dict[str, str] = {}
+        self._looks = {"samples_taken": 0, "samples_failed": 0}
+        self._look_fault = ""  # why the last of them failed
 
     async def run(self) -> dict[str, Any]:
         """The documented answer of `chaos --json`, with more beside it."""
@@ -205,6 +209,10 @@ class Chaos:
         moment = time.monotonic_ns()
         try:
             await band.until(lambda: band.recovered_since(moment), "playing on", RECOVERY_S)
+            calm_until = time.monotonic() + self._order.calm_s
+            await band.until(
+                lambda: time.monotonic() >= calm_until, "a calm", self._order.calm_s + RECOVERY_S
+            )
             await band.end(END_S)
             await self._raids_settled()
         except TimeoutError as late:
@@ -226,14 +234,15 @@ class Chaos:
         while True:
             users = [me.user for me in band.heroes if me.user]
             try:
-                held = await asyncio.to_thread(stores.snapshots, users)
-                heads = await asyncio.to_thread(stores.heads)
-            except Exception:
+                looked, held, heads = await asyncio.to_thread(_both, stores, users)
+            except Exception as fault:
                 # Whatever the drivers raise while a store is away: then there is no sample.
-                await asyncio.sleep(SAMPLE_EVERY_S)
-                continue
-            mine = {user: heads[user] for user in users if user in heads}
-            history.line("sample", redis=held, mysql=mine)
+                self._looks["samples_failed"] += 1
+                self._look_fault = f"{type(fault).__name__}: {fault}"
+            else:
+                self._looks["samples_taken"] += 1
+                mine = {user: heads[user] for user in users if user in heads}
+                history.line("sample", looked=looked, redis=held, mysql=mine)
             await asyncio.sleep(SAMPLE_EVERY_S)
 
     def _answer(self, told: dict[str, Any], done: dict[str, int]) -> dict[str, Any]:
@@ -252,6 +261,8 @@ class Chaos:
             "recovery_p99_ms": max(slowest, default=0.0),
             "findings": [*self._findings, *told["findings"]],
             **done,
+            **self._looks,
+            "sample_fault": self._look_fault,
             "saves": self._counted,
             "by_fault": self._struck,
             "not_done": {k: v for k, v in self._not_done.items() if k not in self._struck},
@@ -261,6 +272,13 @@ class Chaos:
             },
             "recovery": recovery,
         }
+
+
+def _both(stores: Stores, users: list[int]) -> tuple[int, dict[int, int], dict[int, int]]:
+    """A moment, then what Redis shows, then what MySQL holds. In one thread: to wait for a second
+    one between them would make Redis look older than it is."""
+    looked = time.monotonic_ns()
+    return looked, stores.snapshots(users), stores.heads()
 
 
 def _put(tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:

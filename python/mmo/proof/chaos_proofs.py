@@ -12,6 +12,7 @@ from typing import Any
 from mmo.proof import live_code
 from mmo.proof.arena import Arena
 from mmo.proof.chaos import Chaos, Order
+from mmo.proof.looks import expect_looks
 from mmo.proof.nemesis import MENU
 from mmo.proof.verdict import Trial
 
@@ -82,6 +83,7 @@ async def _run(arena: Arena, trial: Trial, order: Order, short: bool) -> dict[st
     least = 2 if short else len(order.faults)  # how many some seconds reach, the machine decides
     enough = len(order.faults) - len(missing) >= least
     trial.expect(enough, f"did not strike: {', '.join(sorted(missing))}")
+    expect_looks(trial, answer)
     if not short:
         due, compared = answer["checker"]["samples_due"], answer["checker"]["samples_compared"]
         enough = due >= DUE_SHARE_MIN * compared > 0

@@ -178,7 +178,7 @@ PROOFS = (
     ),
     Proof(
         "contrast",
-        "faults of one menu, ordered by one seed: Redis as the truth loses what it acknowledged, "
+        "the same faults for three builds: Redis as the truth loses what it acknowledged, "
         "two writes without a fence leave players stale, neither does so without faults; ours "
         "loses nothing and leaves nobody stale",
         "mmo.proof.contrast",

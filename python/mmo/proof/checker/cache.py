@@ -28,19 +28,22 @@ begin anew; under all others the relay of any living server can."""
 def check_samples(history: History, bound_ns: int, found: Findings) -> tuple[int, int]:
     """Never ahead at any sample; not behind for longer than the bound in which it could be
     repaired; never going back while Redis was left alone. Returns how many versions were compared,
-    and how many of them had to be as new as the bound wants."""
+    and how many of them had to be as new as the bound wants: from the moment on at which a version
+    was surely in MySQL to that before Redis was read, however long MySQL had to be waited for."""
     compared = due = 0
     last: dict[int, tuple[int, int]] = {}
-    moments = [sample[0] for sample in history.samples]
-    for at, held, heads in history.samples:
-        earlier = bisect_right(moments, at - bound_ns) - 1
-        before = history.samples[earlier][2] if earlier >= 0 else {}
-        if _disturbed(history.faults, at, bound_ns, REPAIR_FAULTS):
+    moments = [sample.at for sample in history.samples]
+    for sample in history.samples:
+        looked, at = sample.looked, sample.at
+        earlier = bisect_right(moments, looked - bound_ns) - 1
+        before = history.samples[earlier].heads if earlier >= 0 else {}
+        if _disturbed(history.faults, (looked - bound_ns, at), REPAIR_FAULTS):
             before = {}
-        for user, version in held.items():
+        for user, version in sample.held.items():
             compared += 1
-            if version > heads.get(user, version):
-                text = f"user {user}: Redis at {version}, MySQL at {heads[user]} afterwards"
+            head = sample.heads.get(user, version)
+            if version > head:
+                text = f"user {user}: Redis at {version}, MySQL at {head} afterwards"
                 found.add("cache", "ahead", text)
             due += user in before
             if version < before.get(user, 0):
@@ -48,17 +51,18 @@ def check_samples(history: History, bound_ns: int, found: Findings) -> tuple[int
                 found.add("cache", "behind", text)
             seen_at, seen = last.get(user, (0, 0))
             if version < seen and not _disturbed(
-                history.faults, at, at - seen_at + bound_ns, CACHE_FAULTS
+                history.faults, (seen_at - bound_ns, at), CACHE_FAULTS
             ):
                 found.add("cache", "went-back", f"user {user}: Redis went from {seen} to {version}")
-            last[user] = (at, version)
+            last[user] = (looked, version)
     return compared, due
 
 
-def _disturbed(faults: list[Fault], at: int, span_ns: int, names: tuple[str, ...]) -> bool:
-    """Whether one of the named faults was there in the time before a moment."""
+def _disturbed(faults: list[Fault], span: tuple[int, int], names: tuple[str, ...]) -> bool:
+    """Whether one of the named faults was there between two moments."""
+    since, until = span
     return any(
-        (fault.recovered or at) >= at - span_ns and fault.began <= at
+        (fault.recovered or until) >= since and fault.began <= until
         for fault in faults
         if fault.what in names
     )

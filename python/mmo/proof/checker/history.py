@@ -92,6 +92,17 @@ class Heard:
     fields: dict[str, Any]
 
 
+@dataclass(slots=True)
+class Sample:
+    """Versions by user. Redis was read at `looked` or later, MySQL after it and before `at`; files
+    of before have no `looked`, and are read as if it were `at`."""
+
+    looked: int
+    at: int
+    held: dict[int, int]
+    heads: dict[int, int]
+
+
 class History:
     """All files of a directory."""
 
@@ -100,7 +111,7 @@ class History:
         self.operations: dict[Number, Operation] = {}
         self.claims: dict[int, Claim] = {}
         self.payments: dict[str, Payment] = {}
-        self.samples: list[tuple[int, dict[int, int], dict[int, int]]] = []  # at, Redis, MySQL
+        self.samples: list[Sample] = []
         self.faults: list[Fault] = []
         self.heard: list[Heard] = []
         self.lines = 0
@@ -139,7 +150,7 @@ class History:
                     {int(user): version for user, version in row[key].items()}
                     for key in ("redis", "mysql")
                 )
-                self.samples.append((row["at"], held, heads))
+                self.samples.append(Sample(row.get("looked", row["at"]), row["at"], held, heads))
             elif kind == "fault":
                 self.faults.append(
                     Fault(*(row[key] for key in ("what", "target", "began", "ended", "recovered")))
