@@ -62,12 +62,12 @@ SETTLED_S = 30.0
 """Longest wait until the servers counted what was on its way: as long as the generator waits for
 one connection. A server that stands for some seconds on a busy machine has lost nothing."""
 
-LIMITS = Limits(least_ms=25.0, samples_min=1_000)
+LIMITS = Limits(least_ms=25.0, samples_min=500)
 """Half a step of a battle, the shortest time in which anything that a player sees changes: an
 answer that comes within it is as good as one that comes at once, however fast the quiet ones are.
-Fewer than a thousand samples have no tenth slowest that a p99 could stand on."""
+Fewer than five hundred samples have no five slowest that a p99 could stand on."""
 
-SHORT_LIMITS = Limits(least_ms=250.0, samples_min=20)
+SHORT_LIMITS = Limits(least_ms=250.0, samples_min=10)
 """Below this a doubled p99 is the noise of the few seconds that the short form lasts."""
 
 PLAYED = ("login", "center", "channel", "raid")
