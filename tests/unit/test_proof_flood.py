@@ -71,7 +71,9 @@ def test_datagrams_that_nobody_counted_do_not_hold() -> None:
     lost = counted()
     lost.datagrams -= 1
     told = verdict(sent(), lost)
-    assert told.findings == ["of 1000 datagrams 979 were judged and 20 dropped"]
+    assert told.findings == [
+        "of 1000 datagrams 979 were judged and 20 dropped; of 0 genuine ones 0 believed"
+    ]
     assert not agree(sent(), lost)
 
 
@@ -106,8 +108,32 @@ def test_a_malformed_message_that_was_not_refused_does_not_hold() -> None:
 
 def test_a_malformed_datagram_that_was_believed_does_not_hold() -> None:
     other = counted()
-    other.believed = 1
+    other.datagrams, other.believed = 979, 1
+    other.weigh(sent())
     assert verdict(sent(), other).findings == ["1 malformed datagrams were believed"]
+
+
+def test_genuine_proofs_of_one_flood_excuse_no_belief_of_another() -> None:
+    both, all_counted = Sent(), Counted()
+    for proofs, believed in ((3, 2), (0, 1)):
+        one, other = sent(), counted()
+        one.proofs = proofs
+        other.datagrams, other.believed = 980 + proofs - believed, believed
+        assert agree(one, other)
+        other.weigh(one)
+        both.add(one)
+        all_counted.add(other)
+    assert both.proofs == all_counted.believed == 3
+    assert verdict(both, all_counted).findings == ["1 malformed datagrams were believed"]
+
+
+def test_a_flood_is_not_counted_before_the_genuine_proofs_amid_it_are() -> None:
+    one, other = sent(), counted()
+    one.proofs = 2
+    assert not agree(one, other)
+    other.believed = 2
+    assert agree(one, other)
+    assert verdict(one, other).held
 
 
 @pytest.mark.parametrize("name", ODD)

@@ -1,10 +1,10 @@
 """The proof under a flood: malformed packets are all rejected, honest players hardly notice.
 
-Owns the honest players, the flood's length and pace, and what must hold: every packet judged by a
-server and rejected, no process ended, no honest error, latency below twice that of quiet minutes.
-Quiet and flood take turns, so that whatever else the machine does falls on both alike. A packet
-counts when a server's own counters have it; the flood goes on until they have all. Called by
-`proofs`.
+Owns the flood's length and pace, and what must hold: every packet judged by a server and rejected,
+no process ended, no honest error, and each thing that honest players wait for, on channel servers
+and on the raid servers that are flooded, within twice its quiet p99 and as often. Quiet and flood
+take turns, so that whatever else the machine does falls on both alike. A packet counts when a
+server's own counters have it; the flood goes on until they have all. Called by `proofs`.
 """
 
 import asyncio
@@ -12,17 +12,29 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
+from mmo.client.fleet import Fleet
 from mmo.client.protocol import hello
 from mmo.errors import OperatorError
 from mmo.proof.arena import LOOK_EVERY_S, Arena
 from mmo.proof.bench_process import binary
 from mmo.proof.flood_counts import Counted, Sent, agree, judge, tell
-from mmo.proof.flood_guests import RAIDERS, Guests
-from mmo.proof.load import Hunters, books_balance
+from mmo.proof.flood_felt import (
+    HUNT,
+    RAID_ANSWER,
+    RAID_EFFECT,
+    RAID_STREAM,
+    Feeling,
+    Limits,
+    Spans,
+    feelings,
+    judge_feelings,
+)
+from mmo.proof.flood_guests import RAIDERS, Departure, Guests, stats_of
+from mmo.proof.flood_honest import HonestHunters, HonestRaiders
+from mmo.proof.load import books_balance
 from mmo.proof.verdict import Trial
 from mmo.wire import codec
 
@@ -39,124 +51,160 @@ TURN_S, SHORT_TURN_S = 20.0, 2.0
 """Longest flood of a turn; a raid that nobody begins, from which proofs are taken, waits 30 s."""
 
 TURN_S_MIN = 0.5
-TURNS_MAX, SHORT_TURNS_MAX = 32, 6
-QUIET_S, SHORT_QUIET_S = 10.0, 4.0
+TURNS_MAX = 32
+EXTRA_TURNS = 4
+QUIET_S, SHORT_QUIET_S = 8.0, 2.5
+HUNTERS, SHORT_HUNTERS = 30, 8
+PAIRS, SHORT_PAIRS = 3, 2
 PLAYERS, SHORT_PLAYERS = 8, 2
-SETTLED_S = 5.0
-"""Longest wait until the servers counted what was on its way."""
+RAIDERS_END_S = 60.0
+SETTLED_S = 30.0
+"""Longest wait until the servers counted what was on its way: as long as the generator waits for
+one connection. A server that stands for some seconds on a busy machine has lost nothing."""
 
-TIMES_MAX = 2.0
-SHORT_LEAST_MS = 250.0
+LIMITS = Limits(least_ms=25.0, samples_min=500)
+"""Half a step of a battle, the shortest time in which anything that a player sees changes: an
+answer that comes within it is as good as one that comes at once, however fast the quiet ones are.
+Fewer than five hundred samples have no five slowest that a p99 could stand on."""
+
+SHORT_LIMITS = Limits(least_ms=250.0, samples_min=10)
 """Below this a doubled p99 is the noise of the few seconds that the short form lasts."""
 
 PLAYED = ("login", "center", "channel", "raid")
 """Roles that clients of the game dial."""
 
-T = TypeVar("T")
-
 
 class Course:
     """The turns: what was sent, what the servers counted, what honest players felt meanwhile."""
 
-    def __init__(self, arena: Arena, hunters: Hunters, guests: Guests) -> None:
+    def __init__(
+        self, arena: Arena, hunters: HonestHunters, raiders: HonestRaiders, guests: Guests
+    ) -> None:
         self.sent, self.counted = Sent(), Counted()
-        self.quiet: list[float] = []
-        self.flooded: list[float] = []
-        self.believed_after = 0
-        self.turns = 0
-        self._arena, self._hunters, self._guests = arena, hunters, guests
+        self.departures: list[Departure] = []
+        self._quiet, self._flooded = Spans(), Spans()
+        self._arena, self._guests = arena, guests
+        self._hunters, self._raiders = hunters, raiders
 
-    def is_bearable(self, least_ms: float) -> bool:
-        """Whether the honest players' p99 under the flood is below twice that of the quiet turns,
-        or below `least_ms`."""
-        quiet_ms = _percentile(self.quiet, 0.99)
-        return _percentile(self.flooded, 0.99) < max(TIMES_MAX * quiet_ms, least_ms)
+    @property
+    def turns(self) -> int:
+        """How many there were."""
+        return len(self.departures)
+
+    def feelings(self) -> list[Feeling]:
+        """What honest players felt in all turns, sort by sort."""
+        felt = (self._hunters.felt, self._raiders.felt)
+        sorts = (HUNT, RAID_ANSWER, RAID_EFFECT, RAID_STREAM)
+        return feelings(felt, sorts, self._quiet, self._flooded)
+
+    def is_bearable(self, limits: Limits) -> bool:
+        """Whether all of it is within the limits."""
+        return not any(one.faults(limits) for one in self.feelings())
 
     async def turn(self, packets: int, quiet_s: float, flood_s: float) -> None:
         """Quiet, then a flood, no longer than what is still missing takes."""
-        hunters = self._hunters
-        await _timed(hunters, self.quiet, asyncio.sleep(quiet_s))
-        per_s = self.counted.total / self.sent.seconds if self.turns else PACKETS_PER_S
-        missing_s = (packets - self.counted.total) / max(per_s, 1.0)
-        seconds = max(TURN_S_MIN, min(missing_s, flood_s))
+        raiders = self._raiders
+        await raiders.all_fight()
+        begun_s = time.monotonic()
+        await asyncio.sleep(quiet_s)
+        self._quiet.add(begun_s, time.monotonic())
+        await raiders.hold_proofs()
+        async with raiders.kept_out():
+            await self._guests.sit()
         players, identities = await self._guests.come()
-        before = await _counted(self._arena)
-        flood = _send(self._arena, seconds, players, identities)
-        sent = await _timed(hunters, self.flooded, flood)
-        counted = await _settled(self._arena, before, sent)
+        await raiders.all_fight()
+        sent, counted = await self._flood(self._seconds(packets, flood_s), players, identities)
         self.sent.add(sent)
         self.counted.add(counted)
-        self.believed_after += await self._guests.go()
-        self.turns += 1
+        self.departures.append(await self._guests.go())
+        raiders.let_prove()
+
+    def _seconds(self, packets: int, flood_s: float) -> float:
+        per_s = self.counted.total / self.sent.seconds if self.turns else PACKETS_PER_S
+        missing_s = (packets - self.counted.total) / max(per_s, 1.0)
+        return max(TURN_S_MIN, min(missing_s, flood_s))
+
+    async def _flood(
+        self, seconds: float, players: Sequence[str], identities: Sequence[str]
+    ) -> tuple[Sent, Counted]:
+        """Every other time no honest player proves an address meanwhile, so nothing at all may be
+        believed; the other times no more than they sent."""
+        raiders = self._raiders
+        before, proofs = await _counted(self._arena), raiders.proofs
+        if self.turns % 2 == 0:
+            raiders.let_prove()
+        begun_s = time.monotonic()
+        sent = await _send(self._arena, seconds, players, identities)
+        self._flooded.add(begun_s, time.monotonic())
+        await raiders.hold_proofs()
+        sent.proofs = raiders.proofs - proofs
+        counted = await _settled(self._arena, before, sent)
+        counted.weigh(sent)
+        return sent, counted
 
 
 async def flood(arena: Arena, trial: Trial, short: bool) -> None:
-    """Quiet and flood in turns, at every client port, with the same hunters all the while."""
+    """Quiet and flood in turns, at every client port, with the same honest players all the
+    while."""
     packets = int(os.environ.get("MMO_PACKETS", SHORT_PACKETS if short else PACKETS))
-    quiet_s, flood_s = (SHORT_QUIET_S, SHORT_TURN_S) if short else (QUIET_S, TURN_S)
-    least_ms = SHORT_LEAST_MS if short else 0.0
-    hunters = Hunters(arena, 8 if short else 30, seed=81)
+    limits = SHORT_LIMITS if short else LIMITS
+    hunters = HonestHunters(arena, SHORT_HUNTERS if short else HUNTERS, seed=81)
+    raiders = HonestRaiders(arena, SHORT_PAIRS if short else PAIRS, seed=83)
     guests = Guests(arena, SHORT_PLAYERS if short else PLAYERS)
-    course = Course(arena, hunters, guests)
+    course = Course(arena, hunters, raiders, guests)
     try:
-        await hunters.begin()
-        await guests.register()
+        await asyncio.gather(hunters.begin(), raiders.begin(), guests.register())
         before = await _pids(arena)
-        while course.counted.total < packets and course.turns < TURNS_MAX:
-            await course.turn(packets, quiet_s, flood_s)
-        # A few seconds hold so few answers that one stall of the machine decides: more are taken.
-        while short and not course.is_bearable(least_ms) and course.turns < SHORT_TURNS_MAX:
-            await course.turn(course.counted.total + packets // 2, quiet_s, flood_s)
+        await _take_turns(course, packets, limits, short)
         after = await _pids(arena)
-        await hunters.progress(len(hunters.heroes))
-        fleet = await hunters.end()
+        fleets = await asyncio.gather(raiders.end(RAIDERS_END_S), _last_hunt(hunters))
     finally:
         guests.abandon()
+        await raiders.abandon()
         await hunters.abandon()
     judge(trial, course.sent, course.counted, packets)
-    trial.tried(
-        f"raiders' own proofs were believed before each of {course.turns} floods, and "
-        f"{course.believed_after} of {course.turns * RAIDERS} right after them"
-    )
-    trial.expect(course.believed_after > 0, "no genuine proof was believed after a flood")
+    judge_departures(trial, course.departures)
     trial.expect(before == after, f"processes ended: {before} before, {after} after")
-    for text in (*fleet.meter.findings, *guests.meter.findings):
-        trial.found(f"honest {text}")
-    trial.expect(not fleet.meter.lost, f"honest players lost {fleet.meter.lost} connections")
-    _latency(trial, course, least_ms)
+    for meter in (*(fleet.meter for fleet in fleets), guests.meter):
+        for text in meter.findings:
+            trial.found(f"honest {text}")
+        trial.expect(not meter.lost, f"honest players lost {meter.lost} connections")
+    judge_feelings(trial, course.feelings(), limits)
     tell(trial, course.sent, course.counted)
-    await books_balance(arena, trial, len(hunters.heroes))
+    await books_balance(arena, trial, len(hunters.heroes) + len(raiders.heroes))
 
 
-def _latency(trial: Trial, course: Course, least_ms: float) -> None:
-    """The honest players' p99 of all floods against that of all quiet turns."""
-    for share, name in ((0.5, "p50"), (0.99, "p99")):
-        before, during = _percentile(course.quiet, share), _percentile(course.flooded, share)
-        trial.figure(f"quiet_{name}_ms", round(before, 2))
-        trial.figure(f"flooded_{name}_ms", round(during, 2))
-    trial.figure("times", round(during / before, 2) if before else 0.0)
+async def _take_turns(course: Course, packets: int, limits: Limits, short: bool) -> None:
+    quiet_s, flood_s = (SHORT_QUIET_S, SHORT_TURN_S) if short else (QUIET_S, TURN_S)
+    while course.counted.total < packets and course.turns < TURNS_MAX:
+        await course.turn(packets, quiet_s, flood_s)
+    # One stall of the machine may decide what is slowest in a hundred: more is measured then.
+    for _ in range(EXTRA_TURNS):
+        if course.is_bearable(limits):
+            break
+        await course.turn(course.counted.total + packets // 2, quiet_s, flood_s)
+
+
+async def _last_hunt(hunters: HonestHunters) -> Fleet:
+    """They hunt on after the last flood, then compare and leave."""
+    await hunters.progress(len(hunters.heroes))
+    return await hunters.end()
+
+
+def judge_departures(trial: Trial, departures: Sequence[Departure]) -> None:
+    """After each flood a genuine proof is believed of each raider whose raid has not ended: one
+    that nobody begins waits 30 s, and servers that took long to count may outlast it."""
+    late = [turn for turn, one in enumerate(departures, 1) if one.over]
+    believed = sum(one.believed for one in departures)
     trial.tried(
-        f"honest p99 {before:.1f} ms in quiet turns ({len(course.quiet)} actions), {during:.1f} ms "
-        f"under the flood ({len(course.flooded)})"
+        f"raiders' own proofs were believed before each of {len(departures)} floods, and "
+        f"{believed} of {len(departures) * RAIDERS} right after them"
+        + (f"; the raids of floods {late} had ended by then" if late else "")
     )
-    trial.expect(
-        course.is_bearable(least_ms),
-        f"honest p99 {during:.1f} ms under the flood, {before:.1f} ms without it",
-    )
-
-
-def _percentile(values: list[float], share: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
-
-
-async def _timed(hunters: Hunters, into: list[float], work: Awaitable[T]) -> T:
-    """Do something; how long the honest players' answers took meanwhile goes to `into`."""
-    mark = hunters.meter.mark()
-    done = await work
-    for kind, taken in hunters.meter.by_kind.items():
-        into.extend(taken[mark.get(kind, 0) :])
-    return done
+    trial.expect(believed > 0, "no genuine proof was believed after a flood")
+    for turn, one in enumerate(departures, 1):
+        missing = RAIDERS - one.over - one.believed
+        trial.expect(missing <= 0, f"{missing} genuine proofs were not believed after flood {turn}")
 
 
 async def _pids(arena: Arena) -> dict[str, int]:
@@ -165,9 +213,7 @@ async def _pids(arena: Arena) -> dict[str, int]:
 
 async def _counted(arena: Arena) -> Counted:
     """What the servers that clients dial counted until now."""
-    nodes = [node for node in arena.file().nodes if node.role in PLAYED]
-    stats = [await arena.stats(node.name) for node in nodes]
-    return Counted.read(stats, _dropped(_datagram_ports(arena)))
+    return Counted.read(await stats_of(arena, PLAYED), _dropped(_datagram_ports(arena)))
 
 
 def _datagram_ports(arena: Arena) -> list[int]:

@@ -8,6 +8,8 @@ the lines that are written here. Called by `flood`, between its turns.
 import asyncio
 import socket
 import time
+from collections.abc import Collection
+from typing import Any
 
 import msgspec
 
@@ -19,6 +21,7 @@ from mmo.client.meter import Meter
 from mmo.client.raider import LISTEN_MS, find_raid
 from mmo.client.session import arrive, ask, move_somewhere, overhear, register, show
 from mmo.client.steps import RAID, Lost, Receive, Walk
+from mmo.cluster.control import NotRunning
 from mmo.proof.arena import LOOK_EVERY_S, Arena
 from mmo.wire.messages.raid import DatagramKey, RaidLeave
 from mmo.wire.opcode import Code, Op
@@ -26,8 +29,12 @@ from mmo.wire.opcode import Code, Op
 SOURCES_FIRST = 90_000
 RAIDERS = 2
 SEAT_S = 60.0
+HEARD_MS = 1.0
 BELIEVED_S = 5.0
 """Longest wait until a raid server counts a genuine proof."""
+
+ANSWERED_S = 20.0
+"""Longest wait until all nodes told their counters."""
 
 AT_CENTER = {Op.MOVE: 30, Op.SERVER_LIST: 15}
 AT_CHANNEL = {Op.HIT: 30, Op.CHANNEL_ENTER: 30, Op.CHANNEL_LIST: 15}
@@ -40,6 +47,7 @@ class Seat(msgspec.Struct):
 
     shell: Shell
     hero: Hero
+    raid: int
     server: tuple[str, int]
     udp: socket.socket
     proofs: tuple[bytes, bytes]
@@ -48,10 +56,26 @@ class Seat(msgspec.Struct):
         """Send one of the two from his own address."""
         self.udp.sendto(self.proofs[number], self.server)
 
+    async def is_over(self) -> bool:
+        """Whether his raid has ended, as one does that nobody began: his identity went with it."""
+        try:
+            await self.shell.walk(_hear_all(self.hero))
+        except Lost:
+            return True
+        return self.raid in self.hero.raids.scores or self.raid in self.hero.raids.aborted
+
     def leave(self) -> None:
         """Without a word."""
         self.udp.close()
         self.shell.cut_all()
+
+
+class Departure(msgspec.Struct, frozen=True):
+    """How the raiders went: how many of their proofs were believed, and of how many the raid had
+    ended before."""
+
+    believed: int
+    over: int
 
 
 class Guests:
@@ -71,13 +95,17 @@ class Guests:
         for me, source in zip(everybody, self._sources, strict=True):
             await walk_alone(register(me), source)
 
-    async def come(self) -> tuple[list[str], list[str]]:
-        """Log in, sit down and prove an address. Returns the generator's lines of players and of
-        identities. Raises `TimeoutError` when a genuine proof is not believed."""
+    async def sit(self) -> None:
+        """The raiders log in and find a raid, with each other when nobody else is in the queue."""
         own = self._sources[len(self._players) :]
         async with asyncio.timeout(SEAT_S):
             seats = [self._sit(me, source) for me, source in zip(self._raiders, own, strict=True)]
             await asyncio.gather(*seats)
+
+    async def come(self) -> tuple[list[str], list[str]]:
+        """Prove the raiders' addresses, while nobody else proves one, and let the players log in.
+        Returns the generator's lines of players and of identities. Raises `TimeoutError` when a
+        genuine proof is not believed."""
         if await self._believed(0) < RAIDERS:
             raise TimeoutError("a raid server did not believe a genuine proof")
         everybody = zip(self._players, self._sources, strict=False)
@@ -88,14 +116,14 @@ class Guests:
             for seat in self._seats
         ]
 
-    async def go(self) -> int:
-        """Prove their addresses once more and leave; returns how many of these proofs were
-        believed."""
+    async def go(self) -> Departure:
+        """Prove their addresses once more, while nobody else proves one, and leave."""
+        over = sum([await seat.is_over() for seat in self._seats])
         believed = await self._believed(1)
         for seat in self._seats:
             await seat.shell.walk(_give_up(seat.hero))
         self.abandon()
-        return believed
+        return Departure(believed, over)
 
     def abandon(self) -> None:
         """Leave without a word."""
@@ -117,14 +145,14 @@ class Guests:
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
             udp.bind((source, 0))
-            host, key = await shell.walk(_sit_down(me))
+            raid, host, key = await shell.walk(_sit_down(me))
         except BaseException:
             udp.close()
             shell.cut_all()
             raise
         datagrams = Datagrams(key)
         proofs = (datagrams.proof(), datagrams.proof())
-        self._seats.append(Seat(shell, me, (host, key.port), udp, proofs))
+        self._seats.append(Seat(shell, me, raid, (host, key.port), udp, proofs))
 
     async def _believed(self, number: int) -> int:
         """Send that proof of every raider; how many more were believed, when all were or after a
@@ -140,9 +168,24 @@ class Guests:
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def _proved(self) -> int:
-        names = [node.name for node in self._arena.file().nodes if node.role == "raid"]
-        stats = [await self._arena.stats(name) for name in names]
+        stats = await stats_of(self._arena, ("raid",))
         return sum(int(one["core_datagrams_proved_total"]) for one in stats)
+
+
+async def stats_of(arena: Arena, roles: Collection[str]) -> list[dict[str, Any]]:
+    """All counters of every node of these roles. One that does not answer is asked again: it may
+    stand for some seconds on a busy machine. Raises `NotRunning`."""
+    names = [node.name for node in arena.file().nodes if node.role in roles]
+    until = time.monotonic() + ANSWERED_S
+    found: list[dict[str, Any]] = []
+    while len(found) < len(names):
+        try:
+            found.append(await arena.stats(names[len(found)]))
+        except NotRunning:
+            if time.monotonic() > until:
+                raise
+            await asyncio.sleep(LOOK_EVERY_S)
+    return found
 
 
 def _settle(me: Hero, at_channel: bool) -> Walk[None]:
@@ -151,8 +194,8 @@ def _settle(me: Hero, at_channel: bool) -> Walk[None]:
         yield from move_somewhere(me)
 
 
-def _sit_down(me: Hero) -> Walk[tuple[str, DatagramKey]]:
-    """A seat of a raid, and the key that was given with it."""
+def _sit_down(me: Hero) -> Walk[tuple[int, str, DatagramKey]]:
+    """A seat of a raid, where it is, and the key that was given with it."""
     yield from arrive(me)
     me.raids.key = None
     seat = yield from find_raid(me, lambda: True)
@@ -163,7 +206,13 @@ def _sit_down(me: Hero) -> Walk[tuple[str, DatagramKey]]:
         event = yield Receive(RAID, LISTEN_MS)
         if event is not None:
             overhear(me, event)
-    return seat.host, me.raids.key
+    return seat.raid, seat.host, me.raids.key
+
+
+def _hear_all(me: Hero) -> Walk[None]:
+    """What came meanwhile."""
+    while (event := (yield Receive(RAID, HEARD_MS))) is not None:
+        overhear(me, event)
 
 
 def _give_up(me: Hero) -> Walk[None]:

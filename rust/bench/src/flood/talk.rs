@@ -5,7 +5,7 @@
 
 use std::io::{Error, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::connection::dial;
 use crate::failure::Failure;
@@ -17,8 +17,13 @@ use crate::frame::{CLOSING, HEADER_BYTES, header, write};
 const REFUSED: u16 = 104;
 /// The code of a body that does not decode.
 const BAD_MESSAGE: u8 = 5;
-/// Longest wait for an answer or for the end of a connection.
-const END: Duration = Duration::from_secs(5);
+/// Refusals that are no final answer: a store is away, too much waits, it took too long.
+const COME_AGAIN: [u8; 3] = [2, 3, 11];
+/// Longest wait for an answer or for the end of a connection, and for a final answer. A server may
+/// stand for some seconds on a busy machine; one that says nothing for so long says nothing at all.
+const END: Duration = Duration::from_secs(30);
+/// Until a request that found no final answer is sent again.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// A frame that came.
 pub struct Heard {
@@ -28,6 +33,12 @@ pub struct Heard {
     pub seq: u32,
     /// Its second byte: the code of a refusal, the reason of a closing server.
     number: u8,
+}
+
+impl Heard {
+    fn asks_again(&self) -> bool {
+        self.opcode == REFUSED && COME_AGAIN.contains(&self.number)
+    }
 }
 
 /// One connection.
@@ -62,9 +73,20 @@ impl<'a> Talk<'a> {
         }))
     }
 
-    /// Sends a proper message and waits for its answer. None when the connection is over, which is
-    /// counted.
+    /// Sends a proper message and waits for its answer, again while it is told to come again. None
+    /// when the connection is over, which is counted.
     pub fn ask(&mut self, opcode: u16, body: &[u8]) -> Result<Option<Heard>, Failure> {
+        let until = Instant::now() + END;
+        loop {
+            let found = self.ask_once(opcode, body)?;
+            if !found.as_ref().is_some_and(Heard::asks_again) || Instant::now() > until {
+                return Ok(found);
+            }
+            std::thread::sleep(AGAIN);
+        }
+    }
+
+    fn ask_once(&mut self, opcode: u16, body: &[u8]) -> Result<Option<Heard>, Failure> {
         self.seq += 1;
         write(&mut self.out, opcode, self.seq, body)?;
         if !self.flush() {
@@ -223,6 +245,42 @@ mod tests {
         let mut out = Vec::new();
         write(&mut out, opcode, seq, body).unwrap();
         out
+    }
+
+    #[test]
+    fn a_request_that_is_told_to_come_again_is_sent_again() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = server.local_addr().unwrap();
+        let counts = Counts::default();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let (mut stream, _) = server.accept().unwrap();
+                let answers = [
+                    framed(REFUSED, 1, &[0x92, 2, 0xa0]),
+                    framed(REFUSED, 2, &[0x92, 3, 0xa0]),
+                    framed(300, 3, &[0x90]),
+                ];
+                let mut request = [0; HEADER_BYTES];
+                for answer in answers {
+                    stream.read_exact(&mut request).unwrap();
+                    stream.write_all(&answer).unwrap();
+                }
+            });
+            let talk = Talk::open(&counts, address, Ipv4Addr::LOCALHOST, State::Proved);
+            let found = talk.unwrap().unwrap().ask(105, &[]).unwrap().unwrap();
+            assert_eq!((found.opcode, found.seq), (300, 3));
+        });
+    }
+
+    #[test]
+    fn a_refusal_that_is_final_is_an_answer() {
+        let refused = |code| Heard {
+            opcode: REFUSED,
+            seq: 1,
+            number: code,
+        };
+        assert!(COME_AGAIN.iter().all(|code| refused(*code).asks_again()));
+        assert!(!refused(BAD_MESSAGE).asks_again());
     }
 
     #[test]
