@@ -193,21 +193,13 @@ def _without_rule(route: Route) -> Route:
 
 def _marked(module: ModuleType) -> dict[str, list[Callable[..., Any]]]:
     """The functions of a module itself by their marks, in their order."""
-    known = _marks.get(module)
-    if known is not None:
-        return known
     found: dict[str, list[Callable[..., Any]]] = {mark: [] for mark in MARKS}
     for value in vars(module).values():
         if getattr(value, "__module__", "") == module.__name__:
             for mark in MARKS:
                 if hasattr(value, mark):
                     found[mark].append(value)
-    _marks[module] = found
     return found
-
-
-_marks: WeakKeyDictionary[ModuleType, dict[str, list[Callable[..., Any]]]] = WeakKeyDictionary()
-"""Modules that were looked through: what they hold stays, and many tables may be built of them."""
 
 
 def _name(function: Callable[..., Any]) -> str:

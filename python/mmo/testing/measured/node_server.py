@@ -78,6 +78,7 @@ def node_settings() -> NodeSettings:
         seed=1,
         edges_running_max=1,
         waiting_max=1,
+        waiting_per_address_max=0,
         ticket_ms=1_000,
     )
 
