@@ -67,8 +67,9 @@ LIMITS = Limits(least_ms=25.0, samples_min=500)
 answer that comes within it is as good as one that comes at once, however fast the quiet ones are.
 Fewer than five hundred samples have no five slowest that a p99 could stand on."""
 
-SHORT_LIMITS = Limits(least_ms=250.0, samples_min=10)
-"""Below this a doubled p99 is the noise of the few seconds that the short form lasts."""
+SHORT_LIMITS = Limits(least_ms=1_000.0, samples_min=10)
+"""The short form shares its processors with the tests beside it, which alone doubles a p99 of some
+seconds: it shows that honest players go on, the long one how little they notice."""
 
 PLAYED = ("login", "center", "channel", "raid")
 """Roles that clients of the game dial."""
