@@ -188,6 +188,36 @@ async def test_a_good_canary_becomes_the_code_of_all(store: Store) -> None:
     assert (await store.code_records(row.generation, 1))[0].state == "reload"
 
 
+async def test_a_rolling_restart_goes_back_to_where_it_came_from(store: Store) -> None:
+    first = await switch_of(store, bundle=ONE)
+    assert await store.switch_code(first)
+    rolling = await switch_of(store, kind="rolling")
+    assert await store.switch_code(rolling)
+    assert not await store.turn_rolling(first.generation, rolling.generation)
+    assert await store.turn_rolling(rolling.generation, first.generation)
+    row = await store.code()
+    assert (row.generation, row.bundle, row.rolling_from) == (
+        *(first.generation, ONE),
+        rolling.generation,
+    )
+    assert row.next == rolling.generation + 1
+    assert row.allows(first.generation, 1) and row.allows(rolling.generation, 1)
+    await store.end_rolling()
+    assert not await store.turn_rolling(first.generation, 0)
+    assert not (await store.code()).allows(rolling.generation, 1)
+
+
+@pytest.mark.parametrize("kind", ["reload", "rolling"])
+async def test_other_code_under_the_number_of_a_canary_is_refused(store: Store, kind: str) -> None:
+    """Who read the row before the canary began has the same next number in mind."""
+    other = await switch_of(store, kind=kind, bundle=ONE)
+    canary = await switch_of(store, kind="canary", canary_number=CHANNEL)
+    assert await store.switch_code(canary)
+    assert not await store.switch_code(other)
+    assert (await store.code()).canary == canary.generation
+    assert (await store.code_records(canary.generation, 1))[0].bundle == canary.bundle
+
+
 async def test_during_a_rolling_restart_two_generations_may_decide(store: Store) -> None:
     row = await store.code()
     rolling = await switch_of(store, kind="rolling")

@@ -20,6 +20,7 @@ from mmo.node.generation import build
 from mmo.node.generations import check_placed
 from mmo.node.node import EXIT_FENCED
 from mmo.roles import center, channel
+from mmo.store import CodeRow
 from mmo.testing.world import World
 from mmo.wire.messages.session import Refused
 from mmo.wire.opcode import Code
@@ -195,6 +196,23 @@ def test_a_rhythm_that_comes_late_is_a_sleep_and_no_sign_of_life(game: Game) -> 
     game.world.run(wakes())
     game.world.settle()
     assert not game.generations.is_held
+
+
+def test_who_could_not_renew_in_time_waits_for_a_switch_that_is_under_way(game: Game) -> None:
+    """It may have been left out of it, and would commit by the old code once more."""
+    asked: list[bool] = []
+    code = game.store.code
+
+    async def listens(settled: bool = False) -> CodeRow:
+        asked.append(settled)
+        return await code(settled)
+
+    game.store.code = listens  # type: ignore[method-assign]
+    renews_ms = game.world.settings.lease_renew_ms
+    game.world.move(renews_ms)
+    game.world.engine.commits_until_ms = game.world.clock.now_ms - 1
+    game.world.move(renews_ms)
+    assert asked == [False, True]
 
 
 def test_a_read_from_before_the_switch_says_nothing_after_it(game: Game) -> None:

@@ -43,6 +43,15 @@ FOUND = {
     "def f():\n    try:\n        pass\n    except:\n        pass": "catches everything",
     "def f():\n    try:\n        g()\n    except BaseException:\n        g()": "catches everything",
     "import datetime\ndef f():\n    return 1": "imports datetime",
+    "def f():\n  try:\n    g()\n  except (ValueError, BaseException):\n    g()": "catches every",
+    "def f():\n  try:\n    g()\n  finally:\n    return 1": "leaves by `finally`",
+    "while x:\n    try:\n        g()\n    finally:\n        continue": "a loop while",
+    "def f():\n  while x:\n    try:\n      g()\n    finally:\n      continue": "leaves by `fin",
+    "class Quiet:\n    def __exit__(self, *fault):\n        return True": "__exit__ can swallow",
+    "class Memo:\n    seen = {}": "seen can be changed",
+    "if True:\n    SEEN = {}": "SEEN can be changed",
+    "def f():\n    return 1\ndef g():\n    f.count += 1": "f.count outlives",
+    "from mmo.state import bag\ndef g():\n    bag.SLOT_MAX = 9": "bag.SLOT_MAX outlives",
 }
 
 

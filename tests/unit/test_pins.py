@@ -10,6 +10,7 @@ from tests.unit.node_game.halls import Halls
 from tests.unit.reload_game import Game, bundle_of
 
 from mmo.testing.world import World
+from mmo.wire.opcode import Code
 
 ROLE = """
 from tests.unit.node_game.halls import Halls
@@ -125,6 +126,47 @@ def test_rooms_of_several_generations_go_on_side_by_side(game: Game) -> None:
     game.world.move(1_000)
     assert [one.number for one in game.generations.older] == [1]
     assert players[1].asks(m.Echo("")) == m.Echoed("one", 1)
+
+
+FAILING = RULES.replace(
+    "    return Outcome(replies=(m.Echoed(WORD, env.node.generation),))\n\n\n@handles(m.NOISE)",
+    "    raise RuntimeError(WORD)\n\n\n@handles(m.NOISE)",
+)
+
+
+def test_what_an_older_rule_fails_at_is_not_held_against_the_code_of_now(
+    world: Callable[..., World],
+) -> None:
+    game = Game(
+        world, bundle=bundle_of("one", role=ROLE, rules=FAILING),
+        rule_failures_max=3, rule_failures_window_ms=10_000,
+    )  # fmt: skip
+    ann, bob = game.world.player("ann"), game.world.player("bob")
+    ann.asks(m.Reserve(1))
+    goes_on(game, "two", 2)
+    bob.asks(m.Reserve(2))
+    said = [ann.asks(m.Echo("")).code for _ in range(4)]
+    assert said == [Code.INTERNAL] * 3 + [Code.QUARANTINED]
+    assert bob.asks(m.Echo("")) == m.Echoed("two", 2)
+    (told,) = game.world.node._status({})["quarantined"]
+    assert told.startswith("for older rooms: systems.rules.echo")
+
+
+def test_what_the_code_of_now_fails_at_is_not_held_against_older_rooms(
+    world: Callable[..., World],
+) -> None:
+    game = Game(
+        world, bundle=bundle_of("one", role=ROLE, rules=RULES),
+        rule_failures_max=3, rule_failures_window_ms=10_000,
+    )  # fmt: skip
+    ann, bob = game.world.player("ann"), game.world.player("bob")
+    ann.asks(m.Reserve(1))
+    goes_on(game, "two", 2, rules=FAILING)
+    bob.asks(m.Reserve(2))
+    said = [bob.asks(m.Echo("")).code for _ in range(4)]
+    assert said == [Code.INTERNAL] * 3 + [Code.QUARANTINED]
+    assert ann.asks(m.Echo("")) == m.Echoed("one", 1)
+    assert list(game.world.engine.quarantine.rules) == [m.ECHO]
 
 
 def test_the_old_generation_is_freed_when_its_last_room_ends(game: Game) -> None:

@@ -58,6 +58,32 @@ def test_new_code_that_raises_where_the_old_answered_is_refused(game: Game) -> N
     assert raised.value.code == "E0430" and game.generations.candidate is None
 
 
+def test_a_rule_that_needs_something_else_is_not_asked_what_was_recorded_without_it(
+    game: Game,
+) -> None:
+    ann = game.world.player("ann")
+    sampled(game, ann, m.Echo("a"))
+    wanting = RULES.replace(
+        "@handles(m.ECHO)\ndef echo(message: m.Echo, *, env",
+        '@handles(m.ECHO, needs=("wallet",))\ndef echo(message: m.Echo, *, wallet: Wallet, env',
+    )
+    assert wanting != RULES
+    assert game.prepares(bundle_of("two", rules=wanting))["differences"] == []
+
+
+def test_what_was_recorded_of_a_class_that_is_gone_is_forgotten(
+    game: Game, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sampled(game, game.world.player("ann"), m.Echo("a"))
+
+    def gone(packed: bytes) -> Any:
+        raise ModuleNotFoundError("mmo_generation_5_7")
+
+    monkeypatch.setattr("mmo.node.recorder.pickle.loads", gone)
+    assert game.prepares(bundle_of("two"))["differences"] == []
+    assert not [one for one in game.world.engine.recorder.records if one.opcode == m.ECHO]
+
+
 def test_only_rules_that_a_change_can_reach_are_asked(
     game: Game, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -122,6 +122,9 @@ class Desk:
                 row.generation, names, 0.0, changed, _since(began),
                 differences=coordinator.differences, only_checked=True, frozen=await self._frozen(),
             )  # fmt: skip
+        if read_sources(self._config).bundle.digest != bundle.digest:
+            # Saved on while it was checked: what was read first may be half of a save, or of many.
+            return await self.reload(note)
         switched = await coordinator.switch(bundle, note, known=Known(row, living))
         took_ms = _since(began)
         await self._forget_old(switched.generation)
@@ -167,8 +170,8 @@ class Desk:
         coordinator = self._coordinating()
         began = asyncio.get_running_loop().time()
         row = await coordinator.row()
-        records = await self.records(row.generation, 1)
-        before = (await self.records(records[0].replaced, 1))[0] if records[0].replaced else None
+        replaced = (await self._record(row.generation)).replaced
+        before = await self._record(replaced) if replaced else None
         bundle = await coordinator.bundle(before.bundle) if before is not None else None
         if before is None or bundle is None or before.generation == row.generation:
             raise OperatorError(
@@ -185,12 +188,17 @@ class Desk:
 
     async def begin_rolling(self) -> int:
         """From now on processes that start run what lies on the disk; the generation they run by.
-        One that was begun before and did not end goes on. Raises `OperatorError`."""
+        One that was begun before and did not end goes on, or goes back when what it began from lies
+        there again. Raises `OperatorError`."""
         assert self._store is not None, "the desk is not open"
         bundle = read_sources(self._config).bundle
         row = await self._store.code()
         if row.bundle == bundle.digest:
             return row.generation
+        if row.rolling_from and (await self._record(row.rolling_from)).bundle == bundle.digest:
+            if not await self._store.turn_rolling(row.generation, row.rolling_from):
+                raise OperatorError("E0419", "another reload came in between", "try again")
+            return row.rolling_from
         await self._refuse_a_third(row)
         await self._checker.check(bundle.packed, bundle.digest)
         await self.end_rolling()
@@ -215,7 +223,8 @@ class Desk:
                 "E0431",
                 f"a rolling restart to generation {row.generation} is half done:"
                 f" {', '.join(waiting)} still run {row.rolling_from}",
-                f"mmo-cluster generation {row.generation} --out DIR has the code to finish it with",
+                f"mmo-cluster generation {row.generation} --out DIR has the code to finish it "
+                f"with, generation {row.rolling_from} that to go back to",
             )
 
     async def end_rolling(self) -> int:
@@ -235,6 +244,9 @@ class Desk:
                 "E0425", f"there never was a generation {newest}", "mmo-cluster generation --last 9"
             )
         return found
+
+    async def _record(self, generation: int) -> CodeRecord:
+        return (await self.records(generation, 1))[0]
 
     async def _forget_old(self, generation: int) -> None:
         """Sources of long ago go; their records stay."""

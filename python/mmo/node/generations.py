@@ -66,7 +66,7 @@ class Generations:
             "held": self.is_held,
             "started_ms": self.started_ms,
             "rooms": self.pins.counts(),
-            "quarantined": list(self._engine.quarantine.rules.values()),
+            "quarantined": self._engine.quarantine.told(),
             "last_failure": self._engine.quarantine.last,
         }
 

@@ -33,6 +33,9 @@ OUTSIDE_CALLS = frozenset(
 OUTLIVING = frozenset({"Effect", "Change", "Row", "Struct"})
 _MUTABLE = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
+BLOCKS = ("body", "orelse", "handlers", "finalbody", "cases")
+"""Where the syntax tree keeps statements in statements; handlers and cases have a body of their
+own."""
 
 
 class Hazard(msgspec.Struct, frozen=True):
@@ -47,7 +50,7 @@ def hazards_of(tree: ast.Module, games: tuple[str, ...] = ()) -> list[Hazard]:
     """Everything in a module of `systems` that a reload or a second node would trip over. `games`:
     import names of a game's own packages."""
     found = [*_held(tree), *_outside(tree), *_imports(tree, games), *_outliving(tree)]
-    found += _returning_nothing(tree)
+    found += [*_changed(tree), *_returning_nothing(tree)]
     return sorted(found, key=lambda hazard: (hazard.line, hazard.column))
 
 
@@ -67,7 +70,7 @@ def _at(node: ast.stmt | ast.expr, text: str) -> Hazard:
 
 def _held(tree: ast.Module) -> Iterator[Hazard]:
     """Values and decorators in which something could be kept between two messages."""
-    for node in tree.body:
+    for node in _run_at_import(tree.body):
         if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
             yield from _assigned(node)
         elif isinstance(node, ast.While | ast.For):
@@ -82,6 +85,18 @@ def _held(tree: ast.Module) -> Iterator[Hazard]:
             yield _at(function, f"{function.name} has a default that can be changed")
 
 
+def _run_at_import(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Statements outside of functions, those of classes and of blocks too."""
+    for node in body:
+        yield node
+        if not isinstance(node, _Function):
+            for block in BLOCKS:
+                for inner in getattr(node, block, ()):
+                    yield from _run_at_import(
+                        [inner] if isinstance(inner, ast.stmt) else inner.body
+                    )
+
+
 def _assigned(node: ast.Assign | ast.AnnAssign | ast.AugAssign) -> Iterator[Hazard]:
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
     if any(isinstance(target, ast.Attribute | ast.Subscript) for target in targets):
@@ -93,6 +108,33 @@ def _assigned(node: ast.Assign | ast.AnnAssign | ast.AugAssign) -> Iterator[Haza
     if (isinstance(value, _MUTABLE) or called in MUTABLE_CALLS) and not named_all:
         name = ast.unparse(targets[0])
         yield _at(node, f"{name} can be changed and would be kept between messages")
+
+
+def _changed(tree: ast.Module) -> Iterator[Hazard]:
+    """Functions that change what is bound at import, of this module or another."""
+    bound: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            bound |= {(one.asname or one.name).split(".")[0] for one in node.names}
+        elif isinstance(node, _Function | ast.ClassDef):
+            bound.add(node.name)
+        elif isinstance(node, ast.Assign):
+            bound |= {one.id for one in node.targets if isinstance(one, ast.Name)}
+    for function in _functions(tree):
+        of_arguments = {one.arg for one in ast.walk(function.args) if isinstance(one, ast.arg)}
+        names = [one for one in ast.walk(function) if isinstance(one, ast.Name)]
+        own = of_arguments | {one.id for one in names if isinstance(one.ctx, ast.Store)}
+        for part in _own(function):
+            if not isinstance(part, ast.Attribute | ast.Subscript):
+                continue
+            if isinstance(part.ctx, ast.Store) and _root(part) in bound - own:
+                yield _at(part, f"{ast.unparse(part)} outlives the message")
+
+
+def _root(node: ast.expr) -> str:
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _outside(tree: ast.Module) -> Iterator[Hazard]:
@@ -110,10 +152,31 @@ def _outside(tree: ast.Module) -> Iterator[Hazard]:
                 yield _at(node, f"{name}() reads a clock; use env.now_ms")
         elif isinstance(node, ast.ExceptHandler) and _catches_all(node):
             yield Hazard(node.lineno, node.col_offset, "catches everything, the watchdog too")
+        elif isinstance(node, ast.FunctionDef) and node.name == "__exit__":
+            yield _at(node, "__exit__ can swallow the watchdog")
+        elif isinstance(node, ast.Try | ast.TryStar):
+            for leaving in _leaving(node.finalbody):
+                yield _at(leaving, "leaves by `finally`, which swallows the watchdog")
 
 
 def _catches_all(node: ast.ExceptHandler) -> bool:
-    return node.type is None or dotted(node.type).split(".")[-1] == "BaseException"
+    kinds = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
+    return any(one is None or dotted(one).split(".")[-1] == "BaseException" for one in kinds)
+
+
+def _leaving(body: list[ast.stmt], in_loop: bool = False) -> Iterator[ast.stmt]:
+    """Statements of a block after which what was raised is forgotten."""
+    for node in body:
+        if isinstance(node, ast.Return) or (
+            isinstance(node, ast.Break | ast.Continue) and not in_loop
+        ):
+            yield node
+        elif not isinstance(node, _Function | ast.ClassDef):
+            inside = in_loop or isinstance(node, ast.While | ast.For)
+            for block in BLOCKS:
+                for inner in getattr(node, block, ()):
+                    one = [inner] if isinstance(inner, ast.stmt) else inner.body
+                    yield from _leaving(one, inside)
 
 
 def _imports(tree: ast.Module, games: tuple[str, ...]) -> Iterator[Hazard]:

@@ -73,7 +73,9 @@ class Lease:
             await engine.store.lease(self.row, engine.settings.lease_ms)
             rows = await engine.store.leases()
             mark = engine.generations.mark
-            code = await engine.store.code() if engine.generations.current.digest else None
+            # Who could not renew may have been left out of a switch that is under way: wait for it.
+            settled = asked_ms > engine.commits_until_ms
+            code = await engine.store.code(settled) if engine.generations.current.digest else None
         except OperatorError as taken:
             engine.log.error("lease taken", cause=taken.cause)
             self.is_lost = True

@@ -19,13 +19,11 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from mmo.node.bundle import EXTRA_ROLES, TABLES, Bundle
+from mmo.node.hazards import BLOCKS
 
 PREFIX = "mmo_generation_"
 MARK = "@"  # between the path and the hash in the file name of hot code: `systems/hunt.py@3f2a9c01`
 CODES_MAX = 512
-BLOCKS = ("body", "orelse", "handlers", "finalbody", "cases")
-"""Where the syntax tree keeps statements in statements."""
-
 
 _codes: dict[tuple[Any, ...], tuple[CodeType, frozenset[str]]] = {}
 _serials = itertools.count(1)

@@ -398,7 +398,7 @@ class Node:
             "busy": self._leaving.busy,
             "waiting_line": len(engine.edges.line),
             "rooms": engine.generations.pins.counts(),
-            "quarantined": list(engine.quarantine.rules.values()),
+            "quarantined": engine.quarantine.told(),
         }
 
     def snapshot(self) -> Snapshot:

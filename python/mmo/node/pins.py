@@ -25,7 +25,8 @@ class Pins:
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
         self._rooms: dict[str, dict[Any, Generation]] = {}  # state -> room -> its generation
-        self._wrapped: list[tuple[Route, Any, Any, Any]] = []
+        self._wrapped: list[tuple[Route, list[Any], Any]] = []  # with its own call and bound
+        self._asked: tuple[Route, Route] | None = None  # which route an older one answered for
         self._pruning = False
 
     def keep(self, old: Generation) -> bool:
@@ -62,6 +63,20 @@ class Pins:
     def leads(self, route: Route) -> bool:
         """Whether messages of a route may go to an older room."""
         return any(route is one[0] for one in self._wrapped)
+
+    def decided(self, route: Route) -> Route:
+        """What answered the call of `route` that just ended: itself, or that of an older room."""
+        asked = self._asked
+        return asked[1] if asked is not None and asked[0] is route else route
+
+    def shut(self, route: Route, call: Any) -> bool:
+        """Let `call` answer for the route, but not for older rooms; False when it gets no messages
+        of any, so that nothing was done."""
+        for one, own, chosen in self._wrapped:
+            if one is route and route.call is chosen:
+                own[:] = [call, call]
+                return True
+        return False
 
     def generation_of(self, state: str, key: Any) -> Generation | None:
         """The older generation of a room; None: it belongs to the one that runs."""
@@ -117,15 +132,17 @@ class Pins:
                 del self._rooms[state]
 
     def _wrap(self, route: Route, state: str) -> None:
-        call, bound = route.call, route.bound
+        own: list[Any] = [route.call, route.bound]
 
         def chosen(message: Any, player: Any = None) -> Any:
             older = self._older(route, state)
             if older is not None:
+                self._asked = route, older
                 return older.call(message, player)
-            return call(message, player) if route.parts else bound(message)
+            self._asked = None
+            return own[0](message, player) if route.parts else own[1](message)
 
-        self._wrapped.append((route, call, bound, chosen))
+        self._wrapped.append((route, own, chosen))
         route.call = route.bound = chosen
 
     def _older(self, route: Route, state: str) -> Route | None:
@@ -142,7 +159,7 @@ class Pins:
         return older
 
     def _unwrap(self) -> None:
-        for route, call, bound, chosen in self._wrapped:
-            if route.call is chosen:  # not closed by the quarantine meanwhile
-                route.call, route.bound = call, bound
-        self._wrapped = []
+        for route, own, chosen in self._wrapped:
+            if route.call is chosen:
+                route.call, route.bound = own
+        self._wrapped, self._asked = [], None

@@ -1,7 +1,9 @@
 """Rules that fail again and again are not asked any more, until the next generation.
 
-Owns the failures of each opcode within a window and who is in quarantine. Rules that this node
-itself causes are only counted: nobody could be told, and what they were to do is kept elsewhere.
+Owns the failures of each rule within a window and who is in quarantine. A rule of an older
+generation that decides for rooms of then is one by itself: what it fails at is not held against the
+code of now. Rules that this node itself causes are only counted: nobody could be told, and what
+they were to do is kept elsewhere.
 Called by the router and by `outcomes` with every failure.
 """
 
@@ -25,7 +27,8 @@ class Quarantine:
 
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
-        self._failures: dict[int, deque[int]] = {}
+        self._failures: dict[Route, deque[int]] = {}
+        self._of_rooms: dict[Route, str] = {}  # of older generations, for their rooms alone
         self.rules: dict[int, str] = {}  # opcode -> what is in quarantine and why
         self.last = ""  # the last failure: rule, file, line, error
 
@@ -33,10 +36,10 @@ class Quarantine:
         """One failure of a rule: what it raised just now, or `wrong` with what it returned."""
         engine, settings = self._engine, self._engine.settings
         self.last = self._told(route, wrong)
-        if not route.opcode or route.by == "node" or route.opcode in self.rules:
+        if not route.opcode or route.by == "node" or self._is_closed(route):
             return
         now_ms = engine.timers.now_ms()
-        recent = self._failures.setdefault(route.opcode, deque())
+        recent = self._failures.setdefault(route, deque())
         recent.append(now_ms)
         while recent[0] <= now_ms - settings.rule_failures_window_ms:
             recent.popleft()
@@ -46,16 +49,39 @@ class Quarantine:
     def lift(self) -> None:
         """Another generation decides: everything may be asked again."""
         self._failures.clear()
+        self._of_rooms.clear()  # what was closed of them stays so
         self.rules.clear()
         self.last = ""
 
+    def told(self) -> list[str]:
+        """What is in quarantine and why, for the status."""
+        return [*self.rules.values(), *(f"for older rooms: {x}" for x in self._of_rooms.values())]
+
+    def _is_of_rooms(self, route: Route) -> bool:
+        """Whether a rule is of an older generation, and asked for its rooms only."""
+        return self._engine.table.of(route.by).get(route.opcode, route) is not route
+
+    def _is_closed(self, route: Route) -> bool:
+        if self._is_of_rooms(route):
+            return route in self._of_rooms
+        return route.opcode in self.rules
+
     def _close(self, route: Route) -> None:
         refusal = Refuse(Code.QUARANTINED, str(route.opcode))
-        route.call = route.bound = lambda *arguments: refusal
-        route.edge = None
-        route.mutates = False  # an operation that is refused needs no look-up
-        self.rules[route.opcode] = self.last
-        del self._failures[route.opcode]
+
+        def refuses(*arguments: Any) -> Refuse:
+            return refusal
+
+        if self._is_of_rooms(route):
+            route.call = route.bound = refuses
+            self._of_rooms[route] = self.last
+        else:
+            if not self._engine.generations.pins.shut(route, refuses):
+                route.call = route.bound = refuses
+                route.edge = None
+                route.mutates = False  # an operation that is refused needs no look-up
+            self.rules[route.opcode] = self.last
+        del self._failures[route]
         self._engine.metrics.count("rules_quarantined_total")
         self._engine.log.error(
             "rule quarantined", rule=route.name, opcode=route.opcode, last=self.last,

@@ -6,6 +6,7 @@ the route only while it waits for its next call. Secrets are never sampled. The 
 rules, which are pure, on copies; nothing of the running game is touched. Called by `generations`.
 """
 
+import contextlib
 import io
 import pickle
 import random
@@ -174,8 +175,11 @@ class Recorder:
             route = candidate.table.of(record.by).get(record.opcode) if candidate.table else None
             if route is None or not _may_differ(modules, record.rule, route.name):
                 continue
+            call = self._call_of(record)
+            if call is None or {*call[1], *call[2]} != set(route.needs):
+                continue  # the new rule wants something that was not recorded, or less
             asked[record.rule] = asked.get(record.rule, 0) + 1
-            self._ask(candidate, route, record, found, failures)
+            self._ask(candidate, route, record, call, found, failures)
             await pieces.give_way()
         told = [
             f"{one.rule}: {one.count} of {asked[one.rule]} recorded messages, "
@@ -184,16 +188,26 @@ class Recorder:
         ]
         return told[:DIFFERENCES_MAX], failures[:DIFFERENCES_MAX]
 
+    def _call_of(self, record: Record) -> tuple[Any, ...] | None:
+        """Message, parts, states, sender, time, seed, node, outcome. None, and forgotten, when what
+        was said is of a class whose code is gone."""
+        try:
+            return (*pickle.loads(record.arguments), pickle.loads(record.outcome))
+        except Exception:
+            with contextlib.suppress(ValueError):  # it was pushed out meanwhile
+                self.records.remove(record)
+            return None
+
     def _ask(
         self,
         candidate: Generation,
         route: Route,
         record: Record,
+        call: tuple[Any, ...],
         found: dict[tuple[str, str], Difference],
         failures: list[str],
     ) -> None:
-        message, parts, states, sender, now_ms, seed, node = pickle.loads(record.arguments)
-        before = pickle.loads(record.outcome)
+        message, parts, states, sender, now_ms, seed, node, before = call
         env = self._env(candidate, sender, now_ms, seed, node)
         rule: Any = route.bound
         try:

@@ -224,6 +224,11 @@ class Store(Protocol):
         """The canary goes back; False when there is none of this generation."""
         ...
 
+    async def turn_rolling(self, generation: int, back_to: int) -> bool:
+        """The rolling restart from `back_to` to `generation` goes the other way from now on: what
+        starts runs `back_to` again, both may decide. False when it is not under way."""
+        ...
+
     async def end_rolling(self) -> None:
         """A rolling restart is over: one generation decides again."""
         ...

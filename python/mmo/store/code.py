@@ -38,15 +38,25 @@ NAME_FIRST = Statement("""
 SWITCH = Statement(f"""
     UPDATE code_generation SET generation = %s, bundle = %s, switched_ms = {NOW_MS},
         rolling_from = %s, canary = 0, canary_number = 0
-    WHERE id = 1 AND generation = %s AND rolling_from = 0 AND canary IN (0, %s)
+    WHERE id = 1 AND generation = %s AND rolling_from = 0
+        AND (canary = 0 OR canary = (SELECT r.generation FROM code_record r
+            WHERE r.generation = %s AND r.bundle = %s AND r.state = 'canary'))
         AND (%s = 0 OR {NOW_MS} <= %s)
 """)
+"""While a canary is tried, only its own code may become that of all: who read the row before it
+began wants the same number for another."""
+
 BEGIN_CANARY = Statement("""
     UPDATE code_generation SET canary = %s, canary_number = %s
     WHERE id = 1 AND generation = %s AND rolling_from = 0 AND canary = 0
 """)
 END_CANARY = Statement("""
     UPDATE code_generation SET canary = 0, canary_number = 0 WHERE id = 1 AND canary = %s
+""")
+TURN_ROLLING = Statement("""
+    UPDATE code_generation SET generation = %s, rolling_from = %s,
+        bundle = (SELECT r.bundle FROM code_record r WHERE r.generation = %s)
+    WHERE id = 1 AND generation = %s AND rolling_from = %s
 """)
 END_ROLLING = Statement("UPDATE code_generation SET rolling_from = 0 WHERE id = 1")
 ALIVE = Statement(f"SELECT number, incarnation FROM node_lease WHERE until_ms > {NOW_MS}")
@@ -134,8 +144,8 @@ async def _change(connection: Connection, wanted: CodeSwitch) -> int:
     rolling_from = wanted.before if wanted.kind == "rolling" else 0
     return await connection.execute(
         SWITCH,
-        *(wanted.generation, wanted.bundle, rolling_from, wanted.before, wanted.generation),
-        *(wanted.deadline_ms, wanted.deadline_ms),
+        *(wanted.generation, wanted.bundle, rolling_from, wanted.before),
+        *(wanted.generation, wanted.bundle, wanted.deadline_ms, wanted.deadline_ms),
     )
 
 
@@ -158,6 +168,12 @@ async def end_canary(connection: Connection, generation: int, why: str) -> bool:
     await connection.execute(RECORD_BACK, why, generation)
     await connection.commit()
     return True
+
+
+async def turn_rolling(connection: Connection, generation: int, back_to: int) -> bool:
+    """A rolling restart from `back_to` to `generation` goes back; False when none is under way."""
+    row = (back_to, generation, back_to, generation, back_to)
+    return await connection.execute(TURN_ROLLING, *row) == 1
 
 
 async def end_rolling(connection: Connection) -> None:

@@ -278,6 +278,11 @@ class DurableStore:
                 self.pool, lambda connection: code.end_canary(connection, generation, why)
             )
 
+    async def turn_rolling(self, generation: int, back_to: int) -> bool:
+        """See `Store.turn_rolling`."""
+        async with self._deadline(), self.pool.take() as connection:
+            return await code.turn_rolling(connection, generation, back_to)
+
     async def end_rolling(self) -> None:
         """See `Store.end_rolling`."""
         async with self._deadline(), self.pool.take() as connection:

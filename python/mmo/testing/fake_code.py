@@ -86,8 +86,12 @@ class FakeCodeStore:
             return False
         if switch.kind == "first":
             return not row.bundle
-        if row.rolling_from or row.canary not in (0, switch.generation):
+        if row.rolling_from:
             return False
+        if row.canary:
+            tried = self.database.generations[row.canary]
+            if (tried.generation, tried.bundle) != (switch.generation, switch.bundle):
+                return False
         if switch.kind == "canary" and row.canary:
             return False
         return not switch.deadline_ms or now_ms <= switch.deadline_ms
@@ -111,6 +115,16 @@ class FakeCodeStore:
         self.database.generations[generation] = msgspec.structs.replace(
             record, state="back", note=why
         )
+        return True
+
+    async def turn_rolling(self, generation: int, back_to: int) -> bool:
+        """See `Store.turn_rolling`."""
+        self._begin()
+        row = self.database.code
+        if not back_to or (row.generation, row.rolling_from) != (generation, back_to):
+            return False
+        row.generation, row.rolling_from = back_to, generation
+        row.bundle = self.database.generations[back_to].bundle
         return True
 
     async def end_rolling(self) -> None:
