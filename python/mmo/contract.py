@@ -51,6 +51,7 @@ class Sender(msgspec.Struct, frozen=True, gc=False):
     seq: int
     peer: int = 0
     address: str = ""  # client address without port, for `by="open"` handlers
+    gone: bool = False  # left while its edge ran; only rules marked `when_gone` are asked then
 
 
 class Env(msgspec.Struct):
@@ -239,6 +240,7 @@ class Handler(msgspec.Struct, frozen=True):
     rate: str  # name of the rate class of the opcode on the client port
     lane: str  # peer handlers: name of the message field with the user id; "": the peer's own lane
     peers: tuple[str, ...]  # roles whose servers may send this over a link; only with by="peer"
+    when_gone: bool = False
 
 
 class Tick(msgspec.Struct, frozen=True):
@@ -278,17 +280,20 @@ def handles(
     rate: str = "action",
     lane: str = "",
     peers: tuple[str, ...] = (),
+    when_gone: bool = False,
 ) -> Callable[[F], F]:
     """Mark a pure rule for one opcode. `mutates`: makes durable changes for its sender, so its
     message carries an operation number (field `op: OperationId`), under which a repeat is answered
     with the same bytes and not done again; changes of a player's rule without it are answered
     INTERNAL. `peers` names the roles that may send it and
-    is required with `by="peer"`: the allowlist of the links is made of it."""
+    is required with `by="peer"`: the allowlist of the links is made of it. `when_gone`: what an
+    edge found is shown to it also when its client has left meanwhile (`env.sender.gone`), as that
+    had its cost too; nobody hears the answer."""
     assert (by == "peer") == bool(peers), f"opcode {opcode}: `peers` goes with by='peer'"
 
     def mark(function: F) -> F:
         function.mmo_handler = Handler(  # type: ignore[attr-defined]
-            opcode, by, needs, mutates, rate, lane, peers
+            opcode, by, needs, mutates, rate, lane, peers, when_gone
         )
         return function
 
@@ -335,9 +340,10 @@ def edge(
 
 def before(opcode: int, *, needs: tuple[str, ...] = ()) -> Callable[[F], F]:
     """Mark a pure rule that is asked before the edge of an opcode asks the outside: when its
-    message comes, and again when it waited and its turn has come. It refuses what would only cost;
-    None lets it through. It changes nothing: the rule that decides what the edge found out judges
-    once more, for the state may have moved meanwhile. `needs` are volatile states alone."""
+    message comes, and again right before each time that the edge runs, so it takes no chance from
+    `env.rng`. It refuses what would only cost; None lets it through. It changes nothing: the rule
+    that decides what the edge found out judges once more, for the state may have moved meanwhile.
+    `needs` are volatile states alone."""
 
     def mark(function: F) -> F:
         function.mmo_before = Before(opcode, needs)  # type: ignore[attr-defined]

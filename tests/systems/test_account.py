@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from tests.systems.game import CENTER, CONTENT, Game, assert_refused, done, read_token, sent
 
-from mmo.contract import Outcome, Refuse, ToRole
+from mmo.contract import Env, Outcome, Refuse, ToRole
 from mmo.state.attempts import Attempts, CameIn
 from mmo.state.place import AccountRegistered, LoginFailed, SessionOpened
 from mmo.systems.account import login, may_log_in, may_register, register
@@ -125,6 +126,22 @@ def test_register_when_an_address_had_its_share_then_gets_no_hash_for_a_while() 
     assert game.attempts.get(f"register:{ADDRESS}").failures == 1
 
 
+def of_one_who_left(game: Game) -> Env:
+    """The environment of a rule whose client did not wait."""
+    env = game.env(address=ADDRESS)
+    env.sender = msgspec.structs.replace(env.sender, gone=True)
+    return env
+
+
+def test_register_when_its_client_left_then_counts_and_makes_no_account() -> None:
+    game = Game("login", 1)
+    hashed = RegisterHashed("quokka", "$argon2id$x", 8)
+    outcome = register(hashed, attempts=game.attempts, env=of_one_who_left(game))
+    assert outcome.row is None and not outcome.replies
+    game.apply(outcome)
+    assert game.attempts.get(f"register:{ADDRESS}").failures == 1
+
+
 def verified(matches: bool, user: int = 70_000, **fields: Any) -> LoginVerified:
     """What the edge found out."""
     known: dict[str, Any] = {
@@ -236,6 +253,14 @@ def test_login_when_centers_differ_then_the_open_one_with_fewest_players_is_chos
         assert_refused(outcome, Code.SERVER_AWAY)
     else:
         assert done(outcome).replies[0].number == chosen
+
+
+def test_login_when_its_client_left_then_a_guess_counts_and_a_right_one_opens_nothing() -> None:
+    game = with_center()
+    states: Any = {"attempts": game.attempts, "servers": game.servers}
+    assert login(verified(True), **states, env=of_one_who_left(game)) == Outcome()
+    outcome = done(login(verified(False), **states, env=of_one_who_left(game)))
+    assert outcome.row == LoginFailed(70_000, 1, 0)
 
 
 def test_login_when_unknown_or_wrong_then_the_answer_is_the_same() -> None:
@@ -368,6 +393,14 @@ def test_login_when_a_name_was_quiet_for_a_day_then_it_starts_again(failures: in
     [row] = guessing(game, 1, "10.9.9.9", **known)
     assert row is not None and row.failures == 1
     assert 0 < row.locked_until_ms < game.now_ms  # the count falls by a lock, which is over
+
+
+def test_login_when_a_name_was_quiet_here_alone_then_what_others_counted_stays() -> None:
+    game = with_center()
+    guessing(game, 1, failures=0)
+    game.now_ms += ACCOUNT.account_failures_forgotten_ms + 1
+    [row] = guessing(game, 1, failures=15)
+    assert row is not None and row.failures == 16
 
 
 def test_login_when_one_address_guesses_many_names_then_the_address_is_locked() -> None:

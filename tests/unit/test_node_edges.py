@@ -128,6 +128,21 @@ def test_edge_when_its_client_is_gone_opens_no_session(world: MakeWorld) -> None
     assert store.database.heads[1].session_epoch == 1
 
 
+def test_edge_when_its_client_is_gone_is_decided_by_a_rule_that_counts_what_it_cost(
+    world: MakeWorld,
+) -> None:
+    game, store, passwords = a_world(world)
+    game.engine.table.node[m.KNOCKED].when_gone = True
+    passwords.is_slow = True
+    client = game.client()
+    client.post(m.Knock("Ann"))
+    game.settle()
+    client.leaves()
+    game.settle()
+    passwords.end_one(game)
+    assert store.database.heads[1].session_epoch == 1
+
+
 def test_edge_when_its_row_loses_and_its_client_is_gone_is_not_run_again(
     world: MakeWorld,
 ) -> None:
@@ -348,8 +363,9 @@ def test_line_when_its_rule_is_quarantined_then_who_waits_is_refused(world: Make
     game, _, passwords = a_world(world, edges_running_max=1)
     clients = crowd(game, passwords, 3)
     engine = game.engine
-    engine.quarantine._failures[m.KNOCK] = deque()
-    engine.quarantine._close(engine.table.open[m.KNOCK])
+    knock = engine.table.open[m.KNOCK]
+    engine.quarantine._failures[knock] = deque()
+    engine.quarantine._close(knock)
     passwords.end_one(game)
     for client in clients[1:]:
         assert Refused(Code.QUARANTINED, str(m.KNOCK)) in client.heard()

@@ -228,7 +228,8 @@ def log_in(
             continue
         yield Drop(LOGIN)
         if isinstance(reply, Refused) and reply.code == Code.SERVER_AWAY:
-            # No center lives at this moment; one is being restarted.
+            # No center lives at this moment; one is being restarted. That was an answer.
+            due = None
             yield from retry.again("no center to go to")
             continue
         if isinstance(reply, LoginOk):

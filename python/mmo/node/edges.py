@@ -219,14 +219,15 @@ class Edges:
         engine = self._engine
         if result is None:
             return
+        route = engine.table.node.get(getattr(result, "opcode", 0))
         if job.source is not None and job.source.gone:
-            # Deciding it now would end the session that the same client opened since.
+            # Most rules would end the session that the same client opened since.
             engine.metrics.count("edges_abandoned_total")
-            return
+            if route is None or not route.when_gone:
+                return
         if isinstance(result, Refuse):
             engine.refuse(job.source, job.seq, result.code, result.detail)
             return
-        route = engine.table.node.get(getattr(result, "opcode", 0))
         if route is None:
             engine.log.error("edge wrong", edge=job.route.name, fault=type(result).__name__)
             engine.refuse(job.source, job.seq, Code.INTERNAL)

@@ -165,9 +165,13 @@ class Engine:
         if source is not None and not source.gone and not source.peer:
             body = encode(Refused(int(code), detail))
             self.outgoing.append((source.conn, int(Op.REFUSED), seq, body))
-            self.metrics.count(f"refused_{_code_name(code)}_total")
+            self.count_refused(code)
             if self.traces:
                 self._told(source, seq, code_of(int(code)))
+
+    def count_refused(self, code: int) -> None:
+        """One more refusal that somebody is told."""
+        self.metrics.count(f"refused_{_code_name(code)}_total")
 
     def about(self, lane: Lane, job: Job | None = None) -> dict[str, Any]:
         """Keys of a log line: connection, player and operation, where they are known."""

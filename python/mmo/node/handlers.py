@@ -33,7 +33,7 @@ class Route:
 
     __slots__ = (
         "before", "bound", "by", "call", "decode", "edge", "heir", "lane_field", "mutates", "name",
-        "needs", "opcode", "parts", "peers", "rate", "simple",
+        "needs", "opcode", "parts", "peers", "rate", "simple", "when_gone",
     )  # fmt: skip
 
     def __init__(self, opcode: int, by: str, name: str) -> None:
@@ -51,6 +51,7 @@ class Route:
         self.peers: tuple[str, ...] = ()
         self.rate = ""
         self.simple = False  # decided in line when its lane is open
+        self.when_gone = False
         self.needs: tuple[str, ...] = ()  # as marked: parts and states
         self.heir: Route | None = None  # the route of a newer generation, once there is one
 
@@ -241,6 +242,7 @@ def _add_handler(
     route.peers = mark.peers
     route.needs = mark.needs
     route.rate = mark.rate
+    route.when_gone = mark.when_gone
     route.simple = not mark.mutates and not mark.lane
     table.of(mark.by)[mark.opcode] = route
 

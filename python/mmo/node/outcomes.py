@@ -38,6 +38,7 @@ from mmo.state.change import Change, Effect
 from mmo.state.grant import Grant
 from mmo.wire.codec import encode
 from mmo.wire.messages.raid import DatagramKey
+from mmo.wire.messages.session import Refused
 from mmo.wire.opcode import Code, Op
 
 PARTS: dict[str, tuple[type, ...]] = {
@@ -118,7 +119,7 @@ class Outcomes:
     def _shapeless(self, lane: Lane, job: Job, wrong: str) -> None:
         engine = self._engine
         engine.metrics.count("rules_raised_total")
-        engine.quarantine.failed(job.route, wrong)
+        engine.quarantine.failed(engine.generations.pins.decided(job.route), wrong)
         engine.log.error("rule wrong", rule=job.route.name, fault=wrong, **engine.about(lane, job))
         engine.refuse(job.source, job.seq, Code.INTERNAL)
         self.spent(lane, job)
@@ -147,6 +148,9 @@ class Outcomes:
         if source is not None:
             for opcode, body in encoded:
                 engine.reply(source, job.seq, opcode, body)
+            for reply in outcome.replies:
+                if type(reply) is Refused:
+                    engine.count_refused(reply.code)
         if outcome.sends:
             self._each(job, encoded, self._send, outcome.sends)
         if outcome.earned:

@@ -208,7 +208,7 @@ class Router:
         source = job.source
         if source is not None:
             user = source.user or lane.user
-            sender = Sender(source.conn, user, job.seq, source.peer, source.address)
+            sender = Sender(source.conn, user, job.seq, source.peer, source.address, source.gone)
         else:
             conn = lane.source.conn if lane.source is not None else 0
             sender = Sender(conn, lane.user, 0) if lane.user else NOBODY
@@ -266,5 +266,5 @@ class Router:
             conn=source.conn if source else 0, user=source.user if source else 0,
             exc_info=True,
         )  # fmt: skip
-        engine.quarantine.failed(route)
+        engine.quarantine.failed(engine.generations.pins.decided(route))
         engine.refuse(source, seq, Code.INTERNAL)

@@ -67,13 +67,15 @@ def may_log_in(message: Login, *, attempts: Attempts, env: Env) -> Refuse | None
     return _locked_out(_locked_until_ms(name, 0, attempts, env), env)
 
 
-@handles(Op.REGISTER_HASHED, by="node", needs=("attempts",))
+@handles(Op.REGISTER_HASHED, by="node", needs=("attempts",), when_gone=True)
 def register(message: RegisterHashed, *, attempts: Attempts, env: Env) -> Outcome:
     """A new account, when its name and password have the form and the name is free. Every hash
-    counts for the address, whatever came of it."""
+    counts for the address, whatever came of it and whether or not its client waited for it."""
     content: Content = env.content
     account = content.account
     counted = (_registered(attempts, env),)
+    if env.sender.gone:
+        return Outcome(effects=counted)
     if not name_is_valid(message.name, content):
         low, high = account.name_characters_min, account.name_characters_max
         refused = Refused(Code.NAME_INVALID, f"{low} to {high} visible characters")
@@ -90,7 +92,7 @@ def register(message: RegisterHashed, *, attempts: Attempts, env: Env) -> Outcom
     )
 
 
-@handles(Op.LOGIN_VERIFIED, by="node", needs=("attempts", "servers"))
+@handles(Op.LOGIN_VERIFIED, by="node", needs=("attempts", "servers"), when_gone=True)
 def login(
     message: LoginVerified, *, attempts: Attempts, servers: Servers, env: Env
 ) -> Outcome | Refuse:
@@ -102,6 +104,8 @@ def login(
         return _kept_out(message, refused, attempts, env)
     if not message.matches:
         return _wrong(message, attempts, env)
+    if env.sender.gone:
+        return Outcome()  # he may be back by now, and a late session would end his new one
     center = choose_center(servers, env)
     if center is None:
         return Refuse(Code.SERVER_AWAY, "no center")
@@ -200,7 +204,8 @@ def _name_failed(
     if stored >= account.account_failures_max:  # then its last failure locked it
         is_over = env.now_ms - message.locked_until_ms > forgotten_ms
     else:
-        is_over = known != NO_ATTEMPT and is_quiet
+        # What another server counted since is not over for being quiet here.
+        is_over = known != NO_ATTEMPT and is_quiet and stored <= known.failures
     failures = max(0 if is_over else stored, 0 if is_quiet else known.failures) + 1
     key = _name_key(message.name)
     failed = _failed(key, failures, account.account_failures_max, env)

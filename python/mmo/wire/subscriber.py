@@ -12,7 +12,7 @@ NETWORK_BITS = 64
 def subscriber_of(address: str) -> str:
     """The address itself, of IPv6 its network alone; what is no address stands for itself."""
     try:
-        found = ipaddress.ip_address(address.strip("[]"))
+        found = ipaddress.ip_address(address.strip("[]").partition("%")[0])
     except ValueError:
         return address
     if isinstance(found, ipaddress.IPv6Address):
