@@ -286,6 +286,15 @@ async def test_a_node_that_is_configured_wrongly_is_not_tried_again(tmp_path: Pa
     assert node.restarts == 0
 
 
+async def test_a_node_that_served_and_finds_its_port_taken_for_a_moment_is_tried_again(
+    tmp_path: Path,
+) -> None:
+    node = node_that(tmp_path, f"raise SystemExit({EXIT_CONFIGURATION})")
+    node._has_served = True
+    node.spawn()
+    await look_until(node, "waiting")
+
+
 async def test_a_node_that_is_killed_on_request_is_always_restarted(tmp_path: Path) -> None:
     settings = load_config(
         environment={

@@ -12,8 +12,9 @@ import msgspec
 import pytest
 from tests.contract.core_sides import core_settings
 
-from mmo._core import NetCore
+from mmo._core import CoreError, NetCore
 from mmo.cli import run
+from mmo.cli.core_faults import operator_error
 from mmo.cli.node_runner import NodeRunner
 from mmo.cli.rim import USAGE
 from mmo.cluster.home import ClusterFile, Home, NodePorts
@@ -68,6 +69,12 @@ def test_an_address_of_another_machine_is_told_with_its_key(tmp_path: Path) -> N
     ports = NodePorts("raid-1", "raid", 31, 0, 7_199, 0)
     told = failure(tmp_path, ports, NetCore(settings).start)
     assert told.code == "E0732" and "192.0.2.1" in told.cause and "cluster.link_host" in told.fix
+
+
+@pytest.mark.parametrize("why", ["failed to lookup address information", "(os error 24)"])
+def test_what_passes_by_itself_is_left_to_the_next_try(why: str) -> None:
+    ports = NodePorts("raid-1", "raid", 31, 7_100, 7_199, 0)
+    assert operator_error(CoreError(f"address game.test:7100: {why}"), CONFIG, ports) is None
 
 
 def test_a_certificate_that_is_none_is_told_with_its_key(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from mmo.cli.payment_server import PaymentServer, certificate_files, trusting
+from mmo.cluster.certificate import ensure_certificate
 from mmo.cluster.home import Home, NodePorts
 from mmo.cluster.secret_files import ensure_secrets, read_secrets
 from mmo.config import Config
@@ -289,3 +290,11 @@ def test_a_door_that_fails_ends_the_node(door: Door) -> None:
 
     door.game.run(over())
     assert [str(one) for one in crashes] == ["[Errno 24] Too many open files"]
+
+
+def test_the_certificate_of_a_home_follows_its_host(tmp_path: Path) -> None:
+    first = ensure_certificate(tmp_path, "127.0.0.1")[0].read_bytes()
+    assert ensure_certificate(tmp_path, "127.0.0.1")[0].read_bytes() == first
+    other = ensure_certificate(tmp_path, "pay.example.net")[0].read_bytes()
+    assert other != first
+    assert ensure_certificate(tmp_path, "pay.example.net")[0].read_bytes() == other

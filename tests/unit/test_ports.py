@@ -11,6 +11,7 @@ from mmo.cluster.topology import (
     NODES_MAX,
     assign_ports,
     fresh_entry,
+    listeners_of,
     scaled,
     take_block,
     with_channels,
@@ -75,6 +76,31 @@ def test_a_port_of_a_block_that_nobody_of_the_cluster_uses_may_be_taken() -> Non
             again = take_block(without, block.first, ENTRIES)
             again.close()
         assert (again.first, again.lost) == (block.first, "")
+
+
+def test_a_block_is_not_lost_by_a_port_that_the_configuration_names() -> None:
+    block = take_block(CONFIG, 0, ENTRIES)
+    block.close()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", block.first + 10))
+        taken.listen()
+        named = [
+            msgspec.structs.replace(entry, client_port=block.first + 10)
+            if entry.role == "login"
+            else entry
+            for entry in ENTRIES
+        ]
+        again = take_block(CONFIG, block.first, tuple(named))
+        again.close()
+    assert (again.first, again.lost) == (block.first, "")
+
+
+def test_the_payment_door_has_an_address_of_its_own() -> None:
+    cash = msgspec.structs.replace(CONFIG.cash, host="127.0.0.9")
+    found = listeners_of(msgspec.structs.replace(CONFIG, cash=cash), assign_ports(ENTRIES, 7_100))
+    hosts = {one.owner: one.host for one in found}
+    assert hosts["cash-1 client_port"] == "127.0.0.9"
+    assert hosts["login-1 client_port"] == CONFIG.cluster.host
 
 
 def test_an_address_that_is_not_this_machines_is_no_want_of_ports() -> None:

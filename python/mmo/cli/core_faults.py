@@ -15,12 +15,14 @@ _ADDRESS = re.compile(r"address (?P<host>.*):(?P<port>\d+)(?P<datagrams>/udp)?: 
 _SETTING = re.compile(r"setting (?P<field>\w+): (?P<why>.*)", re.S)
 _TAKEN = "(os error 98)"  # EADDRINUSE
 _FORBIDDEN = "(os error 13)"  # EACCES
+_ELSEWHERE = "(os error 99)"  # EADDRNOTAVAIL
 _TLS_FILES = ("tls_certificate_file", "tls_key_file")
 
 
 def operator_error(fault: Exception, config: Config, ports: NodePorts) -> OperatorError | None:
     """What to tell of a `CoreError`: `OperatorError` E0732 for an address, `ConfigError` E0109 or
-    E0104 for a setting; None for what no operator brought about."""
+    E0104 for a setting; None for what no operator brought about, or what passes by itself, such as
+    a name that nobody resolves just now."""
     if address := _ADDRESS.fullmatch(str(fault)):
         return _not_listening(address, ports)
     if setting := _SETTING.fullmatch(str(fault)):
@@ -28,7 +30,7 @@ def operator_error(fault: Exception, config: Config, ports: NodePorts) -> Operat
     return None
 
 
-def _not_listening(address: re.Match[str], ports: NodePorts) -> OperatorError:
+def _not_listening(address: re.Match[str], ports: NodePorts) -> OperatorError | None:
     port, datagrams = int(address["port"]), bool(address["datagrams"])
     tcp_key = "link_port" if port == ports.link_port else "client_port"
     key = "datagram_port" if datagrams else tcp_key
@@ -42,6 +44,8 @@ def _not_listening(address: re.Match[str], ports: NodePorts) -> OperatorError:
         )
     if _FORBIDDEN in address["why"]:
         return OperatorError("E0732", f"{cause}: {address['why']}", f"set {entry} to 1024 or more")
+    if _ELSEWHERE not in address["why"]:
+        return None
     return OperatorError(
         "E0732",
         f"{cause}: {address['why']}",

@@ -268,15 +268,21 @@ def check_schema(config: Config, home: Home) -> Finding:
 
 def check_address(config: Config, home: Home) -> Finding:
     """Whether the addresses of the configuration are this machine's."""
-    for name, host in (("host", config.cluster.host), ("link_host", config.cluster.link_host)):
+    hosts = {
+        "cluster.host": config.cluster.host,
+        "cluster.link_host": config.cluster.link_host,
+        "cash.host": config.cash.host,
+    }
+    for name, host in hosts.items():
         try:
             family, kind, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
             with socket.socket(family, kind) as probe:
                 probe.bind(address)
         except OSError as error:
-            text = f"cluster.{name} {host}: {error.strerror or error}"
-            return Finding("failed", text, f"set cluster.{name} to an address of this machine")
-    return Finding("ok", f"{config.cluster.host}, links on {config.cluster.link_host}")
+            text = f"{name} {host}: {error.strerror or error}"
+            return Finding("failed", text, f"set {name} to an address of this machine")
+    text = f"{config.cluster.host}, links on {config.cluster.link_host}"
+    return Finding("ok", f"{text}, payments on {config.cash.host}")
 
 
 def supervisor_answers(home: Home) -> bool:

@@ -58,7 +58,7 @@ def start(
     place = Home(home)
     running = _supervisor_status(place)
     if running is None:
-        _refuse_to_interrupt(place.read(), yes)
+        _refuse_to_interrupt(place.read(), yes, json)
         loaded = load(config, home)
         # What is wrong with the configuration or its content is said before anything is spawned.
         from mmo.cli.sources import read_tables
@@ -154,16 +154,21 @@ def _supervisor_status(place: Home) -> dict[str, Any] | None:
         return None
 
 
-def _refuse_to_interrupt(file: ClusterFile | None, yes: bool) -> None:
-    """Raises `OperatorError` E0733 when nodes serve on without a supervisor and nobody says that
-    they may be ended: a new supervisor knows only how to start them anew."""
+def _refuse_to_interrupt(file: ClusterFile | None, yes: bool, quiet: bool) -> None:
+    """Nodes that serve on without a supervisor can only be started anew. Who sits at a terminal is
+    asked; a script that starts what died, as an init system does, goes on and is told. Raises
+    `OperatorError` E0733 when the answer is no."""
     left = unwatched(file)
-    serving = [name for name in left if not is_store(name)]
-    question = f"end {' '.join(serving)}, which go on without a supervisor, and start anew?"
-    if serving and not terminal.confirm(question, yes):
+    serving = " ".join(name for name in left if not is_store(name))
+    if not serving:
+        return
+    question = f"end {serving}, which go on without a supervisor, and start anew?"
+    if terminal.is_asked() and not terminal.confirm(question, yes):
         from mmo.cli.status import unwatched_error
 
         raise unwatched_error(left)
+    if not quiet:
+        print(f"  the supervisor is gone: {serving} are ended and started anew")
 
 
 def _refuse_other_config(place: Home, config: Path | None) -> None:

@@ -6,13 +6,13 @@ What is asked over them is not its matter. Composed by `payment_server`.
 
 import asyncio
 import contextlib
-import ipaddress
 import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable
 
 from mmo.edges.payment import Strangers
+from mmo.wire.subscriber import subscriber_of
 
 ACCEPT_AGAIN_S = 0.05  # after an accept that failed, such as for want of descriptors
 HANDSHAKE_S = 5.0
@@ -46,28 +46,28 @@ class Places:
     """All of them. Who cannot sign holds one for `PROVE_S`, and only while nobody else wants it."""
 
     def __init__(self, whole_max: int, address_max: int, strangers: Strangers) -> None:
-        """`address_max` 0: no limit."""
+        """`address_max`: of those of one address that showed nothing yet; 0: no limit."""
         self._whole_max = whole_max
         self._address_max = address_max
         self._strangers = strangers
         self._taken: dict[Place, None] = {}  # the oldest first
-        self._by_address: Counter[str] = Counter()
 
     def take(self, host: str, now_s: float, end: Callable[[], object]) -> Place | None:
         """A place for a connection from `host`, if need be that of the one which is longest without
-        a signed notice: of those of its address, or of all. None where all have shown one."""
-        address = subscriber(host)
-        if self._address_max and self._by_address[address] >= self._address_max:
-            free = self._makes_way(address)
-        else:
-            free = len(self._taken) < self._whole_max or self._makes_way("")
-        if not free:
+        a signed notice: of those of its address, or of the address that has most of them. None
+        where all have shown one."""
+        address = subscriber_of(host)
+        unproved = Counter(one.address for one in self._taken if not one.is_proved)
+        if self._address_max and unproved[address] >= self._address_max:
+            self._makes_way(address)
+        elif len(self._taken) >= self._whole_max and unproved:
+            self._makes_way(unproved.most_common(1)[0][0])
+        if len(self._taken) >= self._whole_max:
             figure = "payment_connections_refused_total"
             self._strangers.seen(figure, "payment connection refused", address=host)
             return None
         place = Place(address, now_s, end)
         self._taken[place] = None
-        self._by_address[address] += 1
         return place
 
     def leave(self, place: Place) -> None:
@@ -75,28 +75,17 @@ class Places:
         if place not in self._taken:
             return
         del self._taken[place]
-        self._by_address[place.address] -= 1
-        if not self._by_address[place.address]:
-            del self._by_address[place.address]
         if not place.is_proved:
             self._strangers.count("payment_connections_unproved_total")
 
     def end_late(self, now_s: float) -> None:
         """End those that showed no signed notice in time."""
-        for place in self._unproved(""):
-            if now_s - place.since_s >= PROVE_S:
+        for place in list(self._taken):
+            if not place.is_proved and now_s - place.since_s >= PROVE_S:
                 self._end(place)
 
-    def _makes_way(self, address: str) -> bool:
-        oldest = next(iter(self._unproved(address)), None)
-        if oldest is not None:
-            self._end(oldest)
-        return oldest is not None
-
-    def _unproved(self, address: str) -> list[Place]:
-        """Those of an address, or of all."""
-        unproved = [place for place in self._taken if not place.is_proved]
-        return [place for place in unproved if not address or place.address == address]
+    def _makes_way(self, address: str) -> None:
+        self._end(next(one for one in self._taken if not one.is_proved and one.address == address))
 
     def _end(self, place: Place) -> None:
         self.leave(place)
@@ -169,14 +158,3 @@ class Listener:
         finally:
             if not place.is_served:
                 self._places.leave(place)
-
-
-def subscriber(host: str) -> str:
-    """What connections of an address are counted under, as the core counts its own: whoever has one
-    IPv6 address has its /64 network, and an IPv4 address in IPv6 clothes is itself."""
-    address = ipaddress.ip_address(host.partition("%")[0])
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))

@@ -15,7 +15,7 @@ from mmo.errors import OperatorError
 
 OK, FAILED, USAGE, NOT_RUNNING, PARTIAL = range(5)
 
-_NOT_RUNNING_CODE = "E0701"
+_NOT_RUNNING_CODES = ("E0701", "E0733")  # nothing runs; what runs is watched by nobody
 _UNEXPECTED_CODE = "E0001"
 
 
@@ -37,7 +37,7 @@ def guard(command: Callable[[], int], as_json: bool) -> int:
         return command()
     except OperatorError as error:
         report(error, as_json)
-        return NOT_RUNNING if error.code == _NOT_RUNNING_CODE else FAILED
+        return NOT_RUNNING if error.code in _NOT_RUNNING_CODES else FAILED
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return FAILED
@@ -65,7 +65,7 @@ def report(error: OperatorError, as_json: bool) -> None:
         said = {"code": error.code, "cause": error.cause, "fix": error.fix}
         print(json.dumps({"error": said}))
     print(error, file=sys.stderr)
-    if error.code != _NOT_RUNNING_CODE:
+    if error.code != _NOT_RUNNING_CODES[0]:
         print(f"       more       mmo-cluster explain {error.code}", file=sys.stderr)
 
 

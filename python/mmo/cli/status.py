@@ -86,7 +86,7 @@ def unwatched_error(names: list[str]) -> OperatorError:
     return OperatorError(
         "E0733",
         f"the supervisor is gone; without it go on, and none is restarted: {' '.join(names)}",
-        "when players may be interrupted, mmo-cluster start --yes: it ends these and starts anew",
+        "when players may be interrupted, mmo-cluster start: it ends these and starts anew",
     )
 
 

@@ -54,11 +54,16 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> "Table":
     return made
 
 
+def is_asked() -> bool:
+    """Whether somebody sits here who can answer."""
+    return sys.stdin.isatty() and on_terminal()
+
+
 def confirm(question: str, yes: bool) -> bool:
     """Whether a destructive act may go on: `--yes`, or an answer typed on a terminal."""
     if yes:
         return True
-    if not (sys.stdin.isatty() and on_terminal()):
+    if not is_asked():
         return False
     return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 

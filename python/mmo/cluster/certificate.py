@@ -8,14 +8,19 @@ import datetime
 import ipaddress
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 LIFE_DAYS = 3_650
 
 
 def ensure_certificate(directory: Path, host: str) -> tuple[Path, Path]:
-    """Certificate and key for `host` in `directory`; those of an earlier start are kept."""
+    """Certificate and key for `host` in `directory`; those of an earlier start are kept while they
+    are for that host."""
     certificate, key = directory / "payment-door.pem", directory / "payment-door.key"
-    if not (certificate.exists() and key.exists()):
+    if not (certificate.exists() and key.exists() and _is_for(certificate, host)):
         certificate_pem, key_pem = _make(host)
         for path, data in ((key, key_pem), (certificate, certificate_pem)):
             fresh = path.with_suffix(path.suffix + ".new")
@@ -27,8 +32,27 @@ def ensure_certificate(directory: Path, host: str) -> tuple[Path, Path]:
     return certificate, key
 
 
+def _is_for(certificate: Path, host: str) -> bool:
+    from cryptography import x509
+
+    try:
+        found = x509.load_pem_x509_certificate(certificate.read_bytes())
+        extension = found.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except (OSError, ValueError, x509.ExtensionNotFound):
+        return False
+    return _named(host) in list(extension.value)
+
+
+def _named(host: str) -> "x509.GeneralName":
+    from cryptography import x509
+
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
 def _make(host: str) -> tuple[bytes, bytes]:
-    # Imported here: only the very first start of a home makes one.
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -40,11 +64,7 @@ def _make(host: str) -> tuple[bytes, bytes]:
 
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "mmo payment door")])
-    names: list[x509.GeneralName] = [x509.DNSName("localhost")]
-    try:
-        names.append(x509.IPAddress(ipaddress.ip_address(host)))
-    except ValueError:
-        names.append(x509.DNSName(host))
+    names: list[x509.GeneralName] = [x509.DNSName("localhost"), _named(host)]
     now = datetime.datetime.now(datetime.UTC)
     made = (
         x509.CertificateBuilder()

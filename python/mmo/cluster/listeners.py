@@ -4,6 +4,7 @@ Owns the reading of the kernel's tables. Sees the processes of this user, as any
 Called where a port is taken.
 """
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -39,9 +40,14 @@ def _inodes(port: int, datagrams: bool) -> set[str]:
 def _holds(directory: Path, wanted: set[str]) -> bool:
     try:
         with os.scandir(directory / "fd") as entries:
-            return any(os.readlink(entry.path) in wanted for entry in entries)
+            paths = [entry.path for entry in entries]
     except OSError:
         return False  # it ended, or is another user's
+    for path in paths:
+        with contextlib.suppress(OSError):  # closed by now
+            if os.readlink(path) in wanted:
+                return True
+    return False
 
 
 def _command(directory: Path) -> str:

@@ -61,6 +61,7 @@ class NodeProcess:
         self.started_at = 0.0
         self._restart_at = 0.0
         self._asked_to_die = False
+        self._has_served = False  # as it is configured
         self._heard_at = 0.0
         self._said: dict[str, Any] = {}  # its status, as it said it last
         self._said_at = 0.0
@@ -238,7 +239,9 @@ class NodeProcess:
         self._asked_to_die = False
         while self.crashes and now - self.crashes[0] > settings.crash_window_ms / 1000:
             self.crashes.popleft()
-        if len(self.crashes) > settings.crashes_max or code == EXIT_CONFIGURATION:
+        # Of who served, what is in the way may pass: another has its port for a moment.
+        is_hopeless = code == EXIT_CONFIGURATION and not self._has_served
+        if is_hopeless or len(self.crashes) > settings.crashes_max:
             self.state = "failed"
             return
         doublings = max(0, len(self.crashes) - 1)
@@ -270,6 +273,7 @@ class NodeProcess:
         if said.get("ready"):
             self.state = "ready"
             self.error = ""
+            self._has_served = True
             self._heard_at = time.monotonic()
         elif time.monotonic() - self.started_at > settings.ready_ms / 1000:
             assert self.child is not None

@@ -43,17 +43,22 @@ class Listener(NamedTuple):
     datagrams: bool = False
 
     def is_taken(self) -> bool:
-        """Whether somebody has it. An address that is not this machine's is nobody's."""
-        try:
-            _bound(self.host, self.port, datagrams=self.datagrams).close()
-        except OSError as error:
-            return error.errno in _TAKEN
-        return False
+        """Whether we cannot have it. An address that is not this machine's is nobody's."""
+        return self._fault() in _TAKEN
 
     def taken_by(self) -> str:
         """What to say of one that is: `7112 (center-1 client_port) is taken by process 8 (nc)`."""
+        if self._fault() == errno.EACCES:
+            return f"{self.port} ({self.owner}) needs a privilege: choose one of 1024 or more"
         who = who_listens(self.port, datagrams=self.datagrams)
         return f"{self.port} ({self.owner}) is taken by {who}"
+
+    def _fault(self) -> int | None:
+        try:
+            _bound(self.host, self.port, datagrams=self.datagrams).close()
+        except OSError as error:
+            return error.errno
+        return 0
 
 
 class PortBlock:
@@ -115,7 +120,8 @@ def listeners_of(config: Config, nodes: Sequence[NodePorts]) -> list[Listener]:
         found.append(Listener(config.cluster.link_host, node.link_port, owner))
         if node.role not in _WITHOUT_CLIENTS:
             owner = f"{node.name} client_port"
-            found.append(Listener(config.cluster.host, node.client_port, owner))
+            host = config.cash.host if node.role == "cash" else config.cluster.host
+            found.append(Listener(host, node.client_port, owner))
         if node.role == "raid":
             owner = f"{node.name} datagram_port"
             found.append(Listener(config.cluster.host, node.datagram_port, owner, True))
@@ -243,12 +249,18 @@ def _hold(
     if not config.redis.is_external:
         ports = [*block.redis_ports, *block.redis_bus_ports]
         used += [Listener(_REDIS_HOST, port, "redis") for port in ports]
+    named = {port for entry in nodes for port in _ports_named(entry)}
     for listener in used:
-        is_of_block = first <= listener.port < first + BLOCK_PORTS
+        # A port that the configuration names is the same in every block: moving frees none.
+        is_of_block = first <= listener.port < first + BLOCK_PORTS and listener.port not in named
         if is_of_block and listener.is_taken():
             block.close()
             return None, listener
     return guard, None
+
+
+def _ports_named(entry: NodeEntry) -> tuple[int, ...]:
+    return (entry.client_port, entry.link_port, entry.datagram_port, entry.metrics_port)
 
 
 def _bound(host: str, port: int, *, datagrams: bool = False) -> socket.socket:

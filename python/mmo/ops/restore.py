@@ -23,9 +23,8 @@ _PENDING = Statement(f"""
     SELECT bundle FROM reward_grant FORCE INDEX (unclaimed)
     WHERE user_id = %s AND claimed_version IS NULL AND source_kind = {int(SourceKind.CORRECTION)}
 """)
-_LOCK = Statement("""
-    SELECT user_id FROM player_head FORCE INDEX (PRIMARY) WHERE user_id = %s FOR UPDATE
-""")
+_HEAD = Statement("SELECT user_id FROM player_head FORCE INDEX (PRIMARY) WHERE user_id = %s")
+_LOCK = Statement(f"{_HEAD.text} FOR UPDATE")
 _USER_OF = Statement("SELECT user_id FROM account WHERE name = %s")
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -80,7 +79,7 @@ async def restoration(
     grant inserted, under the lock of the head, so that no correction is claimed in between, or
     booked by another restore. Raises `LogIncomplete`, `StoreUnavailable`."""
     async with pool.take() as connection:
-        if await connection.row(_LOCK, user) is None:
+        if await connection.row(_HEAD, user) is None:
             return None
         then = holding(content, replay(user, until(await read_log(connection, user), at_ms)))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from mmo.proof.verdict import Trial
 
-SNAPSHOT_SHARE_MIN = 0.8
+SNAPSHOT_SHARE_MIN = 0.75
 """Least share of the players whose snapshot has to be compared at the end, where Redis was not
 emptied. Those who only pay never arrive and have none: two of nineteen; one or two more may have
 been written first on a primary that died before it had copied them."""
