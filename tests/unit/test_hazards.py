@@ -52,6 +52,7 @@ FOUND = {
     "if True:\n    SEEN = {}": "SEEN can be changed",
     "def f():\n    return 1\ndef g():\n    f.count += 1": "f.count outlives",
     "from mmo.state import bag\ndef g():\n    bag.SLOT_MAX = 9": "bag.SLOT_MAX outlives",
+    "BOX: Box = Box()\ndef g():\n    BOX.n += 1": "BOX.n outlives",
 }
 
 
@@ -107,7 +108,11 @@ def test_what_a_rule_may_use_is_left_alone() -> None:
         "from mmo.systems import items\nfrom mmo.state.bag import Bag\nLIMIT = 3\n"
         "NAMES = ('a', 'b')\nSET = frozenset({1})\n__all__ = ['LIMIT']\n"
         "if TYPE_CHECKING:\n    from mmo.content import Content\n"
-        "class Plain:\n    x = 1\n"
+        "class Plain:\n    x = 1\n    __slots__ = ['a']\n"
+        "class Row(Plain):\n    items: list[int] = []\n"
+        "class Held:\n    def __exit__(self, *fault):\n        self.x = 2\n"
+        "def changes(bag):\n    bag.x = 1\n    math = {}\n    def inner():\n"
+        "        math['a'] = 2\n    return inner\n"
     )
     assert not hazards_of(ast.parse(text))
 

@@ -152,6 +152,23 @@ def test_what_an_older_rule_fails_at_is_not_held_against_the_code_of_now(
     assert told.startswith("for older rooms: systems.rules.echo")
 
 
+def test_a_rule_that_was_closed_for_its_rooms_is_asked_again_when_its_generation_comes_back(
+    world: Callable[..., World],
+) -> None:
+    game = Game(
+        world, bundle=bundle_of("one", role=ROLE, rules=FAILING),
+        rule_failures_max=3, rule_failures_window_ms=10_000,
+    )  # fmt: skip
+    ann = game.world.player("ann")
+    ann.asks(m.Reserve(1))
+    before = game.generations.current
+    game.generations._before = before
+    goes_on(game, "two", 2)
+    assert [ann.asks(m.Echo("")).code for _ in range(4)][3] == Code.QUARANTINED
+    game.generations.switch(before)
+    assert ann.asks(m.Echo("")).code == Code.INTERNAL, "it is asked, and fails again"
+
+
 def test_what_the_code_of_now_fails_at_is_not_held_against_older_rooms(
     world: Callable[..., World],
 ) -> None:

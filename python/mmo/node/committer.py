@@ -208,7 +208,7 @@ class Committer:
                 self._retry_later(pending)
         else:
             engine.log.error("commit broke a constraint", **engine.about(lane, job))
-            engine.quarantine.failed(job.route, "its changes broke a constraint")
+            engine.quarantine.failed(job.decided or job.route, "its changes broke a constraint")
             engine.refuse(job.source, job.seq, Code.INTERNAL)
             engine.outcomes.spent(lane, job)
 

@@ -66,7 +66,7 @@ class Generations:
             "held": self.is_held,
             "started_ms": self.started_ms,
             "rooms": self.pins.counts(),
-            "quarantined": self._engine.quarantine.told(),
+            "quarantined": list(self._engine.quarantine.rules.values()),
             "last_failure": self._engine.quarantine.last,
         }
 

@@ -70,9 +70,11 @@ def _at(node: ast.stmt | ast.expr, text: str) -> Hazard:
 
 def _held(tree: ast.Module) -> Iterator[Hazard]:
     """Values and decorators in which something could be kept between two messages."""
+    fields = _fields(tree)
     for node in _run_at_import(tree.body):
         if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
-            yield from _assigned(node)
+            if id(node) not in fields:
+                yield from _assigned(node)
         elif isinstance(node, ast.While | ast.For):
             yield _at(node, "a loop while the module is imported")
     for function in _functions(tree):
@@ -83,6 +85,17 @@ def _held(tree: ast.Module) -> Iterator[Hazard]:
         defaults = [*function.args.defaults, *(d for d in function.args.kw_defaults if d)]
         if any(isinstance(one, ast.List | ast.Dict | ast.Set) for one in defaults):
             yield _at(function, f"{function.name} has a default that can be changed")
+
+
+def _fields(tree: ast.Module) -> set[int]:
+    """Fields of structures, whose empty default is made anew for each object."""
+    return {
+        id(one)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and node.bases
+        for one in node.body
+        if isinstance(one, ast.AnnAssign) and one.value and ast.unparse(one.value) in ("[]", "{}")
+    }
 
 
 def _run_at_import(body: list[ast.stmt]) -> Iterator[ast.stmt]:
@@ -104,8 +117,8 @@ def _assigned(node: ast.Assign | ast.AnnAssign | ast.AugAssign) -> Iterator[Haza
         return
     value = node.value
     called = dotted(value.func).split(".")[-1] if isinstance(value, ast.Call) else ""
-    named_all = isinstance(node, ast.Assign) and ast.unparse(targets[0]) == "__all__"
-    if (isinstance(value, _MUTABLE) or called in MUTABLE_CALLS) and not named_all:
+    is_special = ast.unparse(targets[0]) in ("__all__", "__slots__")
+    if (isinstance(value, _MUTABLE) or called in MUTABLE_CALLS) and not is_special:
         name = ast.unparse(targets[0])
         yield _at(node, f"{name} can be changed and would be kept between messages")
 
@@ -113,22 +126,47 @@ def _assigned(node: ast.Assign | ast.AnnAssign | ast.AugAssign) -> Iterator[Haza
 def _changed(tree: ast.Module) -> Iterator[Hazard]:
     """Functions that change what is bound at import, of this module or another."""
     bound: set[str] = set()
-    for node in tree.body:
+    for node in _run_at_import([one for one in tree.body if not isinstance(one, ast.ClassDef)]):
         if isinstance(node, ast.Import | ast.ImportFrom):
             bound |= {(one.asname or one.name).split(".")[0] for one in node.names}
-        elif isinstance(node, _Function | ast.ClassDef):
+        elif isinstance(node, _Function):
             bound.add(node.name)
-        elif isinstance(node, ast.Assign):
-            bound |= {one.id for one in node.targets if isinstance(one, ast.Name)}
-    for function in _functions(tree):
-        of_arguments = {one.arg for one in ast.walk(function.args) if isinstance(one, ast.arg)}
-        names = [one for one in ast.walk(function) if isinstance(one, ast.Name)]
-        own = of_arguments | {one.id for one in names if isinstance(one.ctx, ast.Store)}
-        for part in _own(function):
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            bound |= _stored(node)
+    bound |= {one.name for one in tree.body if isinstance(one, ast.ClassDef)}
+    for outermost in _outermost(tree):
+        own = _stored(outermost) | {
+            one.arg for one in ast.walk(outermost) if isinstance(one, ast.arg)
+        }
+        for part in ast.walk(outermost):
             if not isinstance(part, ast.Attribute | ast.Subscript):
                 continue
             if isinstance(part.ctx, ast.Store) and _root(part) in bound - own:
                 yield _at(part, f"{ast.unparse(part)} outlives the message")
+
+
+def _stored(node: ast.AST) -> set[str]:
+    """Names that are bound anywhere in it."""
+    found = {
+        one.id
+        for one in ast.walk(node)
+        if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)
+    }
+    for one in ast.walk(node):
+        if isinstance(one, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and one.name:
+            found.add(one.name)
+        elif isinstance(one, ast.MatchMapping) and one.rest:
+            found.add(one.rest)
+    return found
+
+
+def _outermost(node: ast.AST) -> Iterator[_Function]:
+    """Functions that are in no other."""
+    for one in ast.iter_child_nodes(node):
+        if isinstance(one, _Function):
+            yield one
+        else:
+            yield from _outermost(one)
 
 
 def _root(node: ast.expr) -> str:
@@ -153,10 +191,15 @@ def _outside(tree: ast.Module) -> Iterator[Hazard]:
         elif isinstance(node, ast.ExceptHandler) and _catches_all(node):
             yield Hazard(node.lineno, node.col_offset, "catches everything, the watchdog too")
         elif isinstance(node, ast.FunctionDef) and node.name == "__exit__":
-            yield _at(node, "__exit__ can swallow the watchdog")
+            if any(isinstance(one, ast.Return) and not _is_false(one.value) for one in _own(node)):
+                yield _at(node, "__exit__ can swallow the watchdog")
         elif isinstance(node, ast.Try | ast.TryStar):
             for leaving in _leaving(node.finalbody):
                 yield _at(leaving, "leaves by `finally`, which swallows the watchdog")
+
+
+def _is_false(value: ast.expr | None) -> bool:
+    return value is None or (isinstance(value, ast.Constant) and not value.value)
 
 
 def _catches_all(node: ast.ExceptHandler) -> bool:

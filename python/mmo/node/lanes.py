@@ -54,7 +54,7 @@ class Job:
     """One message on its way through a lane."""
 
     __slots__ = (
-        "asked", "body", "certain", "earned", "edge", "looked_up", "message",
+        "asked", "body", "certain", "decided", "earned", "edge", "looked_up", "message",
         "operation", "player", "route", "seq", "source", "tries", "version",
     )  # fmt: skip
 
@@ -76,6 +76,7 @@ class Job:
         self.asked = b""  # hash of what the operation asks; empty: not computed yet
         self.earned: Earned | None = None
         self.edge: tuple[Job, int] | None = None  # the edge that made this message, and its tries
+        self.decided: Route | None = None  # the rule that did: of an older room, not `route`
         self.tries = 0
         self.looked_up = False  # the store has no record of its operation id
         self.certain = True  # False: an earlier commit of it may have happened

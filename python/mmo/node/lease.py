@@ -71,6 +71,7 @@ class Lease:
         asked_ms = engine.timers.now_ms()
         try:
             await engine.store.lease(self.row, engine.settings.lease_ms)
+            self.renewed_ms = asked_ms  # the number is ours, whatever the reads below tell
             rows = await engine.store.leases()
             mark = engine.generations.mark
             # Who could not renew may have been left out of a switch that is under way: wait for it.

@@ -119,7 +119,7 @@ class Outcomes:
     def _shapeless(self, lane: Lane, job: Job, wrong: str) -> None:
         engine = self._engine
         engine.metrics.count("rules_raised_total")
-        engine.quarantine.failed(engine.generations.pins.decided(job.route), wrong)
+        engine.quarantine.failed(job.decided or job.route, wrong)
         engine.log.error("rule wrong", rule=job.route.name, fault=wrong, **engine.about(lane, job))
         engine.refuse(job.source, job.seq, Code.INTERNAL)
         self.spent(lane, job)
@@ -149,7 +149,7 @@ class Outcomes:
             for opcode, body in encoded:
                 engine.reply(source, job.seq, opcode, body)
             for reply in outcome.replies:
-                if type(reply) is Refused:
+                if type(reply) is Refused and not source.gone:
                     engine.count_refused(reply.code)
         if outcome.sends:
             self._each(job, encoded, self._send, outcome.sends)
@@ -178,7 +178,7 @@ class Outcomes:
             try:
                 leave(part)
             except SAID_WRONG:
-                self._engine.router.raised(Job(job.route) if answered else job)
+                self._engine.router.raised(Job(job.decided or job.route) if answered else job)
 
     def send_all(self, sends: Sequence[Any]) -> None:
         """Sends of an outcome whose row was written without a lane, in order."""

@@ -69,14 +69,13 @@ class Pins:
         asked = self._asked
         return asked[1] if asked is not None and asked[0] is route else route
 
-    def shut(self, route: Route, call: Any) -> bool:
-        """Let `call` answer for the route, but not for older rooms; False when it gets no messages
-        of any, so that nothing was done."""
+    def own_of(self, route: Route) -> list[Any] | None:
+        """Call and bound of a route by which it answers for all but older rooms, to be changed in
+        place; None when it gets no messages of any."""
         for one, own, chosen in self._wrapped:
             if one is route and route.call is chosen:
-                own[:] = [call, call]
-                return True
-        return False
+                return own
+        return None
 
     def generation_of(self, state: str, key: Any) -> Generation | None:
         """The older generation of a room; None: it belongs to the one that runs."""

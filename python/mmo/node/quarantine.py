@@ -29,6 +29,7 @@ class Quarantine:
         self._engine = engine
         self._failures: dict[Route, deque[int]] = {}
         self._of_rooms: dict[Route, str] = {}  # of older generations, for their rooms alone
+        self._closed: dict[Route, tuple[Any, Any, Any, bool]] = {}  # as they were before
         self.rules: dict[int, str] = {}  # opcode -> what is in quarantine and why
         self.last = ""  # the last failure: rule, file, line, error
 
@@ -47,9 +48,14 @@ class Quarantine:
             self._close(route)
 
     def lift(self) -> None:
-        """Another generation decides: everything may be asked again."""
+        """Another generation decides: everything may be asked again, also where it is one from
+        before that comes back."""
+        for route, was in self._closed.items():
+            if self._engine.table.of(route.by).get(route.opcode) is route:
+                route.call, route.bound, route.edge, route.mutates = was
+        self._closed.clear()
         self._failures.clear()
-        self._of_rooms.clear()  # what was closed of them stays so
+        self._of_rooms.clear()  # what was closed of older ones stays so
         self.rules.clear()
         self.last = ""
 
@@ -72,15 +78,20 @@ class Quarantine:
         def refuses(*arguments: Any) -> Refuse:
             return refusal
 
-        if self._is_of_rooms(route):
+        own = self._engine.generations.pins.own_of(route)
+        call, bound = (route.call, route.bound) if own is None else own
+        self._closed[route] = (call, bound, route.edge, route.mutates)
+        if own is not None:
+            own[:] = [refuses, refuses]  # older rooms go on
+        else:
             route.call = route.bound = refuses
+        if self._is_of_rooms(route):
             self._of_rooms[route] = self.last
         else:
-            if not self._engine.generations.pins.shut(route, refuses):
-                route.call = route.bound = refuses
+            self.rules[route.opcode] = self.last
+            if own is None:
                 route.edge = None
                 route.mutates = False  # an operation that is refused needs no look-up
-            self.rules[route.opcode] = self.last
         del self._failures[route]
         self._engine.metrics.count("rules_quarantined_total")
         self._engine.log.error(

@@ -81,13 +81,14 @@ class Router:
         try:
             outcome = route.call(message, player) if route.parts else route.bound(message)
         except (Exception, RuleOverran):
-            self._raised(route, source, seq)
+            self._raised(self._engine.generations.pins.decided(route), source, seq)
             return
         if type(outcome) is not Outcome or (
             outcome.changes or outcome.row or outcome.sends or outcome.earned or outcome.tells
             or outcome.asks or outcome.claim_here or outcome.closes or outcome.release
         ):  # fmt: skip
             job = Job(route, source, seq, body, message)
+            job.decided = self._engine.generations.pins.decided(route)
             self._engine.outcomes.settle(lane, job, outcome)
             return
         try:
@@ -99,7 +100,7 @@ class Router:
             for reply in outcome.replies:
                 outgoing.append((conn, reply.opcode, seq, encode(reply)))
         except (Exception, RuleOverran):
-            self._raised(route, source, seq)
+            self._raised(self._engine.generations.pins.decided(route), source, seq)
 
     def _wait(self, source: Source, lane: Lane, seq: int, item: Job | Step) -> None:
         """Into the lane, or BUSY in its order when too much waits."""
@@ -219,9 +220,10 @@ class Router:
         try:
             outcome: Any = job.route.call(job.message, player)
         except (Exception, RuleOverran):
-            self._raised(job.route, source, job.seq)
+            self._raised(self._engine.generations.pins.decided(job.route), source, job.seq)
             self._engine.outcomes.spent(lane, job)
             return
+        job.decided = self._engine.generations.pins.decided(job.route)
         if trace is not None:
             trace.decided(job)
         self._engine.outcomes.settle(lane, job, outcome)
@@ -255,7 +257,7 @@ class Router:
 
     def raised(self, job: Job) -> None:
         """What a rule returned cannot be used: treated as if it had raised."""
-        self._raised(job.route, job.source, job.seq)
+        self._raised(job.decided or job.route, job.source, job.seq)
 
     def _raised(self, route: Route, source: Source | None, seq: int) -> None:
         """A rule failed: its sender hears INTERNAL, the log has the traceback, the lane goes on."""
@@ -266,5 +268,5 @@ class Router:
             conn=source.conn if source else 0, user=source.user if source else 0,
             exc_info=True,
         )  # fmt: skip
-        engine.quarantine.failed(engine.generations.pins.decided(route))
+        engine.quarantine.failed(route)
         engine.refuse(source, seq, Code.INTERNAL)

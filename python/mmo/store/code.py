@@ -56,7 +56,7 @@ END_CANARY = Statement("""
 TURN_ROLLING = Statement("""
     UPDATE code_generation SET generation = %s, rolling_from = %s,
         bundle = (SELECT r.bundle FROM code_record r WHERE r.generation = %s)
-    WHERE id = 1 AND generation = %s AND rolling_from = %s
+    WHERE id = 1 AND generation = %s AND rolling_from = %s AND rolling_from <> 0
 """)
 END_ROLLING = Statement("UPDATE code_generation SET rolling_from = 0 WHERE id = 1")
 ALIVE = Statement(f"SELECT number, incarnation FROM node_lease WHERE until_ms > {NOW_MS}")
