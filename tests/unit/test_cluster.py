@@ -293,6 +293,7 @@ async def test_a_node_that_served_and_finds_its_port_taken_for_a_moment_is_tried
     node._has_served = True
     node.spawn()
     await look_until(node, "waiting")
+    assert len(node.crashes) == 1
 
 
 async def test_a_node_that_is_killed_on_request_is_always_restarted(tmp_path: Path) -> None:
