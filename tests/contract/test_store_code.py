@@ -216,6 +216,7 @@ async def test_other_code_under_the_number_of_a_canary_is_refused(store: Store, 
     assert not await store.switch_code(other)
     assert (await store.code()).canary == canary.generation
     assert (await store.code_records(canary.generation, 1))[0].bundle == canary.bundle
+    assert await store.end_canary(canary.generation, "over")
 
 
 async def test_during_a_rolling_restart_two_generations_may_decide(store: Store) -> None:
