@@ -61,17 +61,6 @@ OLDER = {
         " had to be up to date: here 1,086 of 7,141 were, and Redis was taken to have been read"
         " when MySQL had been too, so that it was given less than its 8 s.",
     ),
-    "prove-chaos-hour.json": (
-        "checker.samples_due",
-        "Kept from when Redis behind MySQL was forgiven near any fault, so near all of the hour."
-        " Judged as now, an hour of the day before has 394,461 samples that had to be up to date,"
-        " though no fault was forgiven, and none behind; an hour of 2026-11-29 (667 faults,"
-        " 557,815 operations, 0 lost, 0 doubled) does **not** hold, by one of its 218,574: it was"
-        " committed a second after a primary of Redis died and put there by the repair 10 s later,"
-        " where 5 s and a round were due: a relay whose own way to Redis was ill must have taken"
-        " the mark and kept it from the others for another 5 s. It keeps it for one second now;"
-        " that hour has not been run again.",
-    ),
     "prove-checker.json": (
         "without_a_bug.samples_due",
         "Kept from before its run without a bug had to show how much it compared in Redis.",
