@@ -78,7 +78,6 @@ OLDER = {
         " judged the first of every 32 and closed.",
     ),
     "load-deploy.json": ("turns", _WITHOUT_GATES),
-    "load-plateau.json": ("turns", _WITHOUT_GATES),
     "bench-mixed.json": (
         "pairs",
         "kept from an older form of it, whose one client walked one journey and the twenty all of"
