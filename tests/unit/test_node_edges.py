@@ -112,9 +112,8 @@ def test_edge_when_its_row_always_loses_gives_up_after_three(world: MakeWorld) -
     assert len(tries) == 3
 
 
-def test_edge_when_its_client_is_gone_opens_no_session(world: MakeWorld) -> None:
-    """The same client may have come again by then: a late session would end his new one."""
-    game, store, passwords = a_world(world)
+def knocks_and_leaves(game: World, passwords: SlowPasswords) -> None:
+    """Ann's client is gone when her password is checked."""
     passwords.is_slow = True
     client = game.client()
     client.post(m.Knock("Ann"))
@@ -122,6 +121,12 @@ def test_edge_when_its_client_is_gone_opens_no_session(world: MakeWorld) -> None
     client.leaves()
     game.settle()
     passwords.end_one(game)
+
+
+def test_edge_when_its_client_is_gone_opens_no_session(world: MakeWorld) -> None:
+    """The same client may have come again by then: a late session would end his new one."""
+    game, store, passwords = a_world(world)
+    knocks_and_leaves(game, passwords)
     assert store.database.heads[1].session_epoch == 0
     passwords.is_slow = False
     assert game.client().asks(m.Knock("Ann")) == m.Echoed("Ann", 0)
@@ -133,13 +138,7 @@ def test_edge_when_its_client_is_gone_is_decided_by_a_rule_that_counts_what_it_c
 ) -> None:
     game, store, passwords = a_world(world)
     game.engine.table.node[m.KNOCKED].when_gone = True
-    passwords.is_slow = True
-    client = game.client()
-    client.post(m.Knock("Ann"))
-    game.settle()
-    client.leaves()
-    game.settle()
-    passwords.end_one(game)
+    knocks_and_leaves(game, passwords)
     assert store.database.heads[1].session_epoch == 1
 
 

@@ -134,13 +134,18 @@ FAILING = RULES.replace(
 )
 
 
+def strict(world: Callable[..., World], rules: str) -> Game:
+    """A node on which three failures are too many."""
+    return Game(
+        world, bundle=bundle_of("one", role=ROLE, rules=rules),
+        rule_failures_max=3, rule_failures_window_ms=10_000,
+    )  # fmt: skip
+
+
 def test_what_an_older_rule_fails_at_is_not_held_against_the_code_of_now(
     world: Callable[..., World],
 ) -> None:
-    game = Game(
-        world, bundle=bundle_of("one", role=ROLE, rules=FAILING),
-        rule_failures_max=3, rule_failures_window_ms=10_000,
-    )  # fmt: skip
+    game = strict(world, FAILING)
     ann, bob = game.world.player("ann"), game.world.player("bob")
     ann.asks(m.Reserve(1))
     goes_on(game, "two", 2)
@@ -155,10 +160,7 @@ def test_what_an_older_rule_fails_at_is_not_held_against_the_code_of_now(
 def test_a_rule_that_was_closed_for_its_rooms_is_asked_again_when_its_generation_comes_back(
     world: Callable[..., World],
 ) -> None:
-    game = Game(
-        world, bundle=bundle_of("one", role=ROLE, rules=FAILING),
-        rule_failures_max=3, rule_failures_window_ms=10_000,
-    )  # fmt: skip
+    game = strict(world, FAILING)
     ann = game.world.player("ann")
     ann.asks(m.Reserve(1))
     before = game.generations.current
@@ -172,10 +174,7 @@ def test_a_rule_that_was_closed_for_its_rooms_is_asked_again_when_its_generation
 def test_what_the_code_of_now_fails_at_is_not_held_against_older_rooms(
     world: Callable[..., World],
 ) -> None:
-    game = Game(
-        world, bundle=bundle_of("one", role=ROLE, rules=RULES),
-        rule_failures_max=3, rule_failures_window_ms=10_000,
-    )  # fmt: skip
+    game = strict(world, RULES)
     ann, bob = game.world.player("ann"), game.world.player("bob")
     ann.asks(m.Reserve(1))
     goes_on(game, "two", 2, rules=FAILING)

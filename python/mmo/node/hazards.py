@@ -103,11 +103,13 @@ def _run_at_import(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     for node in body:
         yield node
         if not isinstance(node, _Function):
-            for block in BLOCKS:
-                for inner in getattr(node, block, ()):
-                    yield from _run_at_import(
-                        [inner] if isinstance(inner, ast.stmt) else inner.body
-                    )
+            yield from _run_at_import(_inside(node))
+
+
+def _inside(node: ast.stmt) -> list[ast.stmt]:
+    """The statements of its blocks, those of handlers and cases too."""
+    parts = [part for block in BLOCKS for part in getattr(node, block, ())]
+    return [one for part in parts for one in ([part] if isinstance(part, ast.stmt) else part.body)]
 
 
 def _assigned(node: ast.Assign | ast.AnnAssign | ast.AugAssign) -> Iterator[Hazard]:
@@ -215,11 +217,7 @@ def _leaving(body: list[ast.stmt], in_loop: bool = False) -> Iterator[ast.stmt]:
         ):
             yield node
         elif not isinstance(node, _Function | ast.ClassDef):
-            inside = in_loop or isinstance(node, ast.While | ast.For)
-            for block in BLOCKS:
-                for inner in getattr(node, block, ()):
-                    one = [inner] if isinstance(inner, ast.stmt) else inner.body
-                    yield from _leaving(one, inside)
+            yield from _leaving(_inside(node), in_loop or isinstance(node, ast.While | ast.For))
 
 
 def _imports(tree: ast.Module, games: tuple[str, ...]) -> Iterator[Hazard]:

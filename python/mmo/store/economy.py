@@ -45,24 +45,16 @@ CHANGE_ITEMS = Statement("""
         i.equipped = g.equipped
 """)
 
-END_ITEMS = Statement("""
+_END = """
     DELETE i FROM JSON_TABLE(%s, '$[*]' COLUMNS (
         user_id BIGINT PATH '$[0]', uid BIGINT PATH '$[1]', code INT PATH '$[2]',
         count_before BIGINT PATH '$[3]')) g
     STRAIGHT_JOIN item i FORCE INDEX (PRIMARY)
         ON i.user_id = g.user_id AND i.uid = g.uid
         AND i.code = g.code AND i.count = g.count_before
-""")
-
-EXPIRE_ITEMS = Statement(f"""
-    DELETE i FROM JSON_TABLE(%s, '$[*]' COLUMNS (
-        user_id BIGINT PATH '$[0]', uid BIGINT PATH '$[1]', code INT PATH '$[2]',
-        count_before BIGINT PATH '$[3]')) g
-    STRAIGHT_JOIN item i FORCE INDEX (PRIMARY)
-        ON i.user_id = g.user_id AND i.uid = g.uid
-        AND i.code = g.code AND i.count = g.count_before
-    WHERE 0 < i.expires_ms AND i.expires_ms <= {NOW_MS}
-""")
+"""
+END_ITEMS = Statement(_END)
+EXPIRE_ITEMS = Statement(_END + f" WHERE 0 < i.expires_ms AND i.expires_ms <= {NOW_MS}")
 """The clock of the database decides whether the days of a rented item are over: no item is lost to
 a node whose clock is ahead."""
 

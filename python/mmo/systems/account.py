@@ -177,12 +177,10 @@ def _wrong(message: LoginVerified, attempts: Attempts, env: Env) -> Outcome:
     row = None
     if env.sender.address:
         key = f"address:{_address(env)}"
-        known, forgotten_ms = attempts.get(key), account.failures_forgotten_ms
-        failures = 1 if _is_quiet(known, forgotten_ms, env) else known.failures + 1
+        failures = _one_more(attempts.get(key), account.failures_forgotten_ms, env)
         effects.append(_failed(key, failures, account.address_failures_max, env))
     key = _pair_key(message.name, env)
-    known, forgotten_ms = attempts.get(key), account.account_failures_forgotten_ms
-    failures = 1 if _is_quiet(known, forgotten_ms, env) else known.failures + 1
+    failures = _one_more(attempts.get(key), account.account_failures_forgotten_ms, env)
     effects.append(_failed(key, failures, account.failures_max, env))
     # Beyond the limit of its own an address is slowed by its own lock. Alone it locks nobody else
     # out; in turn with others it does.
@@ -260,6 +258,10 @@ def _locked_out(until_ms: int, env: Env) -> Refuse | None:
 
 def _is_quiet(known: Attempt, forgotten_ms: int, env: Env) -> bool:
     return env.now_ms - max(known.failed_ms, known.locked_until_ms) > forgotten_ms
+
+
+def _one_more(known: Attempt, forgotten_ms: int, env: Env) -> int:
+    return 1 if _is_quiet(known, forgotten_ms, env) else known.failures + 1
 
 
 def _address(env: Env) -> str:
