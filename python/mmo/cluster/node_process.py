@@ -16,6 +16,7 @@ from typing import Any, Literal
 from mmo.cluster.control import ask_async
 from mmo.cluster.home import NodePorts
 from mmo.cluster.process import Child, ProcessId, python_module
+from mmo.cluster.restarts import wait_ms
 from mmo.config import Node as NodeConfig
 from mmo.config import Supervisor as SupervisorSettings
 from mmo.errors import OperatorError
@@ -237,16 +238,13 @@ class NodeProcess:
         if not self._asked_to_die:
             self.crashes.append(now)
         self._asked_to_die = False
-        while self.crashes and now - self.crashes[0] > settings.crash_window_ms / 1000:
-            self.crashes.popleft()
+        after_ms = wait_ms(self.crashes, now, settings)
         # Of who served, what is in the way may pass: another has its port for a moment.
         is_hopeless = code == EXIT_CONFIGURATION and not self._has_served
         if is_hopeless or len(self.crashes) > settings.crashes_max:
             self.state = "failed"
             return
-        doublings = max(0, len(self.crashes) - 1)
-        wait_ms = min(settings.restart_ms_min * 2**doublings, settings.restart_ms_max)
-        self._restart_at = now + wait_ms / 1000
+        self._restart_at = now + after_ms / 1000
         self.state = "waiting"
 
     async def _look_for_silence(self, silent_ms: int) -> None:

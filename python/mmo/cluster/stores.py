@@ -19,6 +19,7 @@ from mmo.cluster.mysql_server import server_version as mysql_version
 from mmo.cluster.process import Child
 from mmo.cluster.redis_servers import SERVERS, ManagedRedis, find_redis_server
 from mmo.cluster.redis_servers import server_version as redis_version
+from mmo.cluster.restarts import wait_ms
 from mmo.cluster.secret_files import Secrets
 from mmo.cluster.supervisor_log import log_line
 from mmo.cluster.topology import PortBlock
@@ -116,12 +117,9 @@ class Stores:
 
     def _wait_longer(self, name: str, now: float) -> None:
         """One that starts, answers and ends again is started at a slower and slower rhythm."""
-        settings, recent = self.config.supervisor, self._mended_at[name]
+        recent = self._mended_at[name]
         recent.append(now)
-        while now - recent[0] > settings.crash_window_ms / 1000:
-            recent.popleft()
-        wait_ms = min(settings.restart_ms_min * 2 ** (len(recent) - 1), settings.restart_ms_max)
-        self._mend_after[name] = now + wait_ms / 1000
+        self._mend_after[name] = now + wait_ms(recent, now, self.config.supervisor) / 1000
 
     def _forget_crashes(self, name: str) -> None:
         """Who is killed on request has not crashed, and is started at once."""
