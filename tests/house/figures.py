@@ -65,18 +65,6 @@ OLDER = {
         "without_a_bug.samples_due",
         "Kept from before its run without a bug had to show how much it compared in Redis.",
     ),
-    "prove-contrast.json": (
-        "ours_if_naive",
-        "Kept from an older form of it, which wiped Redis every cycle too and killed the naive"
-        " builds' processes before it counted: nearly all that Redis lost went by the wipes, and"
-        " some of the stale players were left by the end. What the other faults alone do is not"
-        " in these figures, nor whether ours did enough to have lost something.",
-    ),
-    "prove-flood.json": (
-        "judged",
-        "Kept from an older form of it, which counted packets that were sent, of which the server"
-        " judged the first of every 32 and closed.",
-    ),
     "load-deploy.json": ("turns", _WITHOUT_GATES),
     "bench-mixed.json": (
         "pairs",
