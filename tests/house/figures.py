@@ -30,7 +30,7 @@ RESULTS = ROOT / "docs" / "results"
 MADE = RESULTS / "made.toml"
 TRIED_MAX = 8
 """Lines of a proof that are repeated in its table; all are in its raw file."""
-IN_TABLE = ("checks", "findings_total", "took_s", "code", "arguments")
+IN_TABLE = ("checks", "findings_total", "took_s", "code", "arguments", "python")
 """Figures of every proof, which the table of all proofs has."""
 CODE_SHOWN = 8
 """Digits of the code's digest that a table shows; all are in the raw file."""
@@ -188,10 +188,16 @@ def this_machine() -> str:
 
 
 def stamp(name: str, told: dict[str, Any] | None = None) -> str:
-    """Day and machine of a result, and of which code it is where `told` says so."""
+    """Day and machine of a result; of which code it is where `told` says so, and the interpreter
+    where that was another than the machine's."""
     entry = made().get("files", {}).get(name)
-    code = f", code {told['code'][:CODE_SHOWN]}" if told and "code" in told else ""
-    return f"{entry['on']}, machine {entry['machine']}{code}" if entry else "not listed"
+    if not entry:
+        return "not listed"
+    machine, told = made()["machines"][entry["machine"] - 1], told or {}
+    code = f", code {told['code'][:CODE_SHOWN]}" if "code" in told else ""
+    python = f"CPython {told['python']}" if "python" in told else ""
+    other = "" if python in machine else f", {python}"
+    return f"{entry['on']}, machine {entry['machine']}{other}{code}"
 
 
 def command(default: str, told: dict[str, Any]) -> str:

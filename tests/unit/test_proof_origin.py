@@ -1,6 +1,7 @@
 """A raw result tells of which code and by which command it was made, and no path of a machine."""
 
 import json
+import platform
 import sys
 from pathlib import Path
 
@@ -57,11 +58,15 @@ def test_another_program_tells_no_arguments() -> None:
     assert arguments(["/somewhere/bin/pytest", "-q", "secret"]) == []
 
 
-def test_raw_results_carry_both(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_raw_results_carry_what_they_were_made_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", [COMMAND, "prove", "odds", "--out", "results"])
     trial = Trial("odds", lambda text: None)
     trial.expect(True, "")
-    made = {"code": code_digest(), "arguments": ["prove", "odds", "--out", "PATH"]}
+    made = {
+        "code": code_digest(),
+        "arguments": ["prove", "odds", "--out", "PATH"],
+        "python": platform.python_version(),
+    }
     assert made.items() <= trial.verdict().figures.items()
     bench = BenchResult("x", 2.0, "floor", 1.0, 2.0, "us", 1.0, 2.0, (Check("a", True),), {"b": 1})
     assert made.items() <= json.loads(json.dumps(bench.as_json()))["more"].items()

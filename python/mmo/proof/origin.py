@@ -1,10 +1,11 @@
-"""Of which code, and by which command, a result was made.
+"""Of which code, by which command and under which interpreter a result was made.
 
-Owns the two marks that tie a raw result to what made it: a digest of the sources and the words of
-the command. Measures nothing. Called by verdicts, by benches and by whoever keeps progress.
+Owns the marks that tie a raw result to what made it: a digest of the sources, the words of the
+command and the interpreter's version. Measures nothing. Called by verdicts, by benches and by whoever keeps progress.
 """
 
 import hashlib
+import platform
 import sys
 from functools import cache
 from pathlib import Path
@@ -27,15 +28,16 @@ PATH = "PATH"
 
 @cache
 def code_digest() -> str:
-    """16 hex digits over every module and table of the package, and over the sources of the core
-    where they are: two results with the same one are of the same code. Taken once a process, for
+    """16 hex digits over every module and table of the package, over the sources of the core where
+    they are, and over the interpreter's version: two results with the same one are of the same
+    code. Taken once a process, for
     files may change under a long run."""
     return digest_of(PACKAGE, RUST)
 
 
 def digest_of(*places: Path) -> str:
-    """16 hex digits over the sources in these folders and files; one that is missing counts for
-    nothing."""
+    """16 hex digits over the interpreter's version and the sources in these folders and files; one
+    that is missing counts for nothing."""
     digest = hashlib.sha256(sys.version.encode())
     for place in places:
         for path in [place, *sorted(place.rglob("*"))]:
@@ -64,5 +66,9 @@ def arguments(words: list[str] | None = None) -> list[str]:
 
 
 def origin() -> dict[str, Any]:
-    """Both, as they stand in a raw result."""
-    return {"code": code_digest(), "arguments": arguments()}
+    """All three, as they stand in a raw result."""
+    return {
+        "code": code_digest(),
+        "arguments": arguments(),
+        "python": platform.python_version(),
+    }

@@ -55,9 +55,9 @@ CLOCKS_OFF_MS = 400
 BEGINS_MS = 1_797_000_000_000
 """Unix time at which a run begins: an evening in December 2026, when seasons of the box run."""
 
-RELOADS_EVERY, RELOADS_AT = 16, 1
-"""One seed in so many changes its code, of those with two of each server, when a coordinator is
-given."""
+RELOADS_EVERY, RELOADS_AT = 32, (1, 20)
+"""Two seeds in so many change their code when a coordinator is given: one of those with two of each
+server, and one of those with raids."""
 
 TIMERS_LATE_MS = (0, 100, 250, 500)
 """A node looks at its timers when the first is due (0), or only this often, as one whose processor
@@ -148,7 +148,7 @@ class Simulation:
         self.timers_late_ms = random.Random(f"late {seed}").choice(TIMERS_LATE_MS)
         self.servers = setup.servers or CLUSTERS[seed % len(CLUSTERS)]
         raids = any(role == "raid" for _, role in self.servers)
-        reloads = coordinator is not None and seed % RELOADS_EVERY == RELOADS_AT
+        reloads = coordinator is not None and seed % RELOADS_EVERY in RELOADS_AT
         first = sources_of(game) if game is not None else None
         self.reloads = Reloads(self, coordinator, first) if reloads and coordinator else None
         self.code = self.reloads or (Code(first) if first is not None else None)
