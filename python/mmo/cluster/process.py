@@ -110,6 +110,9 @@ class Child:
                     env=dict(environment) if environment is not None else None,
                     cwd=directory,
                     start_new_session=True,
+                    # SIGXFSZ stays ignored: a limit on the size of files (`ulimit -f`) refuses a
+                    # write, as a full disk does, where it would else end the process.
+                    restore_signals=False,
                     preexec_fn=_die_with_parent if dies_with_parent else None,
                 )
             except OSError as error:

@@ -26,6 +26,10 @@ from mmo.proof.reload_storm import reload_storm
 from mmo.proof.stores import Stores
 
 STOP_S = (0.5, 5.0)
+FREEZE_S = (6.5, 12.0)
+"""Longer than a lease (`node.lease_ms`), shorter than a supervisor bears silence
+(`supervisor.silent_ms`): the process wakes, and has lost everything."""
+
 LOCK_S = (0.5, 4.0)
 LINE_S = (0.5, 3.0)
 DISK_S = (0.3, 1.5)
@@ -47,6 +51,7 @@ def _kill_role(role: str) -> Fault:
         await ground.kill(name)
         return name
 
+    fault.__doc__ = f"kill -9 of a {role} server."
     return fault
 
 
@@ -73,6 +78,15 @@ async def stop_node(ground: Ground) -> str:
     name = ground.pick(ground.nodes())
     async with stopped(ground.pid(name)):
         await asyncio.sleep(ground.span(STOP_S))
+    return name
+
+
+async def freeze_node(ground: Ground) -> str:
+    """A node that stands for longer than its lease, with what it was doing; when it goes on, others
+    own its players."""
+    name = ground.pick(ground.nodes())
+    async with stopped(ground.pid(name)):
+        await asyncio.sleep(ground.span(FREEZE_S))
     return name
 
 
@@ -126,14 +140,14 @@ async def kill_redis_replica(ground: Ground) -> str:
 
 
 def _stop_redis(replicas: bool) -> Fault:
-    """One that hangs: worse than one that is dead."""
-
     async def fault(ground: Ground) -> str:
         name = ground.pick(await ground.primaries(replicas=replicas))
         async with stopped(ground.pid(name)):
             await asyncio.sleep(ground.span(STOP_S))
         return name
 
+    kind = "replica" if replicas else "primary"
+    fault.__doc__ = f"A {kind} of Redis that hangs: worse than one that is dead."
     return fault
 
 
@@ -245,23 +259,22 @@ async def cut_mysql(ground: Ground) -> str:
 
 
 async def full_disk(ground: Ground) -> str:
-    """No more bytes fit: into the truth, a Redis server's files or the log of a node. Said as the
-    largest size of a file that the process may write, which the kernel enforces like a disk."""
-    kind = ground.rng.choice(("mysql", "redis", "node"))
-    if kind == "redis":
-        name = ground.pick(await ground.primaries())
-    else:
-        name = kind if kind == "mysql" else ground.pick(ground.nodes())
+    """No more bytes fit into a Redis server's files or the log of a node. Said as the largest size
+    of a file that the process may write: each write of it fails."""
+    kind = ground.rng.choice(("redis", "node"))
+    names = await ground.primaries() if kind == "redis" else ground.nodes()
+    name = ground.pick(names)
     async with limited(ground.pid(name), resource.RLIMIT_FSIZE, 1):
         await asyncio.sleep(ground.span(DISK_S))
     return name
 
 
-def _line(kind: str) -> Fault:
+def _line(kind: str, what: str) -> Fault:
     async def fault(ground: Ground) -> str:
         port = await ground.proxies.trouble(kind, ground.rng, ground.span(LINE_S))
         return f"port {port}"
 
+    fault.__doc__ = f"Client lines {what}."
     return fault
 
 
@@ -270,6 +283,7 @@ MENU: dict[str, Fault] = {
     **{f"kill-{role}": _kill_role(role) for role in ("matching", "raid")},
     "kill-at-point": kill_at_point,
     "stop-node": stop_node,
+    "freeze-node": freeze_node,
     "starve-node": starve_node,
     "no-descriptors": no_descriptors,
     "clock-jump": clock_jump,
@@ -289,11 +303,11 @@ MENU: dict[str, Fault] = {
     "cut-node": cut_off,
     "reload-storm": reload_storm,
     "disk-full": full_disk,
-    "line-loss": _line("loss"),
-    "line-delay": _line("delay"),
-    "line-drip": _line("drip"),
-    "line-reset": _line("reset"),
-    "line-double": _line("double"),
+    "line-loss": _line("loss", "that say nothing in one direction"),
+    "line-delay": _line("delay", "on which every byte comes late"),
+    "line-drip": _line("drip", "on which bytes come one by one"),
+    "line-reset": _line("reset", "that are reset"),
+    "line-double": _line("double", "whose bytes arrive on a second connection too"),
 }
 """Every fault by name, as `chaos --faults` takes it."""
 
@@ -302,7 +316,7 @@ GROUPS = {
     "kills": tuple(name for name in MENU if name.startswith("kill-")),
     "nodes": (
         *("kill-channel", "kill-center", "kill-login", "kill-at-point", "stop-node"),
-        *("starve-node", "no-descriptors", "clock-jump"),
+        *("freeze-node", "starve-node", "no-descriptors", "clock-jump"),
     ),
     "redis": tuple(name for name in MENU if name.endswith("redis") or "-redis-" in name),
     "mysql": ("kill-mysql", "stop-mysql", "lock-rows", "cut-mysql"),
@@ -317,6 +331,11 @@ NOT_HERE = (
     "a Redis server cut from its peers and not from its clients: it takes a filter of packets; one "
     "that hangs or is overruled by a failover stands in for it",
     "loss of bytes that were written and not synced: it takes a file system of its own",
+    "a full disk under the database: it takes a file system of its own; a limit on the size of "
+    "files ends it, since its log cannot be written, and that is `kill-mysql`",
+    "both servers of a Redis shard or all of them at once: the wiped Redis stands in for it",
+    "a pool of database connections that others used up, deadlocks on purpose: `lock-rows` holds "
+    "what commits need",
     "promotion of a replica of the database: one home has one database",
     "a cap on memory: it takes a control group",
     "clocks an hour off: servers forgive two seconds (`net.token_leeway_s`)",
