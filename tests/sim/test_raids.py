@@ -35,7 +35,7 @@ from mmo.wire.messages.raid_link import (
     Seated,
 )
 
-RAID = 7 << 32
+RAID, OTHER_RAID = 7 << 32, 8 << 32
 LEASE_MS = 6_000
 SWEEP_MS = 1_000
 CONTENT = load_content()
@@ -305,6 +305,38 @@ def test_raid_when_a_member_comes_while_its_start_is_written_then_he_hears_of_it
     game.first.world.move(1_000)
     assert len(game.heard(game.first.clients[ann], RaidStart)) == 1
     assert len(game.heard(game.first.clients[bob], RaidStart)) == 1
+
+
+def test_reservation_when_it_is_insisted_on_then_neither_others_nor_a_new_link_pass_it() -> None:
+    server = Server(51)
+    world = server.world
+    names = (*NAMES, "cay", "dan")
+    users = [world.account(name) for name in names]
+    for user, name in zip(users, names, strict=True):
+        world.login(user, name)
+    first, second = (
+        [Seated(user, 1, 1, user, f"name-{user}", 1, 0) for user in pair]
+        for pair in (users[:2], users[2:])
+    )
+    world.store.database.is_down = True
+    server.matching.post(RaidReserve(RAID, 1, first))
+    world.settle()
+    server.matching.post(RaidRelease(OTHER_RAID))
+    world.settle()
+    said = server.matching.heard()
+    assert [(one.raid, one.held) for one in said] == [(OTHER_RAID, False)], "it waits for the first"
+    again = world.peer(41, "matching")
+    again.post(RaidRelease(RAID))
+    world.settle()
+    assert not again.heard(), "it was said not to be here, and opens a moment later"
+    world.store.database.is_down = False
+    world.move(1_000)
+    again.post(RaidReserve(OTHER_RAID, 1, second))
+    world.settle()
+    answers = [one for one in again.heard() if isinstance(one, RaidReserved)]
+    assert [(one.raid, one.held) for one in answers] == [(OTHER_RAID, True)]
+    assert world.run(world.store.raid(RAID)).state is RaidState.ABORTED
+    world.close()
 
 
 def test_reservation_when_the_word_of_the_store_is_lost_then_the_room_opens_all_the_same() -> None:

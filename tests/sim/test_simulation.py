@@ -33,8 +33,11 @@ def test_players_under_the_misfortunes_of_a_seed_lose_nothing(
     assert report.acknowledged
 
 
-def test_code_is_changed_under_players_and_one_generation_decides(simulation: Simulate) -> None:
-    report = simulation(17, coordinator=switching)
+@pytest.mark.parametrize("seed", [17, 20], ids=["without raids", "with raids"])
+def test_code_is_changed_under_players_and_one_generation_decides(
+    simulation: Simulate, seed: int
+) -> None:
+    report = simulation(seed, coordinator=switching)
     assert not report.findings, report.findings
     assert report.faults["reload"]
 

@@ -5,7 +5,9 @@ from msgspec.structs import replace
 from tests.systems.game import CONTENT
 from tests.systems.match_game import MATCHING, RAIDS, MatchGame
 
+from mmo.content.matching import Curve
 from mmo.systems import matching, raid_entry
+from mmo.systems.matching_teams import AGAIN_MS
 from mmo.wire.messages.raid_link import TicketPut, TicketPutOk, TicketRow
 from mmo.wire.messages.raid_queue import RaidExplainOk, RaidMatched, RaidUnmatched
 from mmo.wire.messages.session import Refused
@@ -83,6 +85,24 @@ def test_players_when_only_one_window_reaches_then_are_not_matched() -> None:
     queue(game, 3, level=4)
     game.advance(100)
     assert teams(game) == [[2, 3]]
+
+
+def test_players_when_other_content_widens_their_curve_then_need_no_newcomer() -> None:
+    game = game_with(2)
+    rules = game.games[MATCHING]
+
+    def widen(reach: int) -> None:
+        own = replace(CONTENT.matching, curve=Curve((0,), (reach,)), curves={})
+        rules.content = replace(CONTENT, matching=own)
+
+    widen(0)
+    queue(game, 1, level=2)
+    queue(game, 2, level=14)
+    game.advance(LIMITS.widening[-1][0])
+    assert not teams(game)
+    widen(9)
+    game.advance(AGAIN_MS + 100)
+    assert teams(game) == [[1, 2]]
 
 
 def test_player_when_others_always_match_at_once_then_he_is_taken_at_the_end_of_his_curve() -> None:

@@ -247,6 +247,20 @@ def test_tickets_when_a_thousand_are_told_then_are_told_in_parts_of_the_limit() 
     assert set(held(game).tickets) == set(users)
 
 
+def test_tickets_when_one_is_put_before_the_first_part_then_it_is_not_taken_for_gone() -> None:
+    game = game_with(3, rooms=0)
+    queue(game, 1)
+    held(game).drop(1)  # a difference that comes from nowhere
+    center = 2 + 1 % 2
+    told = game.games[center].tickets.telling
+    while not told:
+        game.advance(50)
+    queue(game, 3)  # of the same center
+    assert told, "all is told already"
+    game.advance(1_000)
+    assert set(held(game).tickets) == {1, 3}
+
+
 def test_list_of_tickets_when_its_rest_never_comes_then_is_dropped_and_nobody_with_it() -> None:
     game = game_with(0, rooms=0)
     for user in (1, 2):

@@ -285,6 +285,14 @@ def test_daily_limit_when_a_slower_clock_says_yesterday_then_today_goes_on() -> 
     assert_refused(ask(resident, limited, 1, midnight - 1), Code.DAILY_LIMIT, "0")
 
 
+def test_daily_limit_when_a_clock_was_days_ahead_then_does_not_hold_him_until_that_day() -> None:
+    resident, limited = player(gold=1000), line(daily_limit=2)
+    bought(resident, limited, 2, (TODAY + 9) * DAY_MS)
+    bought(resident, limited, 2, TODAY * DAY_MS)
+    assert_refused(ask(resident, limited, 1, TODAY * DAY_MS), Code.DAILY_LIMIT, "0")
+    bought(resident, limited, 2, (TODAY + 1) * DAY_MS)
+
+
 def test_daily_limit_when_content_lowers_it_then_nothing_negative_is_told() -> None:
     resident = player(gold=1000)
     bought(resident, line(daily_limit=5), 5)

@@ -178,23 +178,25 @@ async def move_slot(ground: Ground) -> str:
     users = sorted(await asyncio.to_thread(Stores(ground.arena).heads))
     if len(primaries) < 2 or not users:
         raise LookupError("no slot could move now")
-    user, target = ground.rng.choice(users), ground.pick(primaries)
+    ground.rng.shuffle(primaries)
+    key = f"{{u:{ground.rng.choice(users)}}}:snap"
     try:
-        return await asyncio.to_thread(_moved, ground, primaries, f"{{u:{user}}}:snap", target)
+        return await asyncio.to_thread(_moved, ground, primaries, key)
     except (OSError, RedisAnswerError) as error:
         raise LookupError(str(error)) from error
 
 
-def _moved(ground: Ground, primaries: list[str], key: str, target: str) -> str:
+def _moved(ground: Ground, primaries: list[str], key: str) -> str:
+    """From whoever has it to the first of the others."""
     with contextlib.ExitStack() as opened:
         nodes = {name: opened.enter_context(ground.redis(name)) for name in primaries}
         names = {name: nodes[name].text("CLUSTER", "MYID") for name in primaries}
-        slot = int(nodes[target].text("CLUSTER", "KEYSLOT", key))
-        rows: Any = nodes[target].ask("CLUSTER", "SLOTS")
+        anyone = nodes[primaries[0]]
+        slot = int(anyone.text("CLUSTER", "KEYSLOT", key))
+        rows: Any = anyone.ask("CLUSTER", "SLOTS")
         owner = next(row[2][2].decode() for row in rows if row[0] <= slot <= row[1])
         source = next(name for name in primaries if names[name] == owner)
-        if source == target:
-            raise LookupError("it is there already")
+        target = next(name for name in primaries if name != source)
         host, port = Stores(ground.arena).redis_addresses[int(target.removeprefix("redis-")) - 1]
         password = (ground.arena.home.secrets / "redis").read_text().strip()
         nodes[target].ask("CLUSTER", "SETSLOT", slot, "IMPORTING", names[source])

@@ -1,7 +1,8 @@
 """Of which code, by which command and under which interpreter a result was made.
 
 Owns the marks that tie a raw result to what made it: a digest of the sources, words of the command
-and the interpreter's version. Measures nothing. Called by verdicts, by benches and by whoever keeps progress.
+and the interpreter's version. Measures nothing. Called by verdicts, by benches and by whoever keeps
+progress.
 """
 
 import hashlib

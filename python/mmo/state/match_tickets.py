@@ -10,7 +10,6 @@ import msgspec
 
 from mmo.state.age_queue import Aged, AgeQueue
 
-NEVER_MS = 2**62
 SUM_MODULUS = 2**61
 
 

@@ -7,8 +7,8 @@ How it stays cheap with any number of players who wait: units of one kind, group
 one line by age. Within a line the older can always take the younger's part (same group, same size,
 and a reach at least as long), so a team is possible with any unit of a line only if it is with the
 oldest. A line whose oldest found no team is not tried again before something comes into it or one
-of its first units reaches further: what comes into another line is tried from there. So a tick
-costs the teams it forms and the lines that changed, never all who wait.
+of its first units reaches further, or some seconds passed: what comes into another line is tried
+from there. So a tick costs the teams it forms and the lines that changed, never all who wait.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,10 +18,13 @@ from mmo.content import Content
 from mmo.content.matching import Curve
 from mmo.contract import Env
 from mmo.state.age_queue import Aged
-from mmo.state.match_tickets import NEVER_MS, Line, LineKey, MatchTickets, Team, Unit
+from mmo.state.match_tickets import Line, LineKey, MatchTickets, Team, Unit
 
 RETRY_MS = 1_000
 """After a search that was given up for its length."""
+
+AGAIN_MS = 10_000
+"""Longest time for which a line is left alone: by then other content may widen its curve."""
 
 
 class Front:
@@ -133,7 +136,7 @@ def _team_of(draft: Draft, key: LineKey, env: Env) -> tuple[list[Unit] | None, i
     kind, _, size = key
     row = content.raids.kinds.get(kind)
     if row is None or size > row.team_size:  # other content than when they came
-        return None, NEVER_MS
+        return None, draft.now_ms + AGAIN_MS
     curve = content.matching.curve_of(kind)
     search = Search(draft, key, row.team_size, curve, content.matching.limits.search_steps_max)
     units = search.run()
@@ -146,7 +149,7 @@ def _team_of(draft: Draft, key: LineKey, env: Env) -> tuple[list[Unit] | None, i
 
 def _widens_at(draft: Draft, key: LineKey, team_size: int, curve: Curve) -> int:
     """When one of the units of a line that may be in the same team reaches further."""
-    times = [NEVER_MS]
+    times = [draft.now_ms + AGAIN_MS]
     for unit in draft.fronts[key].first(team_size // key[2]):
         widens_ms = curve.widens_in_ms(draft.now_ms - unit.since_ms)
         if widens_ms >= 0:

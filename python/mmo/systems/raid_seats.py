@@ -110,10 +110,11 @@ def remaining_ms(room: Room, now_ms: int) -> int:
     return max(0, room.until_ms - now_ms)
 
 
-@handles(Op.RAID_RESERVE, by="peer", peers=("matching",), needs=("raids",))
+@handles(Op.RAID_RESERVE, by="peer", peers=("matching",), needs=("raids",), lane="raid")
 def reserve(message: RaidReserve, *, raids: RaidRooms, env: Env) -> Outcome:
-    """Open a raid for a team and keep its seats. Asked again for a raid that is open here, the
-    answer is the same. When the books refuse, they do not say for whom: all are named."""
+    """Open a raid for a team and keep its seats, in a lane of the raid's own: while its row is
+    offered again and again in an outage, the others go on. Asked again for a raid that is open
+    here, the answer is the same. When the books refuse, they do not say for whom: all are named."""
     content: Content = env.content
     node = env.node
     kind = content.raids.kinds.get(message.kind)
@@ -185,11 +186,12 @@ def _member_row(seat: int, seated: Seated) -> RaidMember:
     )
 
 
-@handles(Op.RAID_RELEASE, by="peer", peers=("matching",), needs=("raids",))
+@handles(Op.RAID_RELEASE, by="peer", peers=("matching",), needs=("raids",), lane="raid")
 def release(message: RaidRelease, *, raids: RaidRooms, env: Env) -> Outcome:
     """The reservation is given up: the next tick of the room settles it as aborted. A battle that
-    runs already is not ended by it. A raid that is not here was never opened or is over: said, so
-    that its team need not wait for that."""
+    runs already is not ended by it. It waits behind a reservation of the raid that is not decided
+    yet, whatever link that came on; a raid that is not here then was never opened or is over: said,
+    so that its team need not wait for that."""
     if message.raid not in raids.rooms:
         return Outcome(replies=(_reserved(message.raid, env, False),))
     return Outcome(effects=(GiveUp(message.raid, EndReason.GIVEN_UP),))

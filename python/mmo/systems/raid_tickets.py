@@ -59,7 +59,12 @@ def compare(message: TicketsHeld, *, servers: Servers, tickets: CenterTickets, e
         return Outcome(effects=(TicketsCompared(number, now),))
     users = tuple(tickets.of_user) if asked else ()
     told = Difference(message.incarnation, 0, 0, 0)
-    return Outcome(effects=(TicketsCompared(number, told), TellingBegun(number, users)))
+    # The list is opened at once: who queues before its first part is not taken for gone.
+    opening = TicketsAll(tickets.rounds + 1, [], False)
+    return Outcome(
+        effects=(TicketsCompared(number, told), TellingBegun(number, users)),
+        sends=(ToNode(number, opening),),
+    )
 
 
 @ticks(every_ms=100, of="tickets")

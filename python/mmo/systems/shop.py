@@ -69,8 +69,10 @@ def _raised(
         return []
     kind, today = CounterKind.SHOP_DAILY, now_ms // DAY_MS
     before = counters.get((kind, line.number))
-    # A day that began on another server's clock does not end again on a slower one.
-    day = today if before is None else max(today, before.window)
+    # A day that began on another server's clock does not end again on a slower one. One further
+    # ahead is of a clock that was wrong, and would hold him for as long as that was ahead.
+    is_begun = before is not None and before.window == today + 1
+    day = today + 1 if is_begun else today
     bought = before.count if before is not None and before.window == day else 0
     if bought + quantity > line.daily_limit:
         return Refuse(Code.DAILY_LIMIT, str(max(0, line.daily_limit - bought)))

@@ -55,9 +55,9 @@ CLOCKS_OFF_MS = 400
 BEGINS_MS = 1_797_000_000_000
 """Unix time at which a run begins: an evening in December 2026, when seasons of the box run."""
 
-RELOADS_EVERY, RELOADS_AT = 32, (1, 20)
-"""Two seeds in so many change their code when a coordinator is given: one of those with two of each
-server, and one of those with raids."""
+RELOADS_EVERY, RELOADS_AT = 32, (1, 17, 20)
+"""These seeds of so many change their code when a coordinator is given: two with two servers of
+each kind, the third with raids."""
 
 TIMERS_LATE_MS = (0, 100, 250, 500)
 """A node looks at its timers when the first is due (0), or only this often, as one whose processor
