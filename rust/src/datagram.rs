@@ -147,8 +147,7 @@ impl Datagrams {
                 tokio::task::yield_now().await;
                 continue;
             };
-            self.net.note_work(1);
-            self.net.pass_if_due();
+            self.net.worked();
             let stats = self.net.stats();
             if self.prove(&datagram[..bytes], from) {
                 stats.datagrams_proved_total.add(1);

@@ -3,8 +3,10 @@
 //! Owns the client listener: permits, back-off after errors, limits per address and for those
 //! without a token, and the TLS handshake. Never reads a frame: that is `conn`. Called by `server`.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,8 +107,7 @@ pub async fn accept(net: Rc<Net>, listener: TcpListener, tls: Option<TlsAcceptor
             Ok((stream, address)) => {
                 pause = PAUSE_MIN;
                 admit(&net, stream, address, tls.as_ref());
-                net.note_work(1);
-                net.pass_if_due();
+                net.worked();
             }
             Err(error) => {
                 net.crossing.inbound.release_lifecycle(2);
@@ -120,23 +121,22 @@ pub async fn accept(net: Rc<Net>, listener: TcpListener, tls: Option<TlsAcceptor
     }
 }
 
-/// Waits until one more connection may exist and reserves its lifecycle events.
+/// Waits until one more connection may exist and reserves its lifecycle events. What all links
+/// need to be made anew stays free.
 async fn permit(net: &Net) {
+    let with_links = 2 + 2 * net.settings.links_max as usize;
     let mut counted = false;
     loop {
         let freed = net.freed.notified();
         tokio::pin!(freed);
         freed.as_mut().enable();
         if net.places.has_one() {
-            if net.crossing.inbound.reserve_lifecycle(2) {
+            let inbound = &net.crossing.inbound;
+            if inbound.has_lifecycle(with_links) && inbound.reserve_lifecycle(2) {
                 return;
             }
             // Python has yet to take the end of earlier connections; it says when it did.
-            if !net
-                .crossing
-                .inbound
-                .stop_reading(|| net.crossing.inbound.has_lifecycle(2))
-            {
+            if !inbound.stop_reading(|| inbound.has_lifecycle(with_links)) {
                 continue;
             }
         }
@@ -180,7 +180,12 @@ async fn shake_hands(
     tls: TlsAcceptor,
 ) {
     let time = Duration::from_millis(net.settings.prove_ms);
-    let shaken = tokio::time::timeout(time, tls.accept(stream)).await;
+    let mut accepting = tls.accept(stream);
+    let steps = poll_fn(|context| {
+        net.worked();
+        Pin::new(&mut accepting).poll(context)
+    });
+    let shaken = tokio::time::timeout(time, steps).await;
     let Ok(Ok(stream)) = shaken else {
         refuse(&net, CloseReason::TlsFailed, address);
         return;

@@ -4,16 +4,19 @@
 
 mod world;
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 
 use hmac::{Hmac, KeyInit, Mac};
 use mmo_core::config::Settings;
 use mmo_core::conn::crossing::Crossing;
 use mmo_core::conn::net::Net;
 use mmo_core::conn::serve::serve;
-use mmo_core::conn::stream::Stream;
+use mmo_core::conn::stream::{ByteStream, Stream};
 use mmo_core::conn::{Connection, Peer};
 use mmo_core::datagram::Datagrams;
 use mmo_core::error::CloseReason;
@@ -22,7 +25,7 @@ use mmo_core::ids::opcode;
 use mmo_core::listener;
 use mmo_core::registry::Command;
 use sha2::Sha256;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::task::{LocalSet, spawn_local, yield_now};
 use world::{ACT, PATIENCE, PING, PONG, frame, udp};
 
@@ -130,6 +133,81 @@ fn attack_frame_in_many_pieces_holds_back_no_mail() {
     assert_mail_goes_on_beside(pieces.chunks(1).map(<[u8]>::to_vec).collect());
 }
 
+/// A stream that always has something to look at and never anything to read: TLS whose records
+/// come byte by byte.
+struct Trickle;
+
+impl AsyncRead for Trickle {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Trickle {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, b: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(b.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl ByteStream for Trickle {
+    fn socket(&self) -> Option<&tokio::net::TcpStream> {
+        None
+    }
+}
+
+#[test]
+fn attack_record_that_never_becomes_whole_holds_back_no_mail() {
+    inside(
+        |_| {},
+        async |net| {
+            let trickling = open(&net, HOST);
+            let stream = Stream::Any(Box::new(Trickle));
+            spawn_local(serve(Rc::clone(&net), Rc::clone(&trickling), stream, None));
+            let connection = open(&net, HOST);
+            post_close(&net, &connection);
+            until("mail", || connection.is_closing()).await;
+        },
+    );
+}
+
+#[test]
+fn attack_sender_who_goes_on_after_his_end_holds_back_no_mail() {
+    inside(
+        |_| {},
+        async |net| {
+            let (ending, other) = served(&net);
+            let (mut reader, mut writer) = tokio::io::split(other);
+            spawn_local(async move {
+                let mut rest = Vec::new();
+                reader.read_to_end(&mut rest).await
+            });
+            ending.begin_close(&net, CloseReason::Kicked);
+            until("its end", || net.lingering() == 1).await;
+            let connection = open(&net, HOST);
+            post_close(&net, &connection);
+            spawn_local(async move {
+                while writer.write_all(b"x").await.is_ok() {
+                    yield_now().await;
+                }
+            });
+            until("mail", || connection.is_closing()).await;
+        },
+    );
+}
+
 #[test]
 fn attack_datagrams_that_never_end_hold_back_no_mail() {
     inside(
@@ -194,6 +272,24 @@ fn attack_connections_that_never_end_hold_back_no_mail() {
             connection.is_closing()
         })
         .await;
+    });
+}
+
+#[test]
+fn attack_connections_that_nobody_hears_of_leave_room_for_every_link() {
+    let few = |settings: &mut Settings| settings.connections_max = 4;
+    inside(few, async |net| {
+        let listener = listener::bind("127.0.0.1", 0, 128).unwrap();
+        let address = listener.local_addr().unwrap();
+        spawn_local(listener::accept(Rc::clone(&net), listener, None));
+        until("a connection that has to wait", || {
+            // It ends at once, and Python takes neither its begin nor its end.
+            drop(TcpStream::connect(address).unwrap());
+            net.stats().accept_waits_total.get() > 0
+        })
+        .await;
+        let room = 2 * net.settings.links_max as usize;
+        assert!(net.crossing.inbound.has_lifecycle(room));
     });
 }
 

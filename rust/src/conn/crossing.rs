@@ -76,13 +76,15 @@ impl Crossing {
             settings.body_slot_bytes as usize,
             settings.body_slots_max as usize,
         );
-        let slots = (settings.connections_max + settings.links_max) as usize;
+        let links = settings.links_max as usize;
+        let slots = settings.connections_max as usize + links;
         let inbound = Inbound::new(InboundLimits {
             events_max: settings.inbound_events_max as usize,
             high_water: settings.inbound_high_water as usize,
             low_water: settings.inbound_low_water as usize,
-            // Each connection begins once and ends once; and one STOPPED.
-            lifecycle_max: 2 * slots + 1,
+            // Each connection begins once and ends once; and one STOPPED. What clients may never
+            // take is kept for links, however many ends of clients Python has yet to hear of.
+            lifecycle_max: 2 * (slots + links) + 1,
         });
         let crossing = Self {
             inbound,

@@ -329,7 +329,8 @@ impl Net {
         }
     }
 
-    /// Counts work that was done: frames, reads, accepted connections, datagrams.
+    /// Counts work that was done: frames, reads, accepted connections, steps of a handshake,
+    /// datagrams, looks at those who linger.
     #[inline]
     pub fn note_work(&self, count: usize) {
         self.since_pass.set(self.since_pass.get() + count);
@@ -341,6 +342,12 @@ impl Net {
         if self.since_pass.get() >= WORK_A_PASS {
             self.pass();
         }
+    }
+
+    /// Counts one piece of work; a pass, when enough was done.
+    pub fn worked(&self) {
+        self.note_work(1);
+        self.pass_if_due();
     }
 
     /// Writes every connection that has something, once.

@@ -56,7 +56,8 @@ pub async fn serve(net: Rc<Net>, connection: Rc<Connection>, stream: Stream, ear
         // Boxed: this part of the future would otherwise cost every idle connection its size.
         let time = Duration::from_millis(task.net.settings.close_flush_ms);
         task.net.lingering.update(|count| count + 1);
-        Box::pin(linger(task.stream, time)).await;
+        let net = Rc::clone(&task.net);
+        Box::pin(linger(task.stream, time, move || net.worked())).await;
         task.net.lingering.update(|count| count - 1);
         task.net.freed.notify_waiters();
     }
@@ -109,6 +110,10 @@ impl Serving {
             match self.poll_read(context) {
                 Poll::Pending => {
                     self.connection.gate.borrow_mut().caught_up();
+                    // A record of TLS may come byte by byte: each is a look, and none is a read.
+                    if matches!(self.stream, Stream::Any(_)) {
+                        self.net.worked();
+                    }
                     return Poll::Pending;
                 }
                 Poll::Ready(Step::Done | Step::HeldBack) => self.stopped = false,

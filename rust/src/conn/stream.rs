@@ -87,13 +87,18 @@ pub(super) fn write_to<W: AsyncWrite + Unpin + ?Sized>(
 }
 
 /// Reads and forgets until the peer closes too: closing a socket with unread bytes would reset
-/// it, and the peer might never see why it was closed.
-pub(super) async fn linger(mut stream: Stream, time: Duration) {
+/// it, and the peer might never see why it was closed. Every look at the socket is told to
+/// `looked`: a peer who goes on sending is work like any other.
+pub(super) async fn linger(mut stream: Stream, time: Duration, looked: impl Fn()) {
     let mut left = LINGER_BYTES_MAX;
     let discard = async {
         let mut chunk = vec![0; 4096];
         while left > 0 {
-            match poll_fn(|context| poll_stream(&mut stream, context, &mut chunk)).await {
+            let read = poll_fn(|context| {
+                looked();
+                poll_stream(&mut stream, context, &mut chunk)
+            });
+            match read.await {
                 Ok(got) if got > 0 => left = left.saturating_sub(got),
                 _ => return,
             }

@@ -283,14 +283,14 @@ impl Links {
         early: Option<Ring>,
         tell_ready: bool,
     ) -> io::Result<()> {
+        if !self.net.crossing.inbound.reserve_lifecycle(2) {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
         let replaced = self.up.borrow_mut().remove(&peer.number);
         if let Some(old) = replaced {
             old.connection.begin_close(&self.net, CloseReason::LinkLost);
             old.connection.break_off(&self.net);
             self.net.end(&old.connection);
-        }
-        if !self.net.crossing.inbound.reserve_lifecycle(2) {
-            return Err(io::ErrorKind::QuotaExceeded.into());
         }
         let role = self.net.rules().link_role(&peer.role);
         let gate = Gate::for_link(peer.number, role, self.net.now_ns());
