@@ -30,13 +30,18 @@ class Line:
 
     def reset(self) -> None:
         """RST to both ends."""
-        for writer in (self.client, self.server):
-            sock = writer.get_extra_info("socket")
-            if sock is not None and writer.transport is not None:
-                linger = struct.pack("ii", 1, 0)
-                with contextlib.suppress(OSError):  # it may have ended by itself
-                    sock.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, linger)
-                writer.transport.abort()
+        reset(self.client)
+        reset(self.server)
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """RST to whoever is at the other end."""
+    sock = writer.get_extra_info("socket")
+    if sock is not None and writer.transport is not None:
+        linger = struct.pack("ii", 1, 0)
+        with contextlib.suppress(OSError):  # it may have ended by itself
+            sock.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, linger)
+        writer.transport.abort()
 
 
 class Proxy:

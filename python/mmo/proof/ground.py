@@ -33,7 +33,7 @@ class Ground:
         self.rng = rng
         self.proxies = proxies
         self.door = MysqlDoor(arena)
-        self.links = LinkDoor(arena)
+        self.links = LinkDoor(arena, rng)
         self.game: Path | None = None  # a game's folder that may be saved in
         self.storm: asyncio.Task[None] | None = None  # of reloads, while other faults strike
         self.wrong: list[str] = []  # what the cluster did during a fault and must never do

@@ -1,24 +1,28 @@
-"""Doors in the links between servers: single links, or all of one server, say nothing for a while.
+"""Doors in the links between servers: single links, or all of one server, are troubled for a while.
 
 Owns the doors and the way servers are led through them: a trigger in the database tells each server
 another port of its peers, for a few seconds that the trigger itself knows the end of. So a run that
 is killed leaves links that mend themselves. A cut link is held as a network holds it that delivers
 nothing: no byte and no end arrives, and what was held comes when the cut is over, unless the
-servers gave the link up before. Judges nothing. Used by `nemesis`.
+servers gave the link up before. One direction alone may be held, what is said may come late, and
+links may be reset. Judges nothing. Used by `nemesis`.
 """
 
 import asyncio
 import contextlib
 import os
+import random
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import mysql.connector
 
 from mmo.cluster.home import NodePorts
 from mmo.proof.arena import Arena
 from mmo.proof.economy_books import connected
+from mmo.proof.fault_proxy import DELAY_S, reset
 
 READ_BYTES = 65_536
 THROUGH_S = 6.0
@@ -35,31 +39,50 @@ Pair = tuple[str, str]
 """Names of who dialled and of whom he dialled."""
 
 
+class Trouble(msgspec.Struct, frozen=True):
+    """What becomes of a link. `forth`, `back`: whether what the dialler, what the dialled server
+    says is held; `late`: whether all comes late; `resets`: whether it is reset as it begins."""
+
+    forth: bool = False
+    back: bool = False
+    late: bool = False
+    resets: bool = False
+
+
+SILENT = Trouble(forth=True, back=True)
+
+
 class LinkDoor:
     """In front of the link ports of one cluster, while something is cut."""
 
-    def __init__(self, arena: Arena) -> None:
+    def __init__(self, arena: Arena, rng: random.Random) -> None:
         self._arena = arena
+        self._rng = rng
         self._links: dict[asyncio.Task[None], Pair] = {}
-        self._cut: Callable[[Pair], bool] = lambda pair: False
+        self._trouble: Callable[[Pair], Trouble | None] = lambda pair: None
         self._healed = asyncio.Event()
         self._stands = False
         self._came = 0.0  # when the last link came through
         self._closing: asyncio.Task[None] | None = None
 
-    async def cut(self, choose: Callable[[list[Pair]], list[Pair]], seconds: float) -> list[Pair]:
-        """Lead all links through doors, and hold those of the pairs that `choose` picks for so
+    async def cut(
+        self,
+        choose: Callable[[list[Pair]], list[Pair]],
+        seconds: float,
+        trouble: Trouble = SILENT,
+    ) -> list[Pair]:
+        """Lead all links through doors, and trouble those of the pairs that `choose` picks for so
         long; which. Raises `LookupError` when links cannot be led here or none is picked."""
         if self._stands:
             raise LookupError("links are being cut already")
         self._stands = True
         try:
-            return await self._stand(choose, seconds)
+            return await self._stand(choose, seconds, trouble)
         finally:
             self._stands = False
 
     async def _stand(
-        self, choose: Callable[[list[Pair]], list[Pair]], seconds: float
+        self, choose: Callable[[list[Pair]], list[Pair]], seconds: float, trouble: Trouble
     ) -> list[Pair]:
         await self.close()
         self._healed.clear()
@@ -74,15 +97,22 @@ class LinkDoor:
             picked = choose(await self._through())
             if not picked:
                 raise LookupError("no link to cut goes through the doors now")
-            held = set(picked)
-            self._cut = lambda pair: pair in held
+            troubled = set(picked)
+            self._trouble = lambda pair: trouble if pair in troubled else None
+            if trouble.resets:
+                self._reset(troubled)
             await asyncio.sleep(seconds)
             return picked
         finally:
-            self._cut = lambda pair: False
+            self._trouble = lambda pair: None
             self._healed.set()
             # Servers find their own way back while the next fault strikes.
             self._closing = asyncio.create_task(self._close(servers))
+
+    def _reset(self, pairs: set[Pair]) -> None:
+        for task, pair in self._links.items():
+            if pair in pairs:
+                task.cancel()
 
     async def close(self) -> None:
         """Wait until every link of before goes past the doors again."""
@@ -128,11 +158,11 @@ class LinkDoor:
     ) -> None:
         there = None
         try:
-            await self._open(pair)
+            await self._dialled(pair)
             there_reader, there = await asyncio.open_connection("127.0.0.1", port)
             pumps = [
-                asyncio.create_task(self._pump(pair, reader, there)),
-                asyncio.create_task(self._pump(pair, there_reader, writer)),
+                asyncio.create_task(self._pump(pair, reader, there, forth=True)),
+                asyncio.create_task(self._pump(pair, there_reader, writer, forth=False)),
             ]
             try:
                 await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
@@ -141,23 +171,45 @@ class LinkDoor:
                     pump.cancel()
         except OSError:
             return  # the server is away
+        except asyncio.CancelledError:
+            for one in (writer, there):
+                if one is not None:
+                    reset(one)
+            raise
         finally:
             for one in (writer, there):
                 if one is not None:
                     one.transport.abort()
 
     async def _pump(
-        self, pair: Pair, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        pair: Pair,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        forth: bool,
     ) -> None:
         with contextlib.suppress(OSError, RuntimeError):  # one end went: so does the other
             while data := await reader.read(READ_BYTES):
-                await self._open(pair)
+                await self._said(pair, forth)
                 writer.write(data)
                 await writer.drain()
-            await self._open(pair)  # nor does an end arrive through a cut
+            await self._said(pair, forth)  # nor does an end arrive through a cut
 
-    async def _open(self, pair: Pair) -> None:
-        if self._cut(pair):
+    async def _said(self, pair: Pair, forth: bool) -> None:
+        """Whatever becomes of what is said on a link now."""
+        trouble = self._trouble(pair)
+        if trouble is None:
+            return
+        if trouble.forth if forth else trouble.back:
+            await self._healed.wait()
+        if trouble.late:
+            await asyncio.sleep(self._rng.uniform(*DELAY_S))
+
+    async def _dialled(self, pair: Pair) -> None:
+        """A dial needs both directions."""
+        trouble = self._trouble(pair)
+        if trouble is not None and (trouble.forth or trouble.back):
             await self._healed.wait()
 
     async def _close(self, servers: list[asyncio.Server]) -> None:

@@ -21,7 +21,14 @@ from mmo.proof.arena import Arena
 from mmo.proof.economy_books import connected
 from mmo.proof.ground import Fault, Ground, limited, stopped
 from mmo.proof.kills import FAILPOINTS
-from mmo.proof.partitions import cut_link, cut_links, cut_off
+from mmo.proof.partitions import (
+    cut_link,
+    cut_link_one_way,
+    cut_links,
+    cut_off,
+    reset_link,
+    slow_link,
+)
 from mmo.proof.reload_storm import reload_storm
 from mmo.proof.stores import Stores
 
@@ -301,6 +308,9 @@ MENU: dict[str, Fault] = {
     "lock-rows": lock_rows,
     "cut-mysql": cut_mysql,
     "cut-link": cut_link,
+    "cut-link-one-way": cut_link_one_way,
+    "slow-link": slow_link,
+    "reset-link": reset_link,
     "cut-links": cut_links,
     "cut-node": cut_off,
     "reload-storm": reload_storm,
@@ -322,7 +332,10 @@ GROUPS = {
     ),
     "redis": tuple(name for name in MENU if name.endswith("redis") or "-redis-" in name),
     "mysql": ("kill-mysql", "stop-mysql", "lock-rows", "cut-mysql"),
-    "partitions": ("cut-mysql", "cut-link", "cut-links", "cut-node"),
+    "partitions": (
+        *("cut-mysql", "cut-link", "cut-link-one-way", "slow-link", "reset-link"),
+        *("cut-links", "cut-node"),
+    ),
     "lines": tuple(name for name in MENU if name.startswith("line-")),
 }
 """Words that stand for several."""

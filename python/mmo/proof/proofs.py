@@ -178,9 +178,9 @@ PROOFS = (
     ),
     Proof(
         "contrast",
-        "the same faults for three builds: Redis as the truth loses what it acknowledged, "
-        "two writes without a fence leave players stale, neither does so without faults; ours "
-        "loses nothing and leaves nobody stale",
+        "the same kinds of faults for three builds: Redis as the truth loses what it "
+        "acknowledged, two writes without a fence leave players stale, neither does so without "
+        "faults; ours loses nothing and leaves nobody stale",
         "mmo.proof.contrast",
         "contrast",
         OVERLAY,
@@ -189,14 +189,14 @@ PROOFS = (
         "flood",
         "ten million malformed packets, most of them datagrams, are judged and rejected one by "
         "one: the servers' own counters and what the hostile clients hear agree; no process ends, "
-        "and the honest players' p99 stays below twice that of quiet minutes",
+        "and the honest players' p99 stays below twice that of quiet minutes, or below 25 ms",
         "mmo.proof.flood",
         "flood",
     ),
     Proof(
         "simulation",
-        "a hundred thousand seeds of a whole cluster in virtual time, with crashes at any effect, "
-        "pauses, lost answers and links, and reloads: all clean",
+        "a hundred thousand seeds of a whole cluster in virtual time, with crashes at any "
+        "call of the store, pauses, lost answers and links, and reloads: all clean",
         "mmo.proof.simulation",
         "simulation",
         needs_cluster=False,

@@ -21,7 +21,7 @@ from mmo.proof.verdict import Trial
 
 SEEDS = 100_000
 SHORT_SEEDS = 12
-BATCH = 500
+BATCH = 2_500
 BATCH_S = 3_600.0
 FAILED_MAX = 10
 COORDINATOR = "mmo.cli.switching"
