@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 
 def purge(
-    older_than: Annotated[str, typer.Option("--older-than", help="Such as 90d.")],
+    older_than: Annotated[str, typer.Option("--older-than", help="Such as 90d; needs its unit.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
     yes: YesOption = False,
     home: HomeOption = HOME,
@@ -41,7 +41,7 @@ def purge(
     from mmo.cli.compose import home_store_settings
     from mmo.cli.durations import seconds_of
 
-    older_ms = round(seconds_of(older_than) * 1_000)
+    older_ms = round(seconds_of(older_than, unit_needed=True) * 1_000)
     settings = home_store_settings(home, load(config, home).config)
     question = f"remove what is older than {older_than} from the event log?"
     if not dry_run and not terminal.confirm(question, yes):
