@@ -52,6 +52,16 @@ def test_what_is_not_yet_is_refused(text: str) -> None:
         moment_ms(text, NOW_S)
 
 
+@pytest.mark.parametrize("content", [None, b"no receipt", b"\xff"])
+def test_a_receipt_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "missing.json"
+    if content is not None:
+        file.write_bytes(content)
+    named = "missing.json" if content is None else "not a receipt"
+    with pytest.raises(typer.BadParameter, match=named):
+        odds(verify=f"@{file}", report=False, home=tmp_path, config=None, json=False)
+
+
 @pytest.mark.parametrize(("receipt", "report"), [("", False), ("{}", True), ("{}", False)])
 def test_odds_take_one_receipt_or_the_report(receipt: str, report: bool, tmp_path: Path) -> None:
     with pytest.raises(typer.BadParameter):

@@ -47,10 +47,12 @@ def odds(
         raise typer.BadParameter("one of --verify RECEIPT and --report")
     receipt = None
     if verify:
-        text = Path(verify[1:]).read_text(encoding="utf-8") if verify[0] == "@" else verify
         try:
+            text = Path(verify[1:]).read_text(encoding="utf-8") if verify[0] == "@" else verify
             receipt = receipt_of(text)
-        except msgspec.MsgspecError as error:
+        except OSError as error:
+            raise typer.BadParameter(f"cannot read {verify[1:]}: {error.strerror}") from error
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise typer.BadParameter(f"not a receipt: {error}") from error
     effective = load(config, home).config
     settings = home_store_settings(home, effective)
