@@ -81,10 +81,10 @@ def odds(
 async def _asked(
     settings: "StoreSettings", receipt: "Receipt | None", secret: bytes
 ) -> "tuple[list[Row], Judgement | None]":
+    from mmo.cli.books import open_books
     from mmo.ops import odds as ask
-    from mmo.store.mysql_pool import MysqlPool
 
-    async with MysqlPool(settings, connections_max=1) as pool, pool.take() as connection:
+    async with open_books(settings, connections_max=1) as pool, pool.take() as connection:
         if receipt is None:
             return await ask.report(connection), None
         return [], await ask.verify(connection, receipt, secret)

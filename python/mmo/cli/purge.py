@@ -64,10 +64,10 @@ def purge(
 
 
 async def _asked(settings: "StoreSettings", older_ms: int, dry_run: bool) -> "Purged":
+    from mmo.cli.books import open_books
     from mmo.ops.purge import purge as ask
-    from mmo.store.mysql_pool import MysqlPool
 
-    async with MysqlPool(settings, connections_max=1) as pool:
+    async with open_books(settings, connections_max=1) as pool:
         return await ask(pool, older_ms, dry_run=dry_run, say=_say)
 
 

@@ -103,10 +103,10 @@ def _no_moment(cause: str) -> OperatorError:
 async def _asked(
     settings: "StoreSettings", content: "Content", identity: str, at_ms: int, dry_run: bool
 ) -> "Restoration":
+    from mmo.cli.books import open_books
     from mmo.ops import restore as ask
-    from mmo.store.mysql_pool import MysqlPool
 
-    async with MysqlPool(settings, connections_max=2) as pool:
+    async with open_books(settings, connections_max=2) as pool:
         async with pool.take() as connection:
             users = await ask.users_of(connection, identity)
         if len(users) > 1:
