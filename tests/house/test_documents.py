@@ -113,6 +113,17 @@ def test_every_proof_and_bench_in_the_documents_exists() -> None:
     assert not faults, "\n".join(faults)
 
 
+def test_every_dump_in_the_documents_is_for_its_owner_alone() -> None:
+    documents = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    dumps = [dump for doc in documents for dump in dumps_in(doc.read_text(encoding="utf-8"))]
+    assert dumps and all(dump.startswith("umask 077; ") for dump in dumps), dumps
+
+
+def dumps_in(text: str) -> list[str]:
+    """Commands in code that write the database, every account with it, into a file."""
+    return re.findall(r"`([^`]*-dump\b[^`]*>[^`]*)`", text)
+
+
 def commands_in(text: str) -> list[str]:
     """First words after `mmo-cluster` in code."""
     return re.findall(r"(?:`|^|&& )mmo-cluster ([a-z]+)\b", text, re.MULTILINE)
@@ -131,6 +142,7 @@ def test_planted_silence_is_found(tmp_path: Path) -> None:
     tree = ast.parse("class A:\n    def b(self): pass\ndef c(): pass\ndef _d(): pass\n")
     assert silent_names(tree) == ["1: class A", "2: A.b", "3: c"]
     assert commands_in("`mmo-cluster start` and\nmmo-cluster fly --far") == ["start", "fly"]
+    assert dumps_in("`mariadb-dump mmo\n > a` and `mariadb-dump`") == ["mariadb-dump mmo\n > a"]
     document = tmp_path / "a.md"
     document.write_text("[x](gone.md) [y](a.md) [z](https://example.com)", encoding="utf-8")
     assert dead_links(document) == ["gone.md"]

@@ -159,6 +159,15 @@ def test_a_new_game_runs_and_its_tests_pass(tmp_path: Path) -> None:
     assert raised.value.code == "E0429"
 
 
+def test_a_new_game_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for place, code in ((file, "E0429"), (file / "below", "E0735")):
+        with pytest.raises(OperatorError, match=code) as refused:
+            write_game(place)
+        assert str(file) in refused.value.cause and refused.value.fix
+
+
 def test_a_file_of_a_game_takes_the_place_of_the_one_in_the_box(tmp_path: Path) -> None:
     write_game(tmp_path / "mine")
     game = tmp_path / "mine" / "game"

@@ -110,6 +110,29 @@ def test_the_cluster_file_comes_back_as_written_and_a_damaged_one_is_named(tmp_p
         home.read()
 
 
+def test_a_home_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("no folder")
+    for directory in (file, file / "below"):
+        home = Home(directory)
+        for act in (home.create, home.read):
+            with pytest.raises(OperatorError, match="E0735") as refused:
+                act()
+            assert str(file) in refused.value.cause and "--home" in refused.value.fix
+
+
+def test_a_home_of_another_user_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Home(tmp_path)
+    home.create()
+    monkeypatch.setattr(os, "access", lambda path, mode: path != home.logs)  # root may do all
+    with pytest.raises(OperatorError, match="E0735") as refused:
+        home.create()
+    assert str(home.logs) in refused.value.cause and "chown" in refused.value.fix
+    (tmp_path / "run" / "supervisor.lock").mkdir()
+    with pytest.raises(OperatorError, match=r"E0735.*supervisor\.lock"):
+        home.lock()
+
+
 def test_one_supervisor_holds_a_home(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.create()
@@ -202,6 +225,16 @@ def test_a_deaf_process_is_killed_after_the_grace(tmp_path: Path) -> None:
 def test_a_program_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match="E0301"):
         Child(["/nowhere/program"], tmp_path / "log", dies_with_parent=True)
+
+
+def test_a_log_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    directory, file = tmp_path / "directory", tmp_path / "file"
+    directory.mkdir()
+    file.touch()
+    for log, named in ((directory, directory), (file / "log", file)):
+        with pytest.raises(OperatorError, match="E0735") as refused:
+            Child(SLEEPER, log, dies_with_parent=True)
+        assert str(named) in refused.value.cause and "chown" in refused.value.fix
 
 
 async def look_until(node: NodeProcess, state: str) -> None:

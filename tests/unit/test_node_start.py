@@ -77,6 +77,15 @@ def test_what_passes_by_itself_is_left_to_the_next_try(why: str) -> None:
     assert operator_error(CoreError(f"address game.test:7100: {why}"), CONFIG, ports) is None
 
 
+def test_a_log_that_another_user_began_is_named(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.log_file("raid-1").mkdir(parents=True)  # in its place: root may write any file
+    ports = NodePorts("raid-1", "raid", 31, 0, 0, 0)
+    runner = NodeRunner(home, CONFIG, ports, replaces=True, logs_to_file=True)
+    with pytest.raises(OperatorError, match=r"E0735.*raid-1\.jsonl"):
+        runner._log()
+
+
 def test_a_certificate_that_is_none_is_told_with_its_key(tmp_path: Path) -> None:
     file = tmp_path / "chain.pem"
     file.write_text("no certificate")

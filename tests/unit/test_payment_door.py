@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from mmo.cli.payment_server import PaymentServer, certificate_files, trusting
+from mmo.cli.payment_server import PaymentServer, trusted_file, trusting
 from mmo.cluster.certificate import ensure_certificate
 from mmo.cluster.home import Home, NodePorts
 from mmo.cluster.secret_files import ensure_secrets, read_secrets
@@ -45,7 +45,7 @@ class Door:
         ports = NodePorts("cash-1", "cash", 41, 0, 0, 0)
         self.server = PaymentServer(home, config, ports, secrets, self.game.engine)
         self.game.run(self._open())
-        self.context = trusting(certificate_files(home, config)[0])
+        self.context = trusting(trusted_file(home, config))
 
     async def _open(self) -> None:
         self.server.start()

@@ -87,6 +87,16 @@ def test_a_length_of_time_is_in_seconds(text: str, seconds: float) -> None:
     assert seconds_of(text) == seconds
 
 
+@pytest.mark.parametrize("older_than", ["90", "0", " 1.5 "])
+def test_an_age_without_a_unit_purges_nothing(
+    asked: tuple[Ask, list[Any]], older_than: str
+) -> None:
+    ask, calls = asked
+    with pytest.raises(typer.BadParameter, match="no unit"):
+        ask(Purged(5, False), older_than)
+    assert calls == []
+
+
 @pytest.mark.parametrize("text", ["", "d", "-1d", "1w", "1 day"])
 def test_what_is_no_length_of_time_is_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter):

@@ -74,10 +74,10 @@ def audit(
 async def _asked(
     settings: "StoreSettings", known: "Known", roll_secret: Callable[[], bytes]
 ) -> "Report":
+    from mmo.cli.books import open_books
     from mmo.ops.audit import audit as ask
-    from mmo.store.mysql_pool import MysqlPool
 
-    async with MysqlPool(settings, connections_max=1) as pool:
+    async with open_books(settings, connections_max=1) as pool:
         return await ask(pool, known, roll_secret())
 
 

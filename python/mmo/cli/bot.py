@@ -44,9 +44,11 @@ def bot(
     from mmo.client.journeys import JOURNEYS
 
     if names:
-        terminal.print_table(
-            ("journey", "what it does"), [(j.name, j.about) for j in JOURNEYS.values()]
-        )
+        rows = [(known.name, known.about) for known in JOURNEYS.values()]
+        if json:
+            terminal.print_json(dict(rows))
+        else:
+            terminal.print_table(("journey", "what it does"), rows)
         return OK
     try:
         chosen = journeys_named(journey)

@@ -44,12 +44,10 @@ def chaos(
 ) -> int:
     """Break the running cluster under load, then prove that nothing was lost or doubled."""
     from mmo.proof.chaos import Order
-    from mmo.proof.nemesis import GROUPS, MENU, chosen
+    from mmo.proof.nemesis import chosen
 
     if names:
-        rows = [(name, (MENU[name].__doc__ or "").partition("\n")[0]) for name in MENU]
-        rows += [(name, ", ".join(words)) for name, words in GROUPS.items()]
-        terminal.print_table(("fault or group", "what it does"), rows)
+        _list(json)
         return OK
     try:
         picked = chosen(faults)
@@ -65,6 +63,21 @@ def chaos(
     for text in answer["findings"]:
         print(f"  {text}", file=sys.stderr)
     return FAILED if answer["findings"] else OK
+
+
+def _list(json: bool) -> None:
+    """The menu, its groups, and what the menu of a laboratory would have beside it."""
+    from mmo.proof.nemesis import GROUPS, MENU, NOT_HERE
+
+    told = {name: (fault.__doc__ or "").partition("\n")[0] for name, fault in MENU.items()}
+    if json:
+        terminal.print_json({"faults": told, "groups": GROUPS, "not_in_the_menu": list(NOT_HERE)})
+        return
+    rows = [*told.items(), *((name, ", ".join(words)) for name, words in GROUPS.items())]
+    terminal.print_table(("fault or group", "what it does"), rows)
+    print("\nnot in the menu of this machine:")
+    for text in NOT_HERE:
+        print(f"  {text}")
 
 
 def _run(home: Path, order: "Order", history: Path | None, json: bool) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import typer
 from mmo.cli import terminal
 from mmo.cli.options import JsonOption
 from mmo.cli.rim import OK
+from mmo.cluster.unwritable import unwritable
 from mmo.errors import OperatorError
 
 KINDS = ("game",)
@@ -45,9 +46,18 @@ def new(
 
 def write_game(directory: Path) -> list[str]:
     """Write all files; their paths below `directory`. Raises `OperatorError` E0429 when there is
-    something already."""
-    if directory.exists() and any(directory.iterdir()):
-        raise OperatorError("E0429", f"{directory} is not empty", "name a folder that is not there")
+    something already, E0735 where nothing can be written."""
+    try:
+        return _written(directory)
+    except OSError as error:
+        raise unwritable(directory, error, "name another folder") from error
+
+
+def _written(directory: Path) -> list[str]:
+    if directory.exists():
+        what = "is not empty" if directory.is_dir() else "is a file"
+        if not directory.is_dir() or any(directory.iterdir()):
+            raise OperatorError("E0429", f"{directory} {what}", "name a folder that is not there")
     written = []
     for file in sorted(_texts(), key=lambda one: one.name):
         path = path_of(file.name)

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mmo.cluster.home import ClusterFile, Home, NodePorts
 from mmo.cluster.process import is_alive
+from mmo.cluster.unwritable import unwritable
 from mmo.config import Config, CoreSettings
 from mmo.errors import MmoError, OperatorError, StoreUnavailable
 
 if TYPE_CHECKING:
     from mmo.cli.payment_server import PaymentServer
+    from mmo.log import Log
     from mmo.node.node import Node
     from mmo.node.watchdog import Watchdog
     from mmo.store import Store
@@ -206,7 +208,6 @@ class NodeRunner:
         from mmo.cli.compose import node_settings
         from mmo.cli.core import core_settings, make_sign
         from mmo.cli.roles import ROLE_NAMES
-        from mmo.log import open_log
         from mmo.node.node import Node, WallClock, compose
 
         config, secrets = self.config, self._secrets
@@ -228,13 +229,7 @@ class NodeRunner:
             role,
             store,
             self._generation.content,
-            log=open_log(
-                self.ports.name,
-                level=config.log.level,
-                path=str(self.home.log_file(self.ports.name)) if self._logs_to_file else "",
-                bytes_max=config.log.file_bytes_max,
-                files_kept=config.log.files_kept,
-            ),
+            log=self._log(),
             systems_package=self._generation.systems_package,
             edges_package="mmo.edges",
             generation=self._generation,
@@ -252,6 +247,22 @@ class NodeRunner:
             return NetCore(settings)
 
         return Node(engine, make_core, ROLE_NAMES)
+
+    def _log(self) -> "Log":
+        """Raises `OperatorError` E0735 for a file that another user began."""
+        from mmo.log import open_log
+
+        limits, path = self.config.log, self.home.log_file(self.ports.name)
+        try:
+            return open_log(
+                self.ports.name,
+                level=limits.level,
+                path=str(path) if self._logs_to_file else "",
+                bytes_max=limits.file_bytes_max,
+                files_kept=limits.files_kept,
+            )
+        except OSError as error:
+            raise unwritable(path, error, "remove it") from error
 
     async def _start(self, node: "Node") -> None:
         """Start; while an earlier process's lease still lives, wait for its end: who stands by for

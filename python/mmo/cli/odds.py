@@ -47,10 +47,12 @@ def odds(
         raise typer.BadParameter("one of --verify RECEIPT and --report")
     receipt = None
     if verify:
-        text = Path(verify[1:]).read_text(encoding="utf-8") if verify[0] == "@" else verify
         try:
+            text = Path(verify[1:]).read_text(encoding="utf-8") if verify[0] == "@" else verify
             receipt = receipt_of(text)
-        except msgspec.MsgspecError as error:
+        except OSError as error:
+            raise typer.BadParameter(f"cannot read {verify[1:]}: {error.strerror}") from error
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise typer.BadParameter(f"not a receipt: {error}") from error
     effective = load(config, home).config
     settings = home_store_settings(home, effective)
@@ -79,10 +81,10 @@ def odds(
 async def _asked(
     settings: "StoreSettings", receipt: "Receipt | None", secret: bytes
 ) -> "tuple[list[Row], Judgement | None]":
+    from mmo.cli.books import open_books
     from mmo.ops import odds as ask
-    from mmo.store.mysql_pool import MysqlPool
 
-    async with MysqlPool(settings, connections_max=1) as pool, pool.take() as connection:
+    async with open_books(settings, connections_max=1) as pool, pool.take() as connection:
         if receipt is None:
             return await ask.report(connection), None
         return [], await ask.verify(connection, receipt, secret)

@@ -17,7 +17,9 @@ from mmo.cli.rim import FAILED, OK
 from mmo.errors import OperatorError
 
 if TYPE_CHECKING:
+    from mmo.cluster.home import NodePorts
     from mmo.config import Config
+    from mmo.config.load import Loaded
 
 ANSWER_S_MAX = 10
 BOOKED = 200
@@ -48,7 +50,7 @@ def pay(
         "kind": "refund" if refund else "charge",
         "refund_of": refund,
     }
-    status, answer = send(home, load(config, home).config, notice)
+    status, answer = send(home, load(config, home), notice)
     if json:
         terminal.print_json({"http": status, "order": order, **answer})
     elif status == BOOKED:
@@ -58,24 +60,33 @@ def pay(
     return OK if status == BOOKED else FAILED
 
 
-def send(home: Path, config: "Config", notice: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-    """HTTP status and decoded answer of a notice signed now. Raises `OperatorError` E0719 when no
-    cash server answers."""
+def send(home: Path, loaded: "Loaded", notice: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """HTTP status and decoded answer of a notice signed now, from the first cash server of the
+    home. Raises `OperatorError` E0719 when it does not answer."""
     import http.client
 
-    from mmo.cli.payment_server import certificate_files, trusting
+    from mmo.cli.payment_server import trusted_file, trusting
     from mmo.cluster.secret_files import read_secrets
     from mmo.edges.payment import PATH, SIGNATURE_HEADER, sign
 
     place, file = open_home(home)
-    ports = [node.client_port for node in file.nodes if node.role == "cash"]
-    if not ports:
+    nodes = [node for node in file.nodes if node.role == "cash"]
+    if not nodes:
         raise OperatorError("E0719", "this cluster has no cash server", "add one to [[nodes]]")
+    config = _as_seen_by(nodes[0], loaded)
     body = json_text.dumps(notice).encode()
     secret = read_secrets(place, config).payment
-    context = trusting(certificate_files(place, config)[0])
+    trusted = trusted_file(place, config)
+    try:
+        context = trusting(trusted)
+    except OSError as error:
+        raise OperatorError(
+            "E0719",
+            f"the certificate of the cash server, {trusted}, cannot be read: {error}",
+            "mmo-cluster status: a cash server makes it as it starts, unless it is configured",
+        ) from error
     connection = http.client.HTTPSConnection(
-        config.cash.host, ports[0], timeout=ANSWER_S_MAX, context=context
+        config.cash.host, nodes[0].client_port, timeout=ANSWER_S_MAX, context=context
     )
     try:
         signature = sign(secret, int(time.time()), body)
@@ -88,3 +99,10 @@ def send(home: Path, config: "Config", notice: dict[str, Any]) -> tuple[int, dic
         ) from error
     finally:
         connection.close()
+
+
+def _as_seen_by(node: "NodePorts", loaded: "Loaded") -> "Config":
+    """The configuration with what the node's entry overrides: host, certificate and secret of its
+    door may be its own. One that `scale` added has no entry."""
+    entries = [entry for entry in loaded.config.nodes if entry.number == node.number]
+    return loaded.for_node(entries[0]) if entries else loaded.config

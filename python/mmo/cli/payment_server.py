@@ -16,7 +16,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from mmo.cli.payment_places import Listener, Place, Places
-from mmo.cluster.certificate import ensure_certificate
+from mmo.cluster.certificate import certificate_file, ensure_certificate
 from mmo.cluster.home import Home, NodePorts
 from mmo.cluster.secret_files import Secrets
 from mmo.config import Config
@@ -174,6 +174,13 @@ def certificate_files(home: Home, config: Config) -> tuple[Path, Path]:
     if cash.tls_certificate_file:
         return Path(cash.tls_certificate_file), Path(cash.tls_key_file)
     return ensure_certificate(home.secrets, config.cash.host)
+
+
+def trusted_file(home: Home, config: Config) -> Path:
+    """The certificate of a door that was opened before. Never makes one: who only pays would take
+    the door's away from all who trust it."""
+    configured = config.cash.tls_certificate_file
+    return Path(configured) if configured else certificate_file(home.secrets)
 
 
 def trusting(certificate: Path) -> ssl.SSLContext:

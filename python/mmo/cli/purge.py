@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 
 def purge(
-    older_than: Annotated[str, typer.Option("--older-than", help="Such as 90d.")],
+    older_than: Annotated[str, typer.Option("--older-than", help="Such as 90d; needs its unit.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
     yes: YesOption = False,
     home: HomeOption = HOME,
@@ -41,7 +41,7 @@ def purge(
     from mmo.cli.compose import home_store_settings
     from mmo.cli.durations import seconds_of
 
-    older_ms = round(seconds_of(older_than) * 1_000)
+    older_ms = round(seconds_of(older_than, unit_needed=True) * 1_000)
     settings = home_store_settings(home, load(config, home).config)
     question = f"remove what is older than {older_than} from the event log?"
     if not dry_run and not terminal.confirm(question, yes):
@@ -64,10 +64,10 @@ def purge(
 
 
 async def _asked(settings: "StoreSettings", older_ms: int, dry_run: bool) -> "Purged":
+    from mmo.cli.books import open_books
     from mmo.ops.purge import purge as ask
-    from mmo.store.mysql_pool import MysqlPool
 
-    async with MysqlPool(settings, connections_max=1) as pool:
+    async with open_books(settings, connections_max=1) as pool:
         return await ask(pool, older_ms, dry_run=dry_run, say=_say)
 
 

@@ -63,9 +63,9 @@ async def _filled(
     `StoreUnavailable`."""
     import msgspec
 
+    from mmo.cli.books import open_books
     from mmo.ops.audit_board import board_of
     from mmo.store import ranking
-    from mmo.store.mysql_pool import MysqlPool
     from mmo.store.ranking_relay import RankingRelay
     from mmo.store.redis_cluster import RedisCache
 
@@ -73,7 +73,7 @@ async def _filled(
     filled: list[dict[str, int]] = []
     findings: list[dict[str, Any]] = []
     try:
-        async with MysqlPool(settings, connections_max=2) as pool:
+        async with open_books(settings, connections_max=2) as pool:
             relay = RankingRelay(settings, pool, cache)
             async with pool.take() as connection:
                 seasons = sorted(await ranking.boards(connection))

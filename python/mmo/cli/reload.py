@@ -5,7 +5,6 @@ operator, by scripts and by whoever writes rules.
 """
 
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -153,7 +152,6 @@ async def _dev(desk: Any, json: bool) -> int:
             continue
         if json:
             terminal.print_json(done.as_json())
-            sys.stdout.flush()
             continue
         _print_frozen(done)
         if done.changed:
@@ -171,8 +169,9 @@ def _print_fault(fault: Any, number: int, json: bool) -> None:
         terminal.print_json({"error": said, "generation": number})
     else:
         print(fault)
-        print(f"       state      generation {number} keeps running; nothing was changed")
-    sys.stdout.flush()
+        print(
+            f"       state      generation {number} keeps running; nothing was changed", flush=True
+        )
 
 
 async def _generation(

@@ -62,10 +62,10 @@ def replay(
 
 async def _asked(settings: "StoreSettings", raid: int) -> "tuple[int, list[Replayed]]":
     """How many were fought again; with the one that was asked for, or those that differ."""
+    from mmo.cli.books import open_books
     from mmo.ops import replay as ask
-    from mmo.store.mysql_pool import MysqlPool
 
-    async with MysqlPool(settings, connections_max=1) as pool, pool.take() as connection:
+    async with open_books(settings, connections_max=1) as pool, pool.take() as connection:
         if raid:
             one = await ask.replayed(connection, raid)
             return 1, [] if one is None else [one]

@@ -4,6 +4,7 @@ Owns the arguments, the print and the booking of the grant; the difference is `o
 player may be online: his owner claims the correction within a second.
 """
 
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from mmo.state.grant import Bundle
     from mmo.store.settings import StoreSettings
 
+_DATE_DIGITS, _UNIX_DIGITS = 8, 10
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to the table."""
@@ -32,7 +35,9 @@ def restore(
         str,
         typer.Argument(help="User id or account name; id=7 and name=7 say which.", metavar="ID"),
     ],
-    at: Annotated[str, typer.Option("--at", help="Such as 2026-01-31T23:59:59 (UTC) or unix s.")],
+    at: Annotated[
+        str, typer.Option("--at", help="Such as 2026-01-31T23:59:59 (UTC), or ten digits: unix s.")
+    ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the correction.")] = False,
     home: HomeOption = HOME,
     config: ConfigOption = None,
@@ -47,7 +52,7 @@ def restore(
     from mmo.cli.sources import read_tables
     from mmo.ops.rebuild import LogIncomplete
 
-    at_ms = moment_ms(at)
+    at_ms = moment_ms(at, time.time())
     effective = load(config, home).config
     settings = home_store_settings(home, effective)
     content = read_tables(effective)
@@ -69,27 +74,39 @@ def restore(
     return OK
 
 
-def moment_ms(text: str) -> int:
+def moment_ms(text: str, now_s: float) -> int:
     """Unix milliseconds of a moment in ISO 8601 (UTC unless it says otherwise) or unix seconds,
-    its whole second included. Raises `typer.BadParameter`."""
+    its whole second included. Raises `OperatorError` E0734 for anything else and for a moment that
+    is not yet: a correction is booked at once, so nothing is guessed."""
+    digits = len(text) if text.isascii() and text.isdigit() else 0
+    # Ten digits are unix seconds from 2001 to 2286. Of other lengths only a date (20260131) is
+    # read: 13 digits are milliseconds, and some of them would pass for a date of 1701.
+    if digits not in (0, _DATE_DIGITS, _UNIX_DIGITS):
+        raise _no_moment(f"--at {text} is neither a date nor unix seconds, which have ten digits")
     try:
-        seconds = int(text)
-    except ValueError:
-        try:
+        if digits == _UNIX_DIGITS:
+            seconds = int(text)
+        else:
             moment = datetime.fromisoformat(text)
-        except ValueError as error:
-            raise typer.BadParameter(f"--at {text}: {error}") from error
-        seconds = int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp())
+            seconds = int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp())
+    except ValueError as error:
+        raise _no_moment(f"--at {text}: {error}") from error
+    if seconds > now_s:
+        raise _no_moment(f"--at {text} is not yet: that is {seconds - now_s:.0f} s from now")
     return seconds * 1_000 + 999
+
+
+def _no_moment(cause: str) -> OperatorError:
+    return OperatorError("E0734", cause, "a moment that is over, such as 2026-01-31T23:59:59 (UTC)")
 
 
 async def _asked(
     settings: "StoreSettings", content: "Content", identity: str, at_ms: int, dry_run: bool
 ) -> "Restoration":
+    from mmo.cli.books import open_books
     from mmo.ops import restore as ask
-    from mmo.store.mysql_pool import MysqlPool
 
-    async with MysqlPool(settings, connections_max=2) as pool:
+    async with open_books(settings, connections_max=2) as pool:
         async with pool.take() as connection:
             users = await ask.users_of(connection, identity)
         if len(users) > 1:

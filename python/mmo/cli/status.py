@@ -165,7 +165,7 @@ def _times(restarts: int) -> str:
 
 def _print(said: dict[str, Any]) -> None:
     terminal.print_table(*_fitting(said))
-    print("\n".join(_below(said)))
+    print("\n".join(_below(said)), flush=True)  # also of `--watch` into a pipe
 
 
 def _word(store: dict[str, Any]) -> str:

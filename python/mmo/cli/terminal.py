@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 
 def print_json(value: Any) -> None:
-    """One object on one line of standard output."""
-    print(json.dumps(value, ensure_ascii=False))
+    """One object on one line of standard output. At once: who reads it may be a pipe, and the next
+    line of `logs -f` or `trace` may take an hour."""
+    print(json.dumps(value, ensure_ascii=False), flush=True)
 
 
 def on_terminal() -> bool:

@@ -16,10 +16,15 @@ if TYPE_CHECKING:
 LIFE_DAYS = 3_650
 
 
+def certificate_file(directory: Path) -> Path:
+    """Where the certificate in `directory` is, or will be once a cash server made it."""
+    return directory / "payment-door.pem"
+
+
 def ensure_certificate(directory: Path, host: str) -> tuple[Path, Path]:
     """Certificate and key for `host` in `directory`; those of an earlier start are kept while they
     are for that host."""
-    certificate, key = directory / "payment-door.pem", directory / "payment-door.key"
+    certificate, key = certificate_file(directory), directory / "payment-door.key"
     if not (certificate.exists() and key.exists() and _is_for(certificate, host)):
         certificate_pem, key_pem = _make(host)
         for path, data in ((key, key_pem), (certificate, certificate_pem)):

@@ -5,6 +5,7 @@ anything. Called by the supervisor, by nodes that look for their ports and by th
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from mmo.cluster.process import ProcessId, is_alive
+from mmo.cluster.unwritable import unwritable
 from mmo.errors import OperatorError
 
 SOCKET_PATH_BYTES_MAX = 100  # the kernel's limit is 108 with the final NUL
@@ -115,19 +117,29 @@ class Home:
         return self.logs / f"{name}.jsonl"
 
     def create(self) -> None:
-        """Make the directories; 0700, because sockets and data live below."""
-        for path in (self.directory, self.secrets, self.logs, self.directory / "run"):
-            path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for path in (self.secrets, self.directory / "run"):
-            path.chmod(0o700)  # also where somebody made it before
+        """Make the directories; 0700, because sockets and data live below. Raises `OperatorError`
+        E0735 where they cannot be made, or are another user's."""
+        paths = (self.directory, self.secrets, self.logs, self.directory / "run")
+        try:
+            for path in paths:
+                path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for path in (self.secrets, self.directory / "run"):
+                path.chmod(0o700)  # also where somebody made it before
+            for path in paths:
+                if not os.access(path, os.W_OK | os.X_OK):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        except OSError as error:
+            raise self._unusable(error) from error
 
     def read(self) -> ClusterFile | None:
         """`cluster.json`, or None where no cluster was ever started. Raises `OperatorError` E0717
-        when the file is damaged."""
+        when the file is damaged, E0735 when it is another user's."""
         try:
             return msgspec.json.decode(self.cluster_file.read_bytes(), type=ClusterFile)
         except FileNotFoundError:
             return None
+        except (PermissionError, NotADirectoryError) as error:
+            raise self._unusable(error) from error
         except (OSError, msgspec.MsgspecError) as error:
             raise OperatorError(
                 "E0717",
@@ -177,10 +189,13 @@ class Home:
 
     def lock(self) -> int:
         """Hold the home for this process until it ends. Raises `OperatorError` E0716 when another
-        supervisor holds it. Returns the descriptor that holds the lock."""
-        descriptor = os.open(
-            self.directory / "run" / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-        )
+        supervisor holds it, E0735 when it is another user's. Returns the descriptor that holds
+        the lock."""
+        path = self.directory / "run" / "supervisor.lock"
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise self._unusable(error) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -201,6 +216,9 @@ class Home:
         self.planted_bug.unlink(missing_ok=True)
         self.metrics_targets.unlink(missing_ok=True)
         self.cluster_file.unlink(missing_ok=True)
+
+    def _unusable(self, fault: OSError) -> OperatorError:
+        return unwritable(self.directory, fault, "name another --home")
 
 
 def _is_ours(directory: Path) -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from mmo.cluster.unwritable import unwritable
 from mmo.errors import OperatorError
 
 _PR_SET_PDEATHSIG = 1
@@ -98,9 +99,14 @@ class Child:
         directory: Path | None = None,
     ) -> None:
         """Spawn. `dies_with_parent`: killed by the kernel when the thread that spawned it ends, so
-        a killed test leaves nothing behind. Raises `OperatorError` E0301 when it cannot be run."""
-        log_file.parent.mkdir(parents=True, exist_ok=True)
-        with log_file.open("ab") as output:
+        a killed test leaves nothing behind. Raises `OperatorError` E0301 when it cannot be run,
+        E0735 when its log cannot be written."""
+        try:
+            log_file.parent.mkdir(parents=True, exist_ok=True)
+            output = log_file.open("ab")
+        except OSError as error:
+            raise unwritable(log_file, error, "remove it") from error
+        with output:
             try:
                 self._popen = subprocess.Popen(
                     list(command),

@@ -273,8 +273,15 @@ def _refuse_unknown(known: Tree, given: Tree, file: str, prefix: str = "") -> No
                 f"unknown key {path} in {file}",
                 f"did you mean {prefix}{near}?" if near else "see mmo-cluster config for all keys",
             )
-        if isinstance(value, dict) and isinstance(known[key], dict):
-            _refuse_unknown(known[key], value, file, f"{path}.")
+        if not isinstance(known[key], dict):
+            continue
+        if not isinstance(value, dict):
+            raise ConfigError(
+                "E0103",
+                f"{path} in {file} is a section, not {value!r}",
+                f"write [{path}] and below it its keys, such as {next(iter(known[key]))} = …",
+            )
+        _refuse_unknown(known[key], value, file, f"{path}.")
 
 
 def _nearest(key: str, known: list[str]) -> str:
