@@ -9,25 +9,46 @@ from typing import Any, cast
 import pytest
 from tests.house.figures import RESULTS
 
+from mmo.errors import OperatorError
 from mmo.proof import planted
 from mmo.proof.arena import Arena
+from mmo.proof.chaos import Order
 from mmo.proof.checker import findings
 from mmo.proof.looks import expect_compared
-from mmo.proof.planted import CATCHES, TOLD, UNDER, caught, told, told_apart
+from mmo.proof.planted import (
+    BOTS,
+    CATCHES,
+    CLEAN_S,
+    RAIDERS,
+    ROUND_S,
+    SHORT,
+    SHORT_ROUND_S,
+    STORM,
+    TOLD,
+    UNDER,
+    caught,
+    clean_order,
+    expect_raided,
+    told,
+    told_apart,
+    wanted,
+)
 from mmo.proof.verdict import Trial
 from mmo.testing import planted_store
 
 NOWHERE = cast(Arena, None)
 
 
-def rounds(monkeypatch: pytest.MonkeyPatch, *counts: dict[str, int]) -> None:
-    """Rounds that find these, the last one again and again."""
-    left = list(counts)
+def rounds(monkeypatch: pytest.MonkeyPatch, *counts: dict[str, int]) -> list[Order]:
+    """Rounds that find these, the last one again and again; what was ordered of them."""
+    left, orders = list(counts), []
 
-    async def play(*told: Any) -> dict[str, Any]:
+    async def play(_: Arena, order: Order) -> dict[str, Any]:
+        orders.append(order)
         return {"checker": {"counts": left.pop(0) if len(left) > 1 else left[0]}, "findings": []}
 
     monkeypatch.setattr(planted, "play", play)
+    return orders
 
 
 def test_a_servers_own_fault_is_no_catch_of_any_bug(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +78,52 @@ def test_a_whole_check_takes_all_of_its_names_and_a_name_only_itself() -> None:
     assert told_apart("grant-pays-twice", found)[0] == "books/grant (1)"
 
 
-CHECKED = {"players": 19, "snapshots_compared": 17, "samples_due": 60, "faults": 9}
+def test_only_rounds_of_a_bug_that_needs_raids_have_raiders(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    orders = rounds(monkeypatch, {"raids/result": 1, "owner/stale-owner": 1})
+    asyncio.run(caught(NOWHERE, "raid-told-differs", 0.01))
+    asyncio.run(caught(NOWHERE, "no-epoch-test", 0.01))
+    assert [(order.bots, order.raiders) for order in orders] == [(BOTS, 2), (BOTS, 0)]
+    assert {name for name, words in CATCHES.items() if words[0].startswith("raids/")} == set(
+        RAIDERS
+    )
+
+
+def test_the_run_without_a_bug_has_what_every_bug_needs_and_the_short_one_nothing_more() -> None:
+    whole = clean_order(tuple(UNDER), short=False)
+    assert whole.raiders == 2 and whole.seconds == CLEAN_S and whole.calm_s > whole.bound_s
+    assert STORM in whole.faults
+    short = clean_order(SHORT, short=True)
+    assert (short.raiders, short.seconds, short.calm_s) == (0, SHORT_ROUND_S, 0.0)
+    assert STORM not in short.faults
+    some = clean_order(("old-generation-decides",), short=False)
+    assert (some.raiders, some.seconds) == (0, ROUND_S) and STORM in some.faults
+
+
+def test_bugs_may_be_looked_for_alone() -> None:
+    assert wanted("", SHORT) == SHORT
+    assert wanted("item-lost,re-roll", SHORT) == ("item-lost", "re-roll")
+    with pytest.raises(OperatorError, match="names no bugs: item-found") as caught_fault:
+        wanted("item-lost,item-found", SHORT)
+    assert caught_fault.value.code == "E0790"
+
+
+def test_nothing_found_of_raids_and_code_says_nothing_where_there_were_none() -> None:
+    def judged(**checker: int) -> list[str]:
+        trial = Trial("checker", lambda text: None)
+        expect_raided(trial, {"checker": {**CHECKED, **checker}})
+        return trial.verdict().findings
+
+    assert not judged()
+    assert judged(raid_rewards=0) == ["without a bug: no raid left a reward"]
+    assert judged(generations=1) == ["without a bug: 1 generations decided"]
+
+
+CHECKED = {
+    "players": 19, "snapshots_compared": 17, "samples_due": 60, "faults": 9,
+    "raid_seats_finished": 4, "raid_rewards": 4, "generations": 6,
+}  # fmt: skip
 RUN = {
     "faults": 9, "operations": 400, "acknowledged": 300, "lost": 0, "duplicated": 0, "stale": 0,
     "samples_taken": 90, "samples_failed": 12, "sample_fault": "ConnectionError: away",
@@ -110,6 +176,6 @@ def test_each_bug_of_the_kept_run_was_found_by_a_check_of_its_own() -> None:
 
 def test_a_bug_that_would_change_nothing_is_refused() -> None:
     text = "SET a = a + 1, b = 0"
-    assert planted_store._changed(text, ("a = a + 1, ", "")).text == "SET b = 0"
+    assert planted_store.reworded(text, ("a = a + 1, ", "")).text == "SET b = 0"
     with pytest.raises(AssertionError, match="not there any more"):
-        planted_store._changed(text, ("a = a + 1, ", ""), ("c = 0", ""))
+        planted_store.reworded(text, ("a = a + 1, ", ""), ("c = 0", ""))

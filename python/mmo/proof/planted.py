@@ -2,13 +2,14 @@
 
 Owns under which faults each bug is looked for, which checks may find it, and the order: without a
 bug nothing is found; then plant one, restart the nodes, break and play until one of those checks
-finds something, write down which and how long it took. The checker is a process that is told
-neither that a bug is planted nor which. Bugs are `mmo.testing.planted`, of which this file knows
-only names.
+finds something, write down which and how long it took. `MMO_BUGS=NAME,NAME` looks for these alone.
+The checker is a process that is told neither that a bug is planted nor which. Bugs are
+`mmo.testing.planted`, of which this file knows only names.
 """
 
 import asyncio
 import contextlib
+import os
 import shutil
 import tempfile
 import time
@@ -17,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from mmo.cluster import control
-from mmo.errors import MmoError
+from mmo.errors import MmoError, OperatorError
+from mmo.proof import live_code
 from mmo.proof.arena import LOOK_EVERY_S, START_S, Arena
 from mmo.proof.chaos import BOUND_S, CHECKER_ENVIRONMENT, Chaos, Order, checker_words
 from mmo.proof.looks import expect_compared
@@ -36,6 +38,8 @@ BOTS = 6
 CALM_S = BOUND_S + 4.0
 """How long all play on after the last fault where it is asked whether Redis was up to date: so
 there are samples that had to be."""
+
+STORM = "reload-storm"
 
 UNDER = {
     "no-epoch-test": "stop-node",
@@ -70,8 +74,19 @@ UNDER = {
     "version-skipped": "stop-node",
     "grant-pays-twice": "stop-node",
     "order-booked-twice": "stop-node",
+    "raid-reward-twice": "stop-node",
+    "raid-reward-lost": "stop-node",
+    "raid-told-differs": "stop-node",
+    "ranking-adds-up": "stop-node",
+    "old-generation-decides": f"{STORM},kill-channel",
 }
-"""Faults that give each bug its chance; for many the doubled and rude requests alone do."""
+"""Faults that give each bug its chance; for many the doubled and rude requests alone do. Who was
+decided for by the new code must come to a server that has the former: so channel servers die."""
+
+RAIDERS = dict.fromkeys(
+    ("raid-reward-twice", "raid-reward-lost", "raid-told-differs", "ranking-adds-up"), 2
+)
+"""Where a bug needs raids, so many raid; a round waits for the first result of each."""
 
 NOT_DONE = (
     *("acknowledged", "unknown", "order", "owner", "books/balance-told", "books/item-told"),
@@ -119,6 +134,11 @@ CATCHES: dict[str, tuple[str, ...]] = {
     "version-skipped": ("versions", "cache/stale", "cache/behind"),
     "grant-pays-twice": ("books/grant", "books/grant-items"),
     "order-booked-twice": ("once/payment", "once/payment-grant"),
+    "raid-reward-twice": ("raids/never-earned",),
+    "raid-reward-lost": ("raids/lost",),
+    "raid-told-differs": ("raids/result",),
+    "ranking-adds-up": ("raids/ranking",),
+    "old-generation-decides": ("order/generation",),
 }
 """Checks of the checker, or single names of theirs, that may find each bug, by what it breaks.
 Anything else that a round brings forth is no catch: a server's own fault (`available/internal`) is
@@ -130,8 +150,9 @@ NO_CATCH = frozenset({"acknowledged/nothing"})
 TOLD = (
     *("faults", "operations", "acknowledged", "lost", "duplicated", "stale"),
     *("players", "snapshots_compared", "samples_due", "samples_taken", "samples_failed"),
+    *("raid_seats_finished", "raid_rewards", "generations"),
 )
-"""Figures of a run that are kept: of the last line, how much was looked at in Redis."""
+"""Figures of a run that are kept: how much was looked at in Redis, and of raids and code."""
 
 SHORT = ("no-epoch-test", "request-not-compared")
 """Bugs of the short form: found in seconds, and they leave books that balance."""
@@ -139,22 +160,28 @@ SHORT = ("no-epoch-test", "request-not-compared")
 SHORT_CLEAN = "stop-node,kill-channel,lock-rows"
 
 
+def prepare(directory: Path) -> str:
+    """A game of its own, whose rules may be saved in the middle."""
+    return live_code.prepare(directory).partition(live_code.RATES)[0]
+
+
 async def checker_is_proved(arena: Arena, trial: Trial, short: bool) -> None:
     """Nothing is found as the cluster is; each bug alone is found."""
     if not trial.expect(await obeys(arena), "nodes must obey planted bugs: node.failpoints = true"):
         return
+    names = wanted(os.environ.get("MMO_BUGS", ""), SHORT if short else tuple(UNDER))
+    if any(STORM in UNDER[name] for name in names):
+        await live_code.game_of(arena)
     # First as the cluster is: a bug that somebody planted in all clusters must not be passed over.
-    faults = chosen(SHORT_CLEAN if short else ",".join(UNDER.values()))
-    seconds, calm_s = (SHORT_ROUND_S, 0.0) if short else (CLEAN_S, CALM_S)
-    clean = await play(
-        arena, Order(1, seconds, tuple(faults), BOTS, every_s=EVERY_S, calm_s=calm_s)
-    )
+    clean = await play(arena, clean_order(names, short))
     trial.expect(not clean["findings"], f"without a bug it finds {clean['findings'][:3]}")
     # Some seconds without a calm have hardly a sample that lies so far behind the last fault.
-    expect_compared(trial, clean, "without a bug", is_calm=not short)
+    whole = names == tuple(UNDER)
+    expect_compared(trial, clean, "without a bug", is_calm=whole)
+    if whole:
+        expect_raided(trial, clean)
     trial.figure("without_a_bug", told(clean))
     trial.tried(f"no bug: {clean['acknowledged']} acknowledged, {clean['faults']} faults")
-    names = SHORT if short else tuple(UNDER)
     table: dict[str, dict[str, Any]] = {}
     within_s, round_s = (SHORT_CAUGHT_S, SHORT_ROUND_S) if short else (CAUGHT_S, ROUND_S)
     was = planted_now(arena)
@@ -171,6 +198,35 @@ async def checker_is_proved(arena: Arena, trial: Trial, short: bool) -> None:
     found = sum(bool(row["by"]) for row in table.values())
     trial.figure("bugs", table)
     trial.figure("caught", f"{found} of {len(table)}")
+
+
+def wanted(words: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The bugs to look for: those of a comma separated list, or `names` where there is none. Raises
+    `OperatorError` E0790 for one that there is not."""
+    chosen_names = tuple(words.split(",")) if words else names
+    unknown = ", ".join(sorted(set(chosen_names) - UNDER.keys()))
+    if unknown:
+        raise OperatorError("E0790", f"MMO_BUGS names no bugs: {unknown}")
+    return chosen_names
+
+
+def clean_order(names: tuple[str, ...], short: bool) -> Order:
+    """The run without a bug. Where all bugs are looked for it is a long one that ends in a calm;
+    else one round, with the players and faults of these bugs."""
+    if short:
+        return Order(1, SHORT_ROUND_S, tuple(chosen(SHORT_CLEAN)), BOTS, every_s=EVERY_S)
+    faults = tuple(chosen(",".join(UNDER[name] for name in names)))
+    raiders = max(RAIDERS.get(name, 0) for name in names)
+    seconds, calm_s = (CLEAN_S, CALM_S) if names == tuple(UNDER) else (ROUND_S, 0.0)
+    return Order(1, seconds, faults, BOTS, raiders, every_s=EVERY_S, calm_s=calm_s)
+
+
+def expect_raided(trial: Trial, clean: dict[str, Any]) -> None:
+    """There were results of raids and switches of code in which nothing was found."""
+    checker = clean["checker"]
+    rewards, generations = checker.get("raid_rewards", 0), checker.get("generations", 0)
+    trial.expect(rewards > 0, "without a bug: no raid left a reward")
+    trial.expect(generations > 1, f"without a bug: {generations} generations decided")
 
 
 def hears_of(arena: Arena, name: str) -> bool:
@@ -225,8 +281,9 @@ async def caught(
     while time.monotonic() - began < within_s:
         turn += 1
         try:
-            faults = tuple(chosen(UNDER[name]))
-            answer = await play(arena, Order(turn, round_s, faults, BOTS, every_s=EVERY_S))
+            faults, raiders = tuple(chosen(UNDER[name])), RAIDERS.get(name, 0)
+            order = Order(turn, round_s, faults, BOTS, raiders, every_s=EVERY_S)
+            answer = await play(arena, order)
         except (MmoError, TimeoutError, OSError) as fault:
             # A cluster that no bot can play on any more is no judgement of the checker's.
             answer = {"checker": {"counts": {}}, "findings": [str(fault)]}

@@ -175,6 +175,8 @@ PROOFS = (
         "mmo.proof.planted",
         "checker_is_proved",
         OVERLAY,
+        prepare="prepare",
+        takes_any=True,
     ),
     Proof(
         "contrast",

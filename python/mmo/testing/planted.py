@@ -3,12 +3,12 @@
 Owns the table of bugs by name and the one way to plant one: the node's composition calls `plant`
 before any other code of the node is loaded, in a home that says so and whose configuration allows
 failpoints, which production refuses. No production code knows of any of them. Each mutation lives
-in `planted_store` or `planted_node`.
+in `planted_store`, `planted_node` or `planted_raids`.
 """
 
 from collections.abc import Callable
 
-from mmo.testing import planted_node, planted_store
+from mmo.testing import planted_node, planted_raids, planted_store
 
 BUGS: dict[str, Callable[[], None]] = {
     "no-epoch-test": planted_store.no_epoch_test,
@@ -43,6 +43,11 @@ BUGS: dict[str, Callable[[], None]] = {
     "version-skipped": planted_store.version_skipped,
     "grant-pays-twice": planted_store.grant_pays_twice,
     "order-booked-twice": planted_store.order_booked_twice,
+    "raid-reward-twice": planted_raids.raid_reward_twice,
+    "raid-reward-lost": planted_raids.raid_reward_lost,
+    "raid-told-differs": planted_raids.raid_told_differs,
+    "ranking-adds-up": planted_raids.ranking_adds_up,
+    "old-generation-decides": planted_node.old_generation_decides,
 }
 """Every bug by name; `mmo.proof.planted` says under which faults each is looked for."""
 

@@ -1,4 +1,5 @@
-"""Planted bugs of the node: answers, operation records and rolls, each broken in one place.
+"""Planted bugs of the node: answers, operation records, rolls, the switch of code, each broken in
+one place.
 
 Owns the mutations only; each replaces one name of a module of `mmo.node` or `mmo.state` in this
 process. Called by `planted`.
@@ -11,10 +12,11 @@ from typing import Any
 
 import msgspec
 
-from mmo.node import committer, operations, payments
+from mmo.node import committer, engine, generations, operations, payments
 from mmo.state import roll as rolls
 from mmo.testing.virtual_loop import passes
 
+HALF = 0.5
 SELDOM = 0.03
 LATE_S = 1.0
 
@@ -118,3 +120,16 @@ def stored_answer_differs() -> None:
             pending.commit = msgspec.structs.replace(pending.commit, answer=b"\x90")
 
     committer.Committer.submit = other  # type: ignore[method-assign]
+
+
+def old_generation_decides() -> None:
+    """Every other switch passes a node by: it says that the new code decides, and goes on by the
+    former, which therefore must stay whole."""
+    decide_by = engine.Engine.decide_by
+
+    def perhaps(self: Any, role: Any, env: Any, table: Any) -> None:
+        if random.random() >= HALF:
+            decide_by(self, role, env, table)
+
+    engine.Engine.decide_by = perhaps  # type: ignore[method-assign]
+    generations.Generations._retire = lambda self, old: None  # type: ignore[method-assign]

@@ -60,23 +60,23 @@ def no_epoch_test() -> None:
         ready = [commit for commit in members if commit.player.head.user not in verdicts]
         return verdicts, ready
 
-    _put(players, "_lock", lock)
+    swap(players, "_lock", lock)
 
 
 def no_session_fence() -> None:
     """A login leaves the place and its epoch as they are."""
     text = statements.OPEN_SESSION.text
-    changed = _changed(
+    changed = reworded(
         text, ("h.place_epoch = h.place_epoch + 1,", ""), ("h.place_number = 0,", "")
     )
-    _put(statements, "OPEN_SESSION", changed)
+    swap(statements, "OPEN_SESSION", changed)
 
 
 def reservation_not_spent() -> None:
     """A claim leaves the reservation, so that its token lets in again."""
     old = "reservation_number = 0, reservation_jti = '', reservation_expires_ms = 0"
-    changed = _changed(statements.CLAIM_RESERVED.text, (f", {old}", ""))
-    _put(statements, "CLAIM_RESERVED", changed)
+    changed = reworded(statements.CLAIM_RESERVED.text, (f", {old}", ""))
+    swap(statements, "CLAIM_RESERVED", changed)
 
 
 def outage_taken_for_success() -> None:
@@ -89,7 +89,7 @@ def outage_taken_for_success() -> None:
         except StoreUnavailable:
             return [Verdict.COMMITTED] * len(group)
 
-    _put(durable.DurableStore, "commit", commit)
+    swap(durable.DurableStore, "commit", commit)
 
 
 def _verdict_taken(for_success: Verdict) -> None:
@@ -99,7 +99,7 @@ def _verdict_taken(for_success: Verdict) -> None:
         verdicts = await whole(self, group)
         return [Verdict.COMMITTED if one is for_success else one for one in verdicts]
 
-    _put(durable.DurableStore, "commit", commit)
+    swap(durable.DurableStore, "commit", commit)
 
 
 def lock_taken_for_success() -> None:
@@ -122,12 +122,12 @@ def statement_only_rollback() -> None:
         except Conflict:
             return len(msgspec.json.decode(values[0])) if values else 0
 
-    _put(Connection, "execute", execute)
+    swap(Connection, "execute", execute)
 
 
 def constraint_swallowed() -> None:
     """No rule looks at a balance, and the constraint that does counts as a commit."""
-    _put(Wallet, "of", lambda self, currency: 1_000_000_000)
+    swap(Wallet, "of", lambda self, currency: 1_000_000_000)
     _verdict_taken(Verdict.GUILTY)
 
 
@@ -143,7 +143,7 @@ def commit_in_two() -> None:
             await self.begin()
         return matched
 
-    _put(Connection, "execute", execute)
+    swap(Connection, "execute", execute)
 
 
 def cache_before_commit() -> None:
@@ -159,7 +159,7 @@ def cache_before_commit() -> None:
         await self.cache.put(snapshots)
         return await whole(self, group)
 
-    _put(durable.DurableStore, "commit", commit)
+    swap(durable.DurableStore, "commit", commit)
 
 
 def cache_without_fence() -> None:
@@ -169,7 +169,7 @@ def cache_without_fence() -> None:
     redis.call('EXPIRE', KEYS[1], ARGV[3])
     return tonumber(ARGV[1])
     """
-    _put(redis_cluster, "PUT", text)
+    swap(redis_cluster, "PUT", text)
     _some_puts_come_late(LATE_S)
 
 
@@ -178,7 +178,7 @@ def fence_expires() -> None:
     for nothing is there that it could be compared with."""
     text = redis_cluster.PUT.replace("ARGV[3]", str(EXPIRES_S))
     assert text != redis_cluster.PUT
-    _put(redis_cluster, "PUT", text)
+    swap(redis_cluster, "PUT", text)
     _some_puts_come_late(AFTER_EXPIRY_S)
 
 
@@ -200,12 +200,12 @@ def _some_puts_come_late(late_s: float) -> None:
             task.add_done_callback(late.discard)
         return held
 
-    _put(redis_cluster.RedisCache, "put", put)
+    swap(redis_cluster.RedisCache, "put", put)
 
 
 def dirty_mark_lost() -> None:
     """Nothing remembers that Redis may be behind."""
-    _put(statements, "MARK_DIRTY", Statement("DO LENGTH(%s)"))
+    swap(statements, "MARK_DIRTY", Statement("DO LENGTH(%s)"))
 
 
 def cursor_outbox() -> None:
@@ -228,21 +228,21 @@ def cursor_outbox() -> None:
         return found
 
     now_ms = statements.NOW_MS
-    at_once = _changed(relay.TAKE_MARKS.text, (f"{now_ms} - %s", f"{now_ms} + %s"))
-    _put(Connection, "rows", by_cursor)
-    _put(relay, "TAKE_MARKS", at_once)
-    _put(relay, "RENEW_MARKS", Statement("DO LENGTH(%s)"))
+    at_once = reworded(relay.TAKE_MARKS.text, (f"{now_ms} - %s", f"{now_ms} + %s"))
+    swap(Connection, "rows", by_cursor)
+    swap(relay, "TAKE_MARKS", at_once)
+    swap(relay, "RENEW_MARKS", Statement("DO LENGTH(%s)"))
 
 
 def stale_cache_at_claim() -> None:
     """Whatever Redis holds of a player counts at a claim."""
-    _put(loading, "fits", lambda snapshot, row: True)
+    swap(loading, "fits", lambda snapshot, row: True)
 
 
 def roll_not_logged() -> None:
     """An attempt changes the item and leaves no line."""
     kept = tuple(pair for pair in players.WRITES if pair[0] is not economy.ADD_ROLLS)
-    _put(players, "WRITES", kept)
+    swap(players, "WRITES", kept)
 
 
 def event_lost() -> None:
@@ -251,7 +251,7 @@ def event_lost() -> None:
         (statement, _sometimes_nothing if statement is statements.ADD_EVENTS else chosen)
         for statement, chosen in players.WRITES
     )
-    _put(players, "WRITES", kept)
+    swap(players, "WRITES", kept)
 
 
 def _sometimes_nothing(rows: Any) -> Any:
@@ -261,7 +261,7 @@ def _sometimes_nothing(rows: Any) -> Any:
 def version_skipped() -> None:
     """A commit raises the version by two."""
     by_two = ("h.version = h.version + 1", "h.version = g.version+2")
-    _put(statements, "MOVE_HEADS", _changed(statements.MOVE_HEADS.text, by_two))
+    swap(statements, "MOVE_HEADS", reworded(statements.MOVE_HEADS.text, by_two))
 
 
 def ledger_line_skipped() -> None:
@@ -325,16 +325,16 @@ def item_doubled() -> None:
 def grant_pays_twice() -> None:
     """A grant that was claimed is found, and paid, by every sweep."""
     open_only = "AND {}.claimed_version IS NULL".format
-    claim = _changed(statements.CLAIM_GRANTS.text, (open_only("r"), ""))
+    claim = reworded(statements.CLAIM_GRANTS.text, (open_only("r"), ""))
     of_open = (open_only("k"), ""), ("FORCE INDEX (unclaimed)", "")
-    _put(statements, "CLAIM_GRANTS", claim)
-    _put(statements, "READ_GRANTS", _changed(statements.READ_GRANTS.text, *of_open))
-    _put(GrantClaimed, "apply", lambda self, player: None)
+    swap(statements, "CLAIM_GRANTS", claim)
+    swap(statements, "READ_GRANTS", reworded(statements.READ_GRANTS.text, *of_open))
+    swap(GrantClaimed, "apply", lambda self, player: None)
     kept = tuple(
         (statements.CLAIM_GRANTS if chosen.__code__.co_names == ("grants",) else statement, chosen)
         for statement, chosen in players.WRITES
     )
-    _put(players, "WRITES", kept)
+    swap(players, "WRITES", kept)
 
 
 def order_booked_twice() -> None:
@@ -350,7 +350,7 @@ def order_booked_twice() -> None:
     presence._WRITERS[PaymentBooked] = book
 
 
-def _changed(text: str, *words: tuple[str, str]) -> Statement:
+def reworded(text: str, *words: tuple[str, str]) -> Statement:
     """The statement with the first of each pair replaced by the second, which must be there: a bug
     that changes nothing would be looked for in vain, or found by chance."""
     for old, new in words:
@@ -359,7 +359,8 @@ def _changed(text: str, *words: tuple[str, str]) -> Statement:
     return Statement(text)
 
 
-def _put(owner: Any, name: str, value: Any) -> None:
+def swap(owner: Any, name: str, value: Any) -> None:
+    """Replace a name of a module or class, which must be there."""
     assert hasattr(owner, name), f"{owner} has no {name} any more"
     setattr(owner, name, value)
 
