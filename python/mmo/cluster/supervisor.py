@@ -87,6 +87,8 @@ class Supervisor:
         self._open_file(before, directory)
         assert self.file is not None
         server = await serve(self.home.socket("supervisor", self.file), self.answer)
+        # From now on: whoever starts it finds it by its file, and asks why it fails.
+        self._keep(self.file)
         if self._stopping is None:  # asked to end while it ended what was left of before
             self._starting = asyncio.create_task(self._start(before))
         watching = asyncio.create_task(self._watch())
@@ -183,6 +185,7 @@ class Supervisor:
     def _failed(self, error: OperatorError) -> None:
         self.error = error
         self.state = "failed"
+        log_line(str(error))  # whoever started it may have left
         self._begin_stop()
 
     async def _start_all(self, before: ClusterFile | None) -> None:
