@@ -94,7 +94,9 @@ async def test_secrets_that_keep_a_cluster_from_starting_are_told_to_who_starts_
         )
         with pytest.raises(OperatorError) as caught:
             async with asyncio.timeout(DEADLINE_S):
-                await asyncio.to_thread(lifecycle._await_start, supervisor.home, child, quiet=True)
+                await asyncio.to_thread(
+                    lifecycle._await_start, supervisor.home, child, DEADLINE_S, quiet=True
+                )
         supervisor._ended.set()  # it would stay for a moment, to be asked
         assert await running == 1
     assert caught.value.code == code and fix in caught.value.fix

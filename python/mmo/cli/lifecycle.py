@@ -6,7 +6,7 @@ the operator and by scripts.
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,14 +25,17 @@ from mmo.cli.options import (
 from mmo.cli.rim import OK, PARTIAL
 from mmo.cluster.control import NotRunning, ask, ask_long
 from mmo.cluster.home import ClusterFile, Home, is_store, unwatched
-from mmo.errors import OperatorError
+from mmo.errors import ConfigError, OperatorError
+
+if TYPE_CHECKING:
+    from mmo.config import Config
 
 ANSWER_S = 2.0
 STOP_S = 120.0
 STOPPED_S = 10.0  # longest wait for the supervisor's own end
 SETTLED_S = 5.0  # longest wait for a look that finds all of them ready at once
 STARTED_S = 30.0  # longest wait for nodes that are started again
-SOCKET_S = 40.0  # longest wait until a new supervisor answers: it ends leftovers first
+SOCKET_S = 40.0  # longest wait until a new supervisor answers; longer where it ends leftovers first
 
 
 def register(app: typer.Typer) -> None:
@@ -62,14 +65,16 @@ def start(
         loaded = load(config, home)
         # What is wrong with the configuration or its content is said before anything is spawned.
         from mmo.cli.sources import read_tables
+        from mmo.cluster.leftovers import longest_s
 
         read_tables(loaded.config)
         text = effective_text(config, home)
         began = time.monotonic()
         if not json:
             print(f"\n  mmo-cluster   profile {loaded.config.cluster.profile}   home {home}\n")
+        silent_s = SOCKET_S + longest_s(place.read(), loaded.config)
         child = _spawn_supervisor(place, text, channels, follow)
-        _await_start(place, child, quiet=json)
+        _await_start(place, child, silent_s, quiet=json)
         if not json:
             print(f"\n  ready in {time.monotonic() - began:.1f} s", end="")
             print("        next: mmo-cluster bot --journey tour --count 20\n")
@@ -110,10 +115,12 @@ def stop(
     except NotRunning:
         file = file or place.read()  # raises what is wrong with it
         _refuse_while_alive(file)
-        left = [] if nodes or file is None else _stop_leftovers(place, file)
-        if not left and not wipe:
+        if nodes or file is None:
+            reply = {"stopped": [], "unflushed": 0, "killed": []}
+        else:
+            reply = _stop_leftovers(place, file, quiet=json)
+        if not reply["stopped"] and not wipe:
             raise
-        reply = {"stopped": left, "unflushed": 0, "killed": []}
     if not nodes:
         _await_end(file)
     if wipe:
@@ -231,8 +238,9 @@ def _spawn_supervisor(place: Home, config: str, channels: int | None, follow: in
     return Child(command, place.logs / "supervisor.log", dies_with_parent=False)
 
 
-def _await_start(place: Home, child: Any, quiet: bool) -> None:
-    """Print steps as the supervisor tells them, until all is ready. Raises what made it fail."""
+def _await_start(place: Home, child: Any, silent_s: float, quiet: bool) -> None:
+    """Print steps as the supervisor tells them, until all is ready. Raises what made it fail, E0711
+    when it says nothing for `silent_s`."""
     shown = 0
     silent_since = time.monotonic()
     while True:
@@ -241,7 +249,7 @@ def _await_start(place: Home, child: Any, quiet: bool) -> None:
         if file is not None and file.supervisor is not None and file.supervisor.pid == child.pid:
             reply = _progress(place, shown)
         if reply is None:
-            if not child.is_running() or time.monotonic() - silent_since > SOCKET_S:
+            if not child.is_running() or time.monotonic() - silent_since > silent_s:
                 raise OperatorError(
                     "E0711",
                     "the supervisor did not start:\n" + child.log_tail(3),
@@ -309,15 +317,27 @@ def _refuse_while_alive(file: ClusterFile | None) -> None:
         )
 
 
-def _stop_leftovers(place: Home, file: ClusterFile) -> list[str]:
-    """End what a killed supervisor left: nodes first, then stores."""
-    from mmo.cluster.process import end_process, is_alive
+def _stop_leftovers(place: Home, file: ClusterFile, quiet: bool) -> dict[str, Any]:
+    """End what a killed supervisor left: nodes first, then stores. Answers as a supervisor does."""
+    from mmo.cluster.leftovers import end_leftovers
 
-    left = {name: process for name, process in file.processes.items() if is_alive(process)}
-    ordered = sorted(left, key=is_store)
-    for name in ordered:
-        end_process(left[name], 10.0)
+    left = unwatched(file)
+    if left and not quiet:
+        print(f"  the supervisor is gone: {' '.join(left)} are drained and ended", flush=True)
+    ended = end_leftovers(file, _limits(place))
     file.processes = {}
     file.supervisor = None
     place.write(file)
-    return ordered
+    unflushed = len(ended.killed_nodes)
+    return {"stopped": ended.names, "unflushed": unflushed, "killed": ended.killed}
+
+
+def _limits(place: Home) -> "Config":
+    """The configuration that says how long processes may take to end. Where it cannot be read any
+    more the box's own does: nobody keeps a cluster for want of its file."""
+    from mmo.config.load import load_config
+
+    try:
+        return load(None, place.directory).config
+    except ConfigError:
+        return load_config(environment={}).config

@@ -17,9 +17,10 @@ from typing import Any
 
 from mmo.cluster.changes import Changes
 from mmo.cluster.control import Reply, Request, serve
-from mmo.cluster.home import AddedNode, ClusterFile, Home, NodePorts, is_store
+from mmo.cluster.home import AddedNode, ClusterFile, Home, NodePorts
+from mmo.cluster.leftovers import end_leftovers
 from mmo.cluster.node_process import NodeProcess, node_command
-from mmo.cluster.process import ProcessId, end_process, identify, is_alive
+from mmo.cluster.process import ProcessId, identify, is_alive
 from mmo.cluster.secret_files import Secrets, ensure_secrets, read_secrets
 from mmo.cluster.stores import Stores
 from mmo.cluster.supervisor_log import log_line
@@ -335,20 +336,13 @@ class Supervisor:
         """End what a killed supervisor left, before its ports are asked for: nodes, then stores."""
         if before is None:
             return
-        nodes: list[ProcessId] = []
-        stores: list[ProcessId] = []
-        for name, process in before.processes.items():
-            if is_alive(process):
-                (stores if is_store(name) else nodes).append(process)
-        for group, grace_ms in (
-            (nodes, self.config.node.drain_ms + self.config.node.leave_ms + 1_000),
-            (stores, self.config.mysql.stop_ms),
-        ):
-            ends = [asyncio.to_thread(end_process, one, grace_ms / 1000) for one in group]
-            await asyncio.gather(*ends)
-        if nodes or stores:
-            count = len(nodes) + len(stores)
-            self._told("leftovers", f"{count} processes of an earlier start ended", 0.0)
+        ended = await asyncio.to_thread(end_leftovers, before, self.config)
+        if ended.names:
+            text = f"{len(ended.names)} processes of an earlier start ended"
+            if ended.killed:
+                text += f"; killed, for they did not end by themselves: {' '.join(ended.killed)}"
+            self._told("leftovers", text, 0.0)
+            log_line(text)
 
     def _progress(self, after: int) -> Reply:
         error = self.error
