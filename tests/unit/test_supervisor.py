@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from mmo.cli import lifecycle, status, supervise, terminal
+from mmo.cli import lifecycle, status, supervise
 from mmo.cli.lifecycle import stop
 from mmo.cluster.control import ask_async, serve
 from mmo.cluster.home import AddedNode, ClusterFile, Home
@@ -282,37 +282,6 @@ def test_the_status_names_what_lives_on_without_a_supervisor(tmp_path: Path) -> 
     with pytest.raises(OperatorError) as caught:
         status.read_status(home, home.read())
     assert caught.value.code == "E0701"
-
-
-@pytest.mark.parametrize(
-    ("names", "yes", "typed", "begins"),
-    [
-        (("channel-1", "mysql"), False, "n", False),
-        (("channel-1", "mysql"), False, "y", True),
-        (("channel-1", "mysql"), True, "n", True),
-        (("mysql", "redis-1"), False, "n", True),
-        ((), False, "n", True),
-        (("channel-1", "mysql"), False, "", True),
-    ],
-)
-def test_who_starts_at_a_terminal_is_asked_before_nodes_that_serve_are_ended_and_a_script_is_not(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    names: tuple[str, ...],
-    yes: bool,
-    typed: str,
-    begins: bool,
-) -> None:
-    def spawned(*_: object) -> None:
-        raise OperatorError("E0711", "it would begin")
-
-    left_behind(tmp_path, *names)
-    monkeypatch.setattr(lifecycle, "_spawn_supervisor", spawned)
-    monkeypatch.setattr(terminal, "is_asked", lambda: bool(typed))
-    monkeypatch.setattr("builtins.input", lambda question: typed)
-    with pytest.raises(OperatorError) as caught:
-        lifecycle.start(tmp_path, json=True, yes=yes)
-    assert caught.value.code == ("E0711" if begins else "E0733")
 
 
 def test_a_supervisor_imports_nothing_from_where_the_operator_stands(

@@ -163,19 +163,22 @@ def _supervisor_status(place: Home) -> dict[str, Any] | None:
 
 def _refuse_to_interrupt(file: ClusterFile | None, yes: bool, quiet: bool) -> None:
     """Nodes that serve on without a supervisor can only be started anew. Who sits at a terminal is
-    asked; a script that starts what died, as an init system does, goes on and is told. Raises
-    `OperatorError` E0733 when the answer is no."""
+    asked, whatever takes the output; a script that starts what died, as an init system does, goes
+    on and is told. Raises `OperatorError` E0733 when the answer is no, or nobody can be asked."""
     left = unwatched(file)
     serving = " ".join(name for name in left if not is_store(name))
     if not serving:
         return
-    question = f"end {serving}, which go on without a supervisor, and start anew?"
-    if terminal.is_asked() and not terminal.confirm(question, yes):
+    if not (yes or terminal.is_script()):
         from mmo.cli.status import unwatched_error
 
-        raise unwatched_error(left)
+        if not terminal.sees_questions():
+            raise unwatched_error(left, "add --yes when players may be interrupted")
+        question = f"end {serving}, which go on without a supervisor, and start anew?"
+        if not terminal.answer(question):
+            raise unwatched_error(left)
     if not quiet:
-        print(f"  the supervisor is gone: {serving} are ended and started anew")
+        print(f"  the supervisor is gone: {serving} are ended and started anew", flush=True)
 
 
 def _refuse_other_config(place: Home, config: Path | None) -> None:

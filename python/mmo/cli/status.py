@@ -81,12 +81,15 @@ def read_status(place: Home, file: ClusterFile | None) -> dict[str, Any]:
         raise unwatched_error(left) from gone
 
 
-def unwatched_error(names: list[str]) -> OperatorError:
+_START_ANEW = "when players may be interrupted, mmo-cluster start: it ends these and starts anew"
+
+
+def unwatched_error(names: list[str], fix: str = _START_ANEW) -> OperatorError:
     """What to do about processes that go on without their supervisor."""
     return OperatorError(
         "E0733",
         f"the supervisor is gone; without it go on, and none is restarted: {' '.join(names)}",
-        "when players may be interrupted, mmo-cluster start: it ends these and starts anew",
+        fix,
     )
 
 
