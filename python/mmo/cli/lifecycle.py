@@ -23,6 +23,7 @@ from mmo.cli.options import (
     open_home,
 )
 from mmo.cli.rim import OK, PARTIAL
+from mmo.cli.status import read_status, refuse_while_alive, silence_told, unwatched_error
 from mmo.cluster.control import NotRunning, ask, ask_long
 from mmo.cluster.home import ClusterFile, Home, is_store, unwatched
 from mmo.errors import ConfigError, OperatorError
@@ -114,7 +115,7 @@ def stop(
         reply = ask_long(place.socket("supervisor", file), request, STOP_S)
     except NotRunning:
         file = file or place.read()  # raises what is wrong with it
-        _refuse_while_alive(file)
+        refuse_while_alive(file)
         if nodes or file is None:
             reply = {"stopped": [], "unflushed": 0, "killed": []}
         else:
@@ -143,7 +144,8 @@ def kill(
 ) -> int:
     """kill -9 of one process; the supervisor repairs it."""
     place, file = open_home(home)
-    reply = ask(place.socket("supervisor", file), {"ask": "kill", "name": name}, ANSWER_S)
+    with silence_told(file):
+        reply = ask(place.socket("supervisor", file), {"ask": "kill", "name": name}, ANSWER_S)
     if json:
         terminal.print_json(reply)
     else:
@@ -152,11 +154,14 @@ def kill(
 
 
 def _supervisor_status(place: Home) -> dict[str, Any] | None:
+    """None when there is no supervisor. Raises `OperatorError` E0728 when it lives and is silent: a
+    second one would be refused."""
     file = place.read()
     if file is None:
         return None
     try:
-        return ask(place.socket("supervisor", file), {"ask": "ping"}, ANSWER_S)
+        with silence_told(file):
+            return ask(place.socket("supervisor", file), {"ask": "ping"}, ANSWER_S)
     except NotRunning:
         return None
 
@@ -170,8 +175,6 @@ def _refuse_to_interrupt(file: ClusterFile | None, yes: bool, quiet: bool) -> No
     if not serving:
         return
     if not (yes or terminal.is_script()):
-        from mmo.cli.status import unwatched_error
-
         if not terminal.sees_questions():
             raise unwatched_error(left, "add --yes when players may be interrupted")
         question = f"end {serving}, which go on without a supervisor, and start anew?"
@@ -195,7 +198,6 @@ def _refuse_other_config(place: Home, config: Path | None) -> None:
 
 def _ready_status(place: Home, longest_s: float) -> dict[str, Any]:
     """The status once all nodes are ready; what it is by then after `longest_s`."""
-    from mmo.cli.status import read_status
     from mmo.cluster.process import wait_until
 
     status: dict[str, Any] = {}
@@ -303,21 +305,7 @@ def _await_end(file: ClusterFile | None) -> None:
     supervisor = file.supervisor if file is not None else None
     if supervisor is not None:
         wait_until(lambda: not is_alive(supervisor), STOPPED_S)
-        _refuse_while_alive(file)
-
-
-def _refuse_while_alive(file: ClusterFile | None) -> None:
-    """Raises `OperatorError` E0728 while a supervisor lives that does not answer: nobody else may
-    end what it would start again."""
-    from mmo.cluster.process import is_alive
-
-    supervisor = file.supervisor if file is not None else None
-    if supervisor is not None and is_alive(supervisor):
-        raise OperatorError(
-            "E0728",
-            f"the supervisor, process {supervisor.pid}, does not answer",
-            f"kill -CONT {supervisor.pid} if it was stopped; else kill -9, and stop again",
-        )
+        refuse_while_alive(file)
 
 
 def _stop_leftovers(place: Home, file: ClusterFile, quiet: bool) -> dict[str, Any]:

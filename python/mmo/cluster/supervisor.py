@@ -96,9 +96,10 @@ class Supervisor:
         await self._ended.wait()
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
-        server.close()
+        # First: whoever asks it in vain must not find that it lives and is silent.
         self.file.supervisor = None
         self._keep(self.file)
+        server.close()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.home.socket("supervisor", self.file))
         os.close(lock)
