@@ -42,7 +42,8 @@ async def supervise(arguments: argparse.Namespace) -> int:
         from mmo.cli.publishing import publish
 
         schema = await apply_schema(config, secrets, socket)
-        numbers = [node.number for node in nodes]
+        assert supervisor.file is not None, "it has its file before it starts anything"
+        numbers = [node.number for node in supervisor.file.nodes]
         return f"{schema}, {await publish(config, secrets, socket, numbers)}"
 
     supervisor = Supervisor(

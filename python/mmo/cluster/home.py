@@ -35,7 +35,7 @@ class NodePorts(msgspec.Struct, frozen=True):
 
 
 class AddedNode(msgspec.Struct, frozen=True):
-    """A node that `scale` added: no configuration names it."""
+    """A node that `scale` or `start --channels` added: no configuration names it."""
 
     name: str
     role: str
@@ -55,7 +55,7 @@ class ClusterFile(msgspec.Struct):
     supervisor: ProcessId | None = None
     processes: dict[str, ProcessId] = {}
     added: list[AddedNode] = []
-    removed: list[int] = []  # numbers of configured nodes that `scale` took away
+    removed: list[int] = []  # numbers of configured nodes that those took away
 
 
 def is_store(name: str) -> bool:

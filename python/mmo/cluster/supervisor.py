@@ -47,8 +47,9 @@ class Supervisor:
         follow: int = 0,
         fixed_roles: tuple[str, ...] = (),
     ) -> None:
-        """`follow`: pid of a process with whose end the whole cluster stops; 0: nobody.
-        `fixed_roles`: `nodes` says how many of them there are, whatever `scale` did before."""
+        """`nodes`: what this start asks for; what differs from the configured ones is remembered as
+        what `scale` changed is. `follow`: pid of a process with whose end the whole cluster stops;
+        0: nobody. `fixed_roles`: `nodes` says how many of them there are, whatever was before."""
         self.home = home
         self.config = config
         self.prepare = prepare
@@ -58,8 +59,9 @@ class Supervisor:
         self.steps: list[dict[str, Any]] = []
         self.error: OperatorError | None = None
         self.ports_moved = ""
-        self.configured = nodes
+        self.configured = config.nodes
         self.file: ClusterFile | None = None
+        self._asked_for = nodes
         self._fixed_roles = fixed_roles
         self._changes = Changes(self)
         self._under_way: set[asyncio.Task[Reply]] = set()
@@ -136,7 +138,7 @@ class Supervisor:
 
     def _open_file(self, before: ClusterFile | None, socket_directory: str) -> None:
         added, removed = (before.added, before.removed) if before else ([], [])
-        entries = scaled(self.configured, added, removed, self._fixed_roles)
+        entries = scaled(self._asked_for, added, removed, self._fixed_roles)
         numbers = {entry.number for entry in self.configured}
         kept = before.nodes if before else ()
         remembered = before.port_first if before else 0
