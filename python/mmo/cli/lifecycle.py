@@ -20,6 +20,7 @@ from mmo.cli.options import (
     config_text,
     effective_text,
     load,
+    load_next,
     open_home,
 )
 from mmo.cli.rim import OK, PARTIAL
@@ -63,7 +64,7 @@ def start(
     running = _supervisor_status(place)
     if running is None:
         _refuse_to_interrupt(place.read(), yes, json)
-        loaded = load(config, home)
+        loaded = load_next(config, home)
         # What is wrong with the configuration or its content is said before anything is spawned.
         from mmo.cli.sources import read_tables
         from mmo.cluster.leftovers import longest_s

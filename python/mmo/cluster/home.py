@@ -63,6 +63,13 @@ def is_store(name: str) -> bool:
     return name == "mysql" or name.startswith("redis-")
 
 
+def lives(file: ClusterFile | None) -> bool:
+    """Whether anything of a start still runs."""
+    if file is None:
+        return False
+    return (file.supervisor is not None and is_alive(file.supervisor)) or bool(unwatched(file))
+
+
 def unwatched(file: ClusterFile | None) -> list[str]:
     """Names of the processes that live on without the supervisor that started them."""
     if file is None or (file.supervisor is not None and is_alive(file.supervisor)):
@@ -100,6 +107,11 @@ class Home:
     def code_named(self) -> Path:
         """There since the supervisor named the code that this start runs; nodes wait for it."""
         return self.directory / "run" / "code"
+
+    @property
+    def kept_config(self) -> Path:
+        """The operator's file as it was at the start. What runs goes by it, restarted or not."""
+        return self.directory / "run" / "config.toml"
 
     @property
     def metrics_targets(self) -> Path:
@@ -144,6 +156,19 @@ class Home:
             new.flush()
             os.fsync(new.fileno())
         path.replace(self.cluster_file)
+
+    def keep_config(self, text: str) -> None:
+        """Write `kept_config` at once or not at all."""
+        path = self.kept_config.with_suffix(".new")
+        path.write_text(text, encoding="utf-8")
+        path.replace(self.kept_config)
+
+    def config_in_use(self, file: ClusterFile | None) -> str:
+        """The file by which what runs here goes; where nothing runs, that of the last start, as it
+        is now. Empty for none."""
+        if lives(file) and self.kept_config.exists():
+            return str(self.kept_config)
+        return file.config_file if file is not None else ""
 
     def write_targets(self, file: ClusterFile, host: str) -> None:
         """Say where the figures of all nodes are; Prometheus notices the change by itself."""

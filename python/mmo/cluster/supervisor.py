@@ -46,10 +46,12 @@ class Supervisor:
         prepare: Prepare,
         follow: int = 0,
         fixed_roles: tuple[str, ...] = (),
+        config_text: str = "",
     ) -> None:
         """`nodes`: what this start asks for; what differs from the configured ones is remembered as
         what `scale` changed is. `follow`: pid of a process with whose end the whole cluster stops;
-        0: nobody. `fixed_roles`: `nodes` says how many of them there are, whatever was before."""
+        0: nobody. `fixed_roles`: `nodes` says how many of them there are, whatever was before.
+        `config_text`: what the nodes read, for as long as this cluster runs."""
         self.home = home
         self.config = config
         self.prepare = prepare
@@ -66,6 +68,7 @@ class Supervisor:
         self._changes = Changes(self)
         self._under_way: set[asyncio.Task[Reply]] = set()
         self._config_file = config_file
+        self._config_text = config_text
         self._block: PortBlock | None = None
         self._ended = asyncio.Event()
         self._began = time.monotonic()
@@ -195,6 +198,7 @@ class Supervisor:
     async def _start_all(self, before: ClusterFile | None) -> None:
         file, block = self.file, self._block
         assert file is not None and block is not None
+        self.home.keep_config(self._config_text)
         ensure_secrets(self.home, self.config)
         secrets = read_secrets(self.home, self.config)
         self.stores = stores = Stores(self.home, self.config, secrets, block)
@@ -241,7 +245,7 @@ class Supervisor:
         """Start a node and watch it from now on; the caller records it."""
         node = NodeProcess(
             ports,
-            node_command(ports, self.home.directory, self._config_file),
+            node_command(ports, self.home.directory, str(self.home.kept_config)),
             self.home.socket(ports.name, self.file),
             self.home.logs / f"{ports.name}.out",
             self.record,
