@@ -2,14 +2,16 @@
 order. Nodes are played by objects that end when they are told."""
 
 import asyncio
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from mmo.cluster.changes import Changes
-from mmo.cluster.home import ClusterFile, NodePorts
-from mmo.cluster.topology import assign_ports
+from mmo.cluster.home import ClusterFile, Home, NodePorts
+from mmo.cluster.supervisor import Supervisor as RealSupervisor
+from mmo.cluster.topology import assign_ports, with_channels
 from mmo.config.load import load_config
 from mmo.errors import OperatorError
 
@@ -126,3 +128,72 @@ async def test_a_configured_node_that_was_scaled_away_comes_back_as_itself(
     assert said["added"] == ["channel-2"]
     assert supervisor.file.added == [] and supervisor.file.removed == []
     assert next(ports for ports in supervisor.file.nodes if ports.number == 12) == before
+
+
+def a_start(home: Path, before: ClusterFile | None, channels: int | None) -> RealSupervisor:
+    """A supervisor as `start [--channels N]` composes it, up, with nodes that are played."""
+
+    async def prepare(secrets: Any, socket: str) -> str:
+        return ""
+
+    nodes = CONFIG.nodes if channels is None else with_channels(CONFIG.nodes, channels)
+    fixed = () if channels is None else ("channel",)
+    made = RealSupervisor(Home(home), CONFIG, nodes, "", prepare, fixed_roles=fixed)
+    made.home.create()
+    made._open_file(before, str(home))
+    assert made._block is not None and made.file is not None
+    made._block.close()
+    may_end = asyncio.Event()
+    may_end.set()
+
+    def spawn_node(ports: NodePorts) -> Any:
+        node: Any = Node(ports, may_end)
+        made.nodes.append(node)
+        return node
+
+    async def all_are_linked() -> bool:
+        return True
+
+    made.spawn_node = spawn_node  # type: ignore[method-assign]
+    made.all_are_linked = all_are_linked  # type: ignore[method-assign]
+    for ports in made.file.nodes:
+        spawn_node(ports)
+    made.state = "ready"
+    return made
+
+
+def channels_of(supervisor: RealSupervisor) -> list[tuple[str, int, int]]:
+    assert supervisor.file is not None
+    nodes = supervisor.file.nodes
+    return [(one.name, one.number, one.client_port) for one in nodes if one.role == "channel"]
+
+
+@pytest.mark.parametrize(
+    ("begun_with", "scaled_to", "names"),
+    [
+        (4, (5,), [1, 2, 3, 4, 5]),
+        (4, (), [1, 2, 3, 4]),
+        (4, (5, 3), [1, 2, 3]),
+        (4, (1,), [1]),
+        (1, (2,), [1, 2]),
+        (1, (), [1]),
+        (1, (3,), [1, 2, 3]),
+        (None, (3,), [1, 2, 3]),
+    ],
+)
+async def test_what_ran_comes_again_whatever_number_it_began_with(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    begun_with: int | None,
+    scaled_to: tuple[int, ...],
+    names: list[int],
+) -> None:
+    monkeypatch.setattr("mmo.cluster.changes.HEARD_S", 0.0)
+    first = a_start(tmp_path, None, begun_with)
+    for count in scaled_to:
+        await first.answer({"ask": "scale", "role": "channel", "count": count})
+    ran = sorted(channels_of(first))
+    assert [name for name, _, _ in ran] == [f"channel-{number}" for number in names]
+    again = a_start(tmp_path, first.home.read() or first.file, None)
+    assert sorted(channels_of(again)) == ran
+    assert len(channels_of(a_start(tmp_path, again.file, 2))) == 2, "unless another is asked for"

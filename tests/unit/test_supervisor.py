@@ -5,6 +5,7 @@ import os
 import socket
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,13 +13,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from mmo.cli import lifecycle, status, supervise, terminal
+from mmo.cli import lifecycle, status, supervise
 from mmo.cli.lifecycle import stop
 from mmo.cluster.control import ask_async, serve
 from mmo.cluster.home import AddedNode, ClusterFile, Home
 from mmo.cluster.mysql_server import ManagedMysql
 from mmo.cluster.process import ProcessId, identify
-from mmo.cluster.secret_files import ensure_secrets, read_secrets
+from mmo.cluster.secret_files import SIGNING_FILE, add_token_key, ensure_secrets, read_secrets
 from mmo.cluster.stores import Stores
 from mmo.cluster.supervisor import Supervisor
 from mmo.cluster.topology import take_block
@@ -51,6 +52,55 @@ async def test_a_start_that_breaks_for_an_unknown_reason_is_told_and_stopped(
     assert "No space left on device" in supervisor.error.cause
     assert "Traceback" in capfd.readouterr().err, "the log of the supervisor has the details"
     await asyncio.wait_for(supervisor._ended.wait(), DEADLINE_S)
+
+
+def open_to_others(secrets: Path) -> None:
+    (secrets / "link").chmod(0o644)
+
+
+def two_keys(secrets: Path) -> None:
+    add_token_key(secrets)
+    (secrets / SIGNING_FILE).unlink()
+
+
+def no_pepper(secrets: Path) -> None:
+    (secrets / "password-pepper").write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "fix"),
+    [
+        (open_to_others, "E0109", "chmod 600"),
+        (two_keys, "E0111", "mmo-cluster keys --sign"),
+        (no_pepper, "E0109", "bring it back"),
+    ],
+)
+async def test_secrets_that_keep_a_cluster_from_starting_are_told_to_who_starts_it(
+    capfd: pytest.CaptureFixture[str],
+    spoil: Callable[[Path], None],
+    code: str,
+    fix: str,
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="mmo-") as short:  # its sockets are below it
+        supervisor = a_supervisor(Path(short))
+        ensure_secrets(supervisor.home, CONFIG)
+        spoil(supervisor.home.secrets)
+        running = asyncio.create_task(supervisor.run())
+        child = SimpleNamespace(
+            pid=os.getpid(),
+            wait=lambda longest_s: True,
+            is_running=lambda: not running.done(),
+            log_tail=lambda lines: "nobody found its file",
+        )
+        with pytest.raises(OperatorError) as caught:
+            async with asyncio.timeout(DEADLINE_S):
+                await asyncio.to_thread(
+                    lifecycle._await_start, supervisor.home, child, DEADLINE_S, quiet=True
+                )
+        supervisor._ended.set()  # it would stay for a moment, to be asked
+        assert await running == 1
+    assert caught.value.code == code and fix in caught.value.fix
+    assert str(caught.value) in capfd.readouterr().err, "its log has it too"
 
 
 async def test_a_look_that_fails_does_not_end_the_watch(tmp_path: Path) -> None:
@@ -232,37 +282,6 @@ def test_the_status_names_what_lives_on_without_a_supervisor(tmp_path: Path) -> 
     with pytest.raises(OperatorError) as caught:
         status.read_status(home, home.read())
     assert caught.value.code == "E0701"
-
-
-@pytest.mark.parametrize(
-    ("names", "yes", "typed", "begins"),
-    [
-        (("channel-1", "mysql"), False, "n", False),
-        (("channel-1", "mysql"), False, "y", True),
-        (("channel-1", "mysql"), True, "n", True),
-        (("mysql", "redis-1"), False, "n", True),
-        ((), False, "n", True),
-        (("channel-1", "mysql"), False, "", True),
-    ],
-)
-def test_who_starts_at_a_terminal_is_asked_before_nodes_that_serve_are_ended_and_a_script_is_not(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    names: tuple[str, ...],
-    yes: bool,
-    typed: str,
-    begins: bool,
-) -> None:
-    def spawned(*_: object) -> None:
-        raise OperatorError("E0711", "it would begin")
-
-    left_behind(tmp_path, *names)
-    monkeypatch.setattr(lifecycle, "_spawn_supervisor", spawned)
-    monkeypatch.setattr(terminal, "is_asked", lambda: bool(typed))
-    monkeypatch.setattr("builtins.input", lambda question: typed)
-    with pytest.raises(OperatorError) as caught:
-        lifecycle.start(tmp_path, json=True, yes=yes)
-    assert caught.value.code == ("E0711" if begins else "E0733")
 
 
 def test_a_supervisor_imports_nothing_from_where_the_operator_stands(

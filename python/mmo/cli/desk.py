@@ -65,7 +65,9 @@ class Desk:
         self._file = file
         self._config = config
         settings = config.reload
-        self._checker = Checker(file.config_file, settings.check_ms, settings.check_bytes_max)
+        self._checker = Checker(
+            home.config_in_use(file), settings.check_ms, settings.check_bytes_max
+        )
         self._store: Store | None = None
         self.coordinator: Coordinator | None = None
 

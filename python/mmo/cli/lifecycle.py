@@ -6,7 +6,7 @@ the operator and by scripts.
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,19 +20,24 @@ from mmo.cli.options import (
     config_text,
     effective_text,
     load,
+    load_next,
     open_home,
 )
 from mmo.cli.rim import OK, PARTIAL
+from mmo.cli.status import read_status, refuse_while_alive, silence_told, unwatched_error
 from mmo.cluster.control import NotRunning, ask, ask_long
 from mmo.cluster.home import ClusterFile, Home, is_store, unwatched
-from mmo.errors import OperatorError
+from mmo.errors import ConfigError, OperatorError
+
+if TYPE_CHECKING:
+    from mmo.config import Config
 
 ANSWER_S = 2.0
 STOP_S = 120.0
 STOPPED_S = 10.0  # longest wait for the supervisor's own end
 SETTLED_S = 5.0  # longest wait for a look that finds all of them ready at once
 STARTED_S = 30.0  # longest wait for nodes that are started again
-SOCKET_S = 40.0  # longest wait until a new supervisor answers: it ends leftovers first
+SOCKET_S = 40.0  # longest wait until a new supervisor answers; longer where it ends leftovers first
 
 
 def register(app: typer.Typer) -> None:
@@ -59,17 +64,19 @@ def start(
     running = _supervisor_status(place)
     if running is None:
         _refuse_to_interrupt(place.read(), yes, json)
-        loaded = load(config, home)
+        loaded = load_next(config, home)
         # What is wrong with the configuration or its content is said before anything is spawned.
         from mmo.cli.sources import read_tables
+        from mmo.cluster.leftovers import longest_s
 
         read_tables(loaded.config)
         text = effective_text(config, home)
         began = time.monotonic()
         if not json:
             print(f"\n  mmo-cluster   profile {loaded.config.cluster.profile}   home {home}\n")
+        silent_s = SOCKET_S + longest_s(place.read(), loaded.config)
         child = _spawn_supervisor(place, text, channels, follow)
-        _await_start(place, child, quiet=json)
+        _await_start(place, child, silent_s, quiet=json)
         if not json:
             print(f"\n  ready in {time.monotonic() - began:.1f} s", end="")
             print("        next: mmo-cluster bot --journey tour --count 20\n")
@@ -109,11 +116,13 @@ def stop(
         reply = ask_long(place.socket("supervisor", file), request, STOP_S)
     except NotRunning:
         file = file or place.read()  # raises what is wrong with it
-        _refuse_while_alive(file)
-        left = [] if nodes or file is None else _stop_leftovers(place, file)
-        if not left and not wipe:
+        refuse_while_alive(file)
+        if nodes or file is None:
+            reply = {"stopped": [], "unflushed": 0, "killed": []}
+        else:
+            reply = _stop_leftovers(place, file, quiet=json)
+        if not reply["stopped"] and not wipe:
             raise
-        reply = {"stopped": left, "unflushed": 0, "killed": []}
     if not nodes:
         _await_end(file)
     if wipe:
@@ -136,7 +145,8 @@ def kill(
 ) -> int:
     """kill -9 of one process; the supervisor repairs it."""
     place, file = open_home(home)
-    reply = ask(place.socket("supervisor", file), {"ask": "kill", "name": name}, ANSWER_S)
+    with silence_told(file):
+        reply = ask(place.socket("supervisor", file), {"ask": "kill", "name": name}, ANSWER_S)
     if json:
         terminal.print_json(reply)
     else:
@@ -145,30 +155,34 @@ def kill(
 
 
 def _supervisor_status(place: Home) -> dict[str, Any] | None:
+    """None when there is no supervisor. Raises `OperatorError` E0728 when it lives and is silent: a
+    second one would be refused."""
     file = place.read()
     if file is None:
         return None
     try:
-        return ask(place.socket("supervisor", file), {"ask": "ping"}, ANSWER_S)
+        with silence_told(file):
+            return ask(place.socket("supervisor", file), {"ask": "ping"}, ANSWER_S)
     except NotRunning:
         return None
 
 
 def _refuse_to_interrupt(file: ClusterFile | None, yes: bool, quiet: bool) -> None:
     """Nodes that serve on without a supervisor can only be started anew. Who sits at a terminal is
-    asked; a script that starts what died, as an init system does, goes on and is told. Raises
-    `OperatorError` E0733 when the answer is no."""
+    asked, whatever takes the output; a script that starts what died, as an init system does, goes
+    on and is told. Raises `OperatorError` E0733 when the answer is no, or nobody can be asked."""
     left = unwatched(file)
     serving = " ".join(name for name in left if not is_store(name))
     if not serving:
         return
-    question = f"end {serving}, which go on without a supervisor, and start anew?"
-    if terminal.is_asked() and not terminal.confirm(question, yes):
-        from mmo.cli.status import unwatched_error
-
-        raise unwatched_error(left)
+    if not (yes or terminal.is_script()):
+        if not terminal.sees_questions():
+            raise unwatched_error(left, "add --yes when players may be interrupted")
+        question = f"end {serving}, which go on without a supervisor, and start anew?"
+        if not terminal.answer(question):
+            raise unwatched_error(left)
     if not quiet:
-        print(f"  the supervisor is gone: {serving} are ended and started anew")
+        print(f"  the supervisor is gone: {serving} are ended and started anew", flush=True)
 
 
 def _refuse_other_config(place: Home, config: Path | None) -> None:
@@ -185,7 +199,6 @@ def _refuse_other_config(place: Home, config: Path | None) -> None:
 
 def _ready_status(place: Home, longest_s: float) -> dict[str, Any]:
     """The status once all nodes are ready; what it is by then after `longest_s`."""
-    from mmo.cli.status import read_status
     from mmo.cluster.process import wait_until
 
     status: dict[str, Any] = {}
@@ -231,8 +244,9 @@ def _spawn_supervisor(place: Home, config: str, channels: int | None, follow: in
     return Child(command, place.logs / "supervisor.log", dies_with_parent=False)
 
 
-def _await_start(place: Home, child: Any, quiet: bool) -> None:
-    """Print steps as the supervisor tells them, until all is ready. Raises what made it fail."""
+def _await_start(place: Home, child: Any, silent_s: float, quiet: bool) -> None:
+    """Print steps as the supervisor tells them, until all is ready. Raises what made it fail, E0711
+    when it says nothing for `silent_s`."""
     shown = 0
     silent_since = time.monotonic()
     while True:
@@ -241,7 +255,7 @@ def _await_start(place: Home, child: Any, quiet: bool) -> None:
         if file is not None and file.supervisor is not None and file.supervisor.pid == child.pid:
             reply = _progress(place, shown)
         if reply is None:
-            if not child.is_running() or time.monotonic() - silent_since > SOCKET_S:
+            if not child.is_running() or time.monotonic() - silent_since > silent_s:
                 raise OperatorError(
                     "E0711",
                     "the supervisor did not start:\n" + child.log_tail(3),
@@ -292,32 +306,30 @@ def _await_end(file: ClusterFile | None) -> None:
     supervisor = file.supervisor if file is not None else None
     if supervisor is not None:
         wait_until(lambda: not is_alive(supervisor), STOPPED_S)
-        _refuse_while_alive(file)
+        refuse_while_alive(file)
 
 
-def _refuse_while_alive(file: ClusterFile | None) -> None:
-    """Raises `OperatorError` E0728 while a supervisor lives that does not answer: nobody else may
-    end what it would start again."""
-    from mmo.cluster.process import is_alive
+def _stop_leftovers(place: Home, file: ClusterFile, quiet: bool) -> dict[str, Any]:
+    """End what a killed supervisor left: nodes first, then stores. Answers as a supervisor does."""
+    from mmo.cluster.leftovers import end_leftovers
 
-    supervisor = file.supervisor if file is not None else None
-    if supervisor is not None and is_alive(supervisor):
-        raise OperatorError(
-            "E0728",
-            f"the supervisor, process {supervisor.pid}, does not answer",
-            f"kill -CONT {supervisor.pid} if it was stopped; else kill -9, and stop again",
-        )
-
-
-def _stop_leftovers(place: Home, file: ClusterFile) -> list[str]:
-    """End what a killed supervisor left: nodes first, then stores."""
-    from mmo.cluster.process import end_process, is_alive
-
-    left = {name: process for name, process in file.processes.items() if is_alive(process)}
-    ordered = sorted(left, key=is_store)
-    for name in ordered:
-        end_process(left[name], 10.0)
+    left = unwatched(file)
+    if left and not quiet:
+        print(f"  the supervisor is gone: {' '.join(left)} are drained and ended", flush=True)
+    ended = end_leftovers(file, _limits(place))
     file.processes = {}
     file.supervisor = None
     place.write(file)
-    return ordered
+    unflushed = len(ended.killed_nodes)
+    return {"stopped": ended.names, "unflushed": unflushed, "killed": ended.killed}
+
+
+def _limits(place: Home) -> "Config":
+    """The configuration that says how long processes may take to end. Where it cannot be read any
+    more the box's own does: nobody keeps a cluster for want of its file."""
+    from mmo.config.load import load_config
+
+    try:
+        return load(None, place.directory).config
+    except ConfigError:
+        return load_config(environment={}).config

@@ -36,18 +36,34 @@ def open_home(directory: Path) -> tuple[Home, ClusterFile]:
     return home, file
 
 
-def load(config: Path | None, home: Path | None = None) -> "Loaded":
-    """The configuration of `--config`; without it, that of the home's last start."""
-    from mmo.config.load import load_config
+def load(config: Path | None, home: Path) -> "Loaded":
+    """The configuration of `--config`; without it, that by which the home's cluster runs, or ran
+    last."""
+    return _loaded(config_text(config) or config_in_use(home))
 
-    text = config_text(config) if home is None else effective_text(config, home)
-    return load_config(Path(text) if text else None)
+
+def load_next(config: Path | None, home: Path) -> "Loaded":
+    """The configuration of a start: of `--config`; without it, the file of the home's last start as
+    it is now."""
+    return _loaded(effective_text(config, home))
 
 
 def effective_text(config: Path | None, home: Path) -> str:
     """The file of `--config`; without it, that of the home's last start; empty for none."""
     file = Home(home).read() if config is None else None
     return config_text(config) or (file.config_file if file is not None else "")
+
+
+def config_in_use(home: Path) -> str:
+    """The file by which the home's cluster runs, or ran last; empty for none."""
+    place = Home(home)
+    return place.config_in_use(place.read())
+
+
+def _loaded(text: str) -> "Loaded":
+    from mmo.config.load import load_config
+
+    return load_config(Path(text) if text else None)
 
 
 def refuse_config(config: Path | None) -> None:

@@ -12,7 +12,15 @@ import typer
 
 from mmo.cli import terminal
 from mmo.cli.durations import seconds_of
-from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption, load, open_home
+from mmo.cli.options import (
+    HOME,
+    ConfigOption,
+    HomeOption,
+    JsonOption,
+    YesOption,
+    load,
+    open_home,
+)
 from mmo.cli.rim import FAILED, OK, PARTIAL
 
 if TYPE_CHECKING:
@@ -65,11 +73,12 @@ def dev(
     home: HomeOption = HOME,
     config: ConfigOption = None,
     json: JsonOption = False,
+    yes: YesOption = False,
 ) -> int:
     """Start what does not run, then reload at every save until interrupted."""
     from mmo.cli.lifecycle import start
 
-    start(home=home, config=config, json=json, channels=None, follow=0)
+    start(home=home, config=config, json=json, channels=None, follow=0, yes=yes)
     return at_desk(home, config, lambda desk: _dev(desk, json))
 
 

@@ -16,6 +16,7 @@ import typer
 from mmo.cli import terminal
 from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption, open_home
 from mmo.cli.rim import OK, PARTIAL
+from mmo.cli.status import silence_told
 from mmo.cluster.control import ask_long
 
 CHANGE_S = 300.0  # longest wait for one change; a node may wait for its raids
@@ -116,7 +117,8 @@ def scale(
 
 def _ask(home: Any, request: dict[str, Any], timeout_s: float = CHANGE_S) -> dict[str, Any]:
     place, file = open_home(home)
-    return ask_long(place.socket("supervisor", file), request, timeout_s)
+    with silence_told(file):
+        return ask_long(place.socket("supervisor", file), request, timeout_s)
 
 
 def _drained(done: dict[str, Any]) -> str:

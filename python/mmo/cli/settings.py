@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmo.cli import terminal
-from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption, effective_text, load
+from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption, effective_text, load_next
 from mmo.cli.rim import FAILED, OK
 from mmo.config import ROLES
 
@@ -32,7 +32,7 @@ def show_config(
     """Every effective value. Secrets are files; only their paths are printed."""
     from mmo.config.load import redacted
 
-    values = redacted(load(config, home))
+    values = redacted(load_next(config, home))
     if json:
         shown: dict[str, Any] = {
             path: {"value": value, "origin": source} if origin else value
@@ -53,8 +53,11 @@ def check(home: HomeOption = HOME, config: ConfigOption = None, json: JsonOption
     results: list[dict[str, Any]] = []
     works: tuple[tuple[str, Callable[[], str]], ...] = (
         ("config", lambda: _check_config(config, home)),
-        ("content", lambda: _check_content(load(config, home).config)),
-        ("handlers", lambda: _check_code(load(config, home).config, effective_text(config, home))),
+        ("content", lambda: _check_content(load_next(config, home).config)),
+        (
+            "handlers",
+            lambda: _check_code(load_next(config, home).config, effective_text(config, home)),
+        ),
         ("schema", _check_schema),
     )
     for name, work in works:
@@ -76,7 +79,7 @@ def check(home: HomeOption = HOME, config: ConfigOption = None, json: JsonOption
 
 
 def _check_config(config: Any, home: Any) -> str:
-    loaded = load(config, home)
+    loaded = load_next(config, home)
     for entry in loaded.config.nodes:
         loaded.for_node(entry)
     return f"{len(loaded.origins)} values, {len(loaded.config.nodes)} nodes"

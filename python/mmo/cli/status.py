@@ -7,6 +7,8 @@ Called by the operator, by scripts and by `start`.
 import shutil
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +18,7 @@ from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption, open_hom
 from mmo.cli.rim import OK, PARTIAL
 from mmo.cluster.control import NotRunning, ask
 from mmo.cluster.home import ClusterFile, Home, unwatched
+from mmo.cluster.process import is_alive
 from mmo.errors import OperatorError
 
 ANSWER_S = 2.0
@@ -69,11 +72,12 @@ def _watch_live(place: Home, file: ClusterFile | None) -> int:
 
 def read_status(place: Home, file: ClusterFile | None) -> dict[str, Any]:
     """Ask the supervisor. Raises `NotRunning` E0701, or `OperatorError` E0733 when only that is
-    gone of the cluster."""
+    gone of the cluster, E0728 when it lives and is silent."""
     if file is None:
         raise NotRunning(place.cluster_file)
     try:
-        return ask(place.socket("supervisor", file), {"ask": "status"}, ANSWER_S)
+        with silence_told(file):
+            return ask(place.socket("supervisor", file), {"ask": "status"}, ANSWER_S)
     except NotRunning as gone:
         left = unwatched(file)
         if not left:
@@ -81,12 +85,39 @@ def read_status(place: Home, file: ClusterFile | None) -> dict[str, Any]:
         raise unwatched_error(left) from gone
 
 
-def unwatched_error(names: list[str]) -> OperatorError:
+@contextmanager
+def silence_told(file: ClusterFile | None) -> Iterator[None]:
+    """Around a question to the supervisor of a file. Raises `OperatorError` E0728 when it lives and
+    does not answer: a cluster that is asked to start then would not."""
+    try:
+        yield
+    except NotRunning:
+        refuse_while_alive(file)
+        raise
+
+
+def refuse_while_alive(file: ClusterFile | None) -> None:
+    """Raises `OperatorError` E0728 while a supervisor lives that does not answer: nobody else may
+    end what it would start again."""
+    supervisor = file.supervisor if file is not None else None
+    if supervisor is not None and is_alive(supervisor):
+        raise OperatorError(
+            "E0728",
+            f"the supervisor, process {supervisor.pid}, does not answer",
+            f"ask again; kill -CONT {supervisor.pid} if it was stopped; if it stays silent, kill -9"
+            f" {supervisor.pid}, then mmo-cluster stop",
+        )
+
+
+_START_ANEW = "when players may be interrupted, mmo-cluster start: it ends these and starts anew"
+
+
+def unwatched_error(names: list[str], fix: str = _START_ANEW) -> OperatorError:
     """What to do about processes that go on without their supervisor."""
     return OperatorError(
         "E0733",
         f"the supervisor is gone; without it go on, and none is restarted: {' '.join(names)}",
-        "when players may be interrupted, mmo-cluster start: it ends these and starts anew",
+        fix,
     )
 
 

@@ -15,6 +15,7 @@ from mmo.cluster.secret_files import Secrets
 from mmo.cluster.supervisor import Supervisor
 from mmo.cluster.topology import with_channels
 from mmo.config import Config
+from mmo.config.kept import kept_text
 from mmo.config.load import load_config
 from mmo.errors import OperatorError, StoreError
 
@@ -42,12 +43,13 @@ async def supervise(arguments: argparse.Namespace) -> int:
         from mmo.cli.publishing import publish
 
         schema = await apply_schema(config, secrets, socket)
-        numbers = [node.number for node in nodes]
+        assert supervisor.file is not None, "it has its file before it starts anything"
+        numbers = [node.number for node in supervisor.file.nodes]
         return f"{schema}, {await publish(config, secrets, socket, numbers)}"
 
     supervisor = Supervisor(
         Home(arguments.home), config, nodes, arguments.config, prepare, arguments.follow,
-        () if arguments.channels is None else ("channel",),
+        () if arguments.channels is None else ("channel",), kept_text(loaded, arguments.config),
     )  # fmt: skip
     return await supervisor.run()
 

@@ -5,6 +5,7 @@ command groups; imports rich only for a table on a terminal.
 """
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -60,6 +61,27 @@ def is_asked() -> bool:
     return sys.stdin.isatty() and on_terminal()
 
 
+def is_script() -> bool:
+    """Whether no terminal is behind standard input: init systems, timers, pipes."""
+    return sys.stdin is None or not sys.stdin.isatty()
+
+
+def sees_questions() -> bool:
+    """Whether who started this from a terminal sees a question and can type an answer: a pipe may
+    take standard output, but a job in the background is stopped when it reads."""
+    shows = any(stream is not None and stream.isatty() for stream in (sys.stdout, sys.stderr))
+    return not is_script() and shows and _is_in_foreground()
+
+
+def answer(question: str) -> bool:
+    """Whether it was answered with yes. Asked on standard error, for a pipe may take the output."""
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    try:
+        return input("").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
+
+
 def confirm(question: str, yes: bool) -> bool:
     """Whether a destructive act may go on: `--yes`, or an answer typed on a terminal."""
     if yes:
@@ -67,6 +89,13 @@ def confirm(question: str, yes: bool) -> bool:
     if not is_asked():
         return False
     return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _is_in_foreground() -> bool:
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except OSError:
+        return True  # not the terminal of this session: nobody stops who reads it
 
 
 def _coloured(cell: str) -> str:

@@ -37,7 +37,7 @@ class NodePorts(msgspec.Struct, frozen=True):
 
 
 class AddedNode(msgspec.Struct, frozen=True):
-    """A node that `scale` added: no configuration names it."""
+    """A node that `scale` or `start --channels` added: no configuration names it."""
 
     name: str
     role: str
@@ -57,12 +57,19 @@ class ClusterFile(msgspec.Struct):
     supervisor: ProcessId | None = None
     processes: dict[str, ProcessId] = {}
     added: list[AddedNode] = []
-    removed: list[int] = []  # numbers of configured nodes that `scale` took away
+    removed: list[int] = []  # numbers of configured nodes that those took away
 
 
 def is_store(name: str) -> bool:
     """Whether a name of `ClusterFile.processes` is that of a store server, not of a node."""
     return name == "mysql" or name.startswith("redis-")
+
+
+def lives(file: ClusterFile | None) -> bool:
+    """Whether anything of a start still runs."""
+    if file is None:
+        return False
+    return (file.supervisor is not None and is_alive(file.supervisor)) or bool(unwatched(file))
 
 
 def unwatched(file: ClusterFile | None) -> list[str]:
@@ -102,6 +109,11 @@ class Home:
     def code_named(self) -> Path:
         """There since the supervisor named the code that this start runs; nodes wait for it."""
         return self.directory / "run" / "code"
+
+    @property
+    def kept_config(self) -> Path:
+        """The operator's file as it was at the start. What runs goes by it, restarted or not."""
+        return self.directory / "run" / "config.toml"
 
     @property
     def metrics_targets(self) -> Path:
@@ -156,6 +168,19 @@ class Home:
             new.flush()
             os.fsync(new.fileno())
         path.replace(self.cluster_file)
+
+    def keep_config(self, text: str) -> None:
+        """Write `kept_config` at once or not at all."""
+        path = self.kept_config.with_suffix(".new")
+        path.write_text(text, encoding="utf-8")
+        path.replace(self.kept_config)
+
+    def config_in_use(self, file: ClusterFile | None) -> str:
+        """The file by which what runs here goes; where nothing runs, that of the last start, as it
+        is now. Empty for none."""
+        if lives(file) and self.kept_config.exists():
+            return str(self.kept_config)
+        return file.config_file if file is not None else ""
 
     def write_targets(self, file: ClusterFile, host: str) -> None:
         """Say where the figures of all nodes are; Prometheus notices the change by itself."""

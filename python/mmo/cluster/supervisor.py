@@ -17,9 +17,10 @@ from typing import Any
 
 from mmo.cluster.changes import Changes
 from mmo.cluster.control import Reply, Request, serve
-from mmo.cluster.home import AddedNode, ClusterFile, Home, NodePorts, is_store
+from mmo.cluster.home import AddedNode, ClusterFile, Home, NodePorts
+from mmo.cluster.leftovers import end_leftovers
 from mmo.cluster.node_process import NodeProcess, node_command
-from mmo.cluster.process import ProcessId, end_process, identify, is_alive
+from mmo.cluster.process import ProcessId, identify, is_alive
 from mmo.cluster.secret_files import Secrets, ensure_secrets, read_secrets
 from mmo.cluster.stores import Stores
 from mmo.cluster.supervisor_log import log_line
@@ -45,9 +46,12 @@ class Supervisor:
         prepare: Prepare,
         follow: int = 0,
         fixed_roles: tuple[str, ...] = (),
+        config_text: str = "",
     ) -> None:
-        """`follow`: pid of a process with whose end the whole cluster stops; 0: nobody.
-        `fixed_roles`: `nodes` says how many of them there are, whatever `scale` did before."""
+        """`nodes`: what this start asks for; what differs from the configured ones is remembered as
+        what `scale` changed is. `follow`: pid of a process with whose end the whole cluster stops;
+        0: nobody. `fixed_roles`: `nodes` says how many of them there are, whatever was before.
+        `config_text`: what the nodes read, for as long as this cluster runs."""
         self.home = home
         self.config = config
         self.prepare = prepare
@@ -57,12 +61,14 @@ class Supervisor:
         self.steps: list[dict[str, Any]] = []
         self.error: OperatorError | None = None
         self.ports_moved = ""
-        self.configured = nodes
+        self.configured = config.nodes
         self.file: ClusterFile | None = None
+        self._asked_for = nodes
         self._fixed_roles = fixed_roles
         self._changes = Changes(self)
         self._under_way: set[asyncio.Task[Reply]] = set()
         self._config_file = config_file
+        self._config_text = config_text
         self._block: PortBlock | None = None
         self._ended = asyncio.Event()
         self._began = time.monotonic()
@@ -87,15 +93,18 @@ class Supervisor:
         self._open_file(before, directory)
         assert self.file is not None
         server = await serve(self.home.socket("supervisor", self.file), self.answer)
+        # From now on: whoever starts it finds it by its file, and asks why it fails.
+        self._keep(self.file)
         if self._stopping is None:  # asked to end while it ended what was left of before
             self._starting = asyncio.create_task(self._start(before))
         watching = asyncio.create_task(self._watch())
         await self._ended.wait()
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
-        server.close()
+        # First: whoever asks it in vain must not find that it lives and is silent.
         self.file.supervisor = None
         self._keep(self.file)
+        server.close()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.home.socket("supervisor", self.file))
         os.close(lock)
@@ -132,7 +141,7 @@ class Supervisor:
 
     def _open_file(self, before: ClusterFile | None, socket_directory: str) -> None:
         added, removed = (before.added, before.removed) if before else ([], [])
-        entries = scaled(self.configured, added, removed, self._fixed_roles)
+        entries = scaled(self._asked_for, added, removed, self._fixed_roles)
         numbers = {entry.number for entry in self.configured}
         kept = before.nodes if before else ()
         remembered = before.port_first if before else 0
@@ -183,11 +192,13 @@ class Supervisor:
     def _failed(self, error: OperatorError) -> None:
         self.error = error
         self.state = "failed"
+        log_line(str(error))  # whoever started it may have left
         self._begin_stop()
 
     async def _start_all(self, before: ClusterFile | None) -> None:
         file, block = self.file, self._block
         assert file is not None and block is not None
+        self.home.keep_config(self._config_text)
         ensure_secrets(self.home, self.config)
         secrets = read_secrets(self.home, self.config)
         self.stores = stores = Stores(self.home, self.config, secrets, block)
@@ -234,7 +245,7 @@ class Supervisor:
         """Start a node and watch it from now on; the caller records it."""
         node = NodeProcess(
             ports,
-            node_command(ports, self.home.directory, self._config_file),
+            node_command(ports, self.home.directory, str(self.home.kept_config)),
             self.home.socket(ports.name, self.file),
             self.home.logs / f"{ports.name}.out",
             self.record,
@@ -332,20 +343,13 @@ class Supervisor:
         """End what a killed supervisor left, before its ports are asked for: nodes, then stores."""
         if before is None:
             return
-        nodes: list[ProcessId] = []
-        stores: list[ProcessId] = []
-        for name, process in before.processes.items():
-            if is_alive(process):
-                (stores if is_store(name) else nodes).append(process)
-        for group, grace_ms in (
-            (nodes, self.config.node.drain_ms + self.config.node.leave_ms + 1_000),
-            (stores, self.config.mysql.stop_ms),
-        ):
-            ends = [asyncio.to_thread(end_process, one, grace_ms / 1000) for one in group]
-            await asyncio.gather(*ends)
-        if nodes or stores:
-            count = len(nodes) + len(stores)
-            self._told("leftovers", f"{count} processes of an earlier start ended", 0.0)
+        ended = await asyncio.to_thread(end_leftovers, before, self.config)
+        if ended.names:
+            text = f"{len(ended.names)} processes of an earlier start ended"
+            if ended.killed:
+                text += f"; killed, for they did not end by themselves: {' '.join(ended.killed)}"
+            self._told("leftovers", text, 0.0)
+            log_line(text)
 
     def _progress(self, after: int) -> Reply:
         error = self.error

@@ -24,11 +24,13 @@ Relation = tuple[str, bool]  # what must hold, in words, and whether it does
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """A checked configuration, the tree it came from, and the origin of each value by its path."""
+    """A checked configuration, the tree it came from, and the origin of each value by its path.
+    `overlay`: what the operator's file said, the game's folder absolute."""
 
     config: Config
     tree: Tree
     origins: dict[str, str]  # "net.idle_ms" -> "default.toml", a file name or a variable name
+    overlay: Tree = {}
 
     def for_node(self, entry: NodeEntry) -> Config:
         """The configuration as one node sees it: with the `override` tables of its entry."""
@@ -53,11 +55,12 @@ def load_config(file: Path | None = None, environment: Mapping[str, str] | None 
     text = resources.files("mmo").joinpath("default.toml").read_text(encoding="utf-8")
     tree: Tree = tomllib.loads(text)
     origins = {path: "default.toml" for path, _ in _leaves(tree)}
+    overlay: Tree = {}
     if file is not None:
         overlay = _read(file)
         _refuse_unknown(tree, overlay, str(file))
+        overlay = _game_placed(overlay, file)
         tree = _overlaid(tree, overlay)
-        _place_game(tree, overlay, file)
         origins.update({path: str(file) for path, _ in _leaves(overlay)})
     for name, text in sorted((os.environ if environment is None else environment).items()):
         if name.startswith(ENVIRONMENT_PREFIX):
@@ -65,7 +68,7 @@ def load_config(file: Path | None = None, environment: Mapping[str, str] | None 
             origins[path] = name
     config = _converted(tree, origins, "")
     check_relations(config)
-    return Loaded(config, tree, origins)
+    return Loaded(config, tree, origins, overlay)
 
 
 def node_entry(config: Config, role: str, number: int) -> NodeEntry:
@@ -256,11 +259,14 @@ def _read(file: Path) -> Tree:
         raise ConfigError("E0101", f"{file} is not TOML: {error}", "mend that line") from error
 
 
-def _place_game(tree: Tree, overlay: Tree, file: Path) -> None:
+def _game_placed(overlay: Tree, file: Path) -> Tree:
     """A game's folder in a file is meant from where that file lies."""
-    given = overlay.get("game", {}).get("path", "")
-    if isinstance(given, str) and given:
-        tree["game"]["path"] = str((file.absolute().parent / given).resolve())
+    game = overlay.get("game")
+    given = game.get("path") if isinstance(game, dict) else ""
+    if not (isinstance(given, str) and given):
+        return overlay
+    path = str((file.absolute().parent / given).resolve())
+    return _overlaid(overlay, {"game": {"path": path}})
 
 
 def _refuse_unknown(known: Tree, given: Tree, file: str, prefix: str = "") -> None:

@@ -1,0 +1,94 @@
+"""What a killed supervisor left: its nodes and stores, ended in order, each in the time it has.
+
+Owns the time that each of them gets, which is what its own supervisor would have given it. Starts
+nothing and writes no file. Called by the next supervisor, and by `stop` where there is none.
+"""
+
+import signal
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from mmo.cluster.home import ClusterFile, is_store
+from mmo.cluster.node_process import AFTER_DRAIN_S
+from mmo.cluster.process import ProcessId, is_alive, signal_process, wait_until
+from mmo.config import Config
+
+LOOK_S = 0.01
+KILLED_S = 5.0  # longest wait for the end of a process that was killed
+
+
+class Ended(NamedTuple):
+    """Names in the order of their end; `killed`: those that did not end by themselves."""
+
+    names: list[str]
+    killed: list[str]
+
+    @property
+    def killed_nodes(self) -> list[str]:
+        """Those of them that may not have written what they had not answered yet."""
+        return [name for name in self.killed if not is_store(name)]
+
+
+def end_leftovers(file: ClusterFile, config: Config) -> Ended:
+    """End what lives of a file's processes: nodes side by side, then stores. Takes as long as raids
+    may take. The caller made sure that no supervisor lives, which would start them again."""
+    names: list[str] = []
+    killed: list[str] = []
+    for group in _groups(file):
+        graces_s = {name: grace_s(name, file, config) for name in group}
+        killed += _end(group, graces_s)
+        names += group
+    return Ended(names, killed)
+
+
+def longest_s(file: ClusterFile | None, config: Config) -> float:
+    """How long `end_leftovers` may take; 0 when nothing is left."""
+    if file is None:
+        return 0.0
+    return sum(
+        max((grace_s(name, file, config) + KILLED_S for name in group), default=0.0)
+        for group in _groups(file)
+    )
+
+
+def grace_s(name: str, file: ClusterFile, config: Config) -> float:
+    """How long a process may take to end by itself: a node to send its players away, or to let its
+    raids end, and to finish what is on its way to the database."""
+    if name == "mysql":
+        return config.mysql.stop_ms / 1_000
+    if is_store(name):
+        return config.redis.stop_ms / 1_000
+    roles = {node.name: node.role for node in file.nodes}
+    node = config.node
+    has_raids = roles.get(name.removesuffix(" successor")) == "raid"
+    before_ms = max(node.leave_ms, node.busy_ms) if has_raids else node.leave_ms
+    return (before_ms + node.drain_ms) / 1_000 + AFTER_DRAIN_S
+
+
+def _groups(file: ClusterFile) -> tuple[dict[str, ProcessId], dict[str, ProcessId]]:
+    """Living nodes, living stores."""
+    left = {name: process for name, process in file.processes.items() if is_alive(process)}
+    nodes = {name: process for name, process in left.items() if not is_store(name)}
+    return nodes, {name: process for name, process in left.items() if is_store(name)}
+
+
+def _end(group: Mapping[str, ProcessId], graces_s: Mapping[str, float]) -> list[str]:
+    """SIGTERM to all, SIGKILL to each whose grace is over. Returns the names of the killed."""
+    killed: list[str] = []
+    began = time.monotonic()
+    for process in group.values():
+        signal_process(process, signal.SIGTERM)
+    waiting = dict(group)
+    while waiting:
+        for name, process in list(waiting.items()):
+            if not is_alive(process):
+                del waiting[name]
+            elif time.monotonic() - began >= graces_s[name]:
+                del waiting[name]
+                if signal_process(process, signal.SIGKILL):
+                    killed.append(name)
+                    wait_until(lambda gone=process: not is_alive(gone), KILLED_S)  # type: ignore[misc]
+        if waiting:
+            time.sleep(LOOK_S)
+    return killed
