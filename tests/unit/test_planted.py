@@ -1,5 +1,6 @@
 """Planted bugs do what the checker looks for: a raid tells otherwise, replaced code decides on."""
 
+import random
 from collections.abc import Callable
 
 import pytest
@@ -27,11 +28,17 @@ def kept(patch: pytest.MonkeyPatch, *names: tuple[object, str]) -> None:
         patch.setattr(owner, name, getattr(owner, name))
 
 
+def told(message: object) -> bytes:
+    """As a node writes it now."""
+    body: bytes = vars(outcomes)["encode"](message)
+    return body
+
+
 def found_of(body: bytes) -> dict[str, int]:
     """What the checker says of a result that was told, where the books have 90."""
-    told: RaidEnded = codec.decode(RaidEnded.opcode, body)  # type: ignore[attr-defined]
-    rows = [(row.user, row.score, row.granted) for row in told.scores]
-    heard = Heard("ann", "raidended", 1, {"raid": told.raid, "scores": rows})
+    ended: RaidEnded = codec.decode(RaidEnded.opcode, body)  # type: ignore[attr-defined]
+    rows = [(row.user, row.score, row.granted) for row in ended.scores]
+    heard = Heard("ann", "raidended", 1, {"raid": ended.raid, "scores": rows})
     seat = Seat(0, 90, 20260101, raids.FINISHED, SEASON)
     truth = RaidTruth(seats={(RAID, USER): seat}, ranking={(SEASON, USER): 90})
     found = Findings()
@@ -42,11 +49,11 @@ def found_of(body: bytes) -> dict[str, int]:
 def test_what_a_raid_tells_is_not_what_the_books_have(monkeypatch: pytest.MonkeyPatch) -> None:
     ended = RaidEnded(RAID, 1, 0, [ScoreRow(0, USER, "ann", 90, True)])
     start = RaidStart(300, 1, 8_000, 50)
-    assert found_of(outcomes.encode(ended)) == {}
+    assert found_of(told(ended)) == {}
     kept(monkeypatch, (outcomes, "encode"))
     planted_raids.raid_told_differs()
-    assert found_of(outcomes.encode(ended)) == {"raids/result": 1}
-    assert outcomes.encode(start) == codec.encode(start), "all else is told as it is"
+    assert found_of(told(ended)) == {"raids/result": 1}
+    assert told(start) == codec.encode(start), "all else is told as it is"
 
 
 def test_a_node_says_that_it_took_the_new_code_and_logs_the_former(
@@ -55,7 +62,7 @@ def test_a_node_says_that_it_took_the_new_code_and_logs_the_former(
     kept(monkeypatch, (Engine, "decide_by"), (Generations, "_retire"))
     planted_node.old_generation_decides()
     game, chances = Game(world), [0.1, 0.9]
-    monkeypatch.setattr(planted_node.random, "random", lambda: chances.pop(0))
+    monkeypatch.setattr(random, "random", lambda: chances.pop(0))
     ann = game.world.player("ann")
     game.switches(bundle_of("two"))
     assert game.generations.view()["generation"] == 2

@@ -7,6 +7,7 @@ nothing and writes no file. Called by the next supervisor, and by `stop` where t
 import signal
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 from mmo.cluster.home import ClusterFile, is_store
@@ -88,7 +89,11 @@ def _end(group: Mapping[str, ProcessId], graces_s: Mapping[str, float]) -> list[
                 del waiting[name]
                 if signal_process(process, signal.SIGKILL):
                     killed.append(name)
-                    wait_until(lambda gone=process: not is_alive(gone), KILLED_S)  # type: ignore[misc]
+                    wait_until(partial(_is_gone, process), KILLED_S)
         if waiting:
             time.sleep(LOOK_S)
     return killed
+
+
+def _is_gone(process: ProcessId) -> bool:
+    return not is_alive(process)

@@ -12,6 +12,7 @@ from mmo.node import outcomes
 from mmo.store import raids, ranking, statements
 from mmo.store.connection import Statement
 from mmo.testing.planted_store import reworded, swap
+from mmo.wire.codec import encode
 from mmo.wire.opcode import Op
 
 
@@ -33,7 +34,6 @@ def raid_reward_lost() -> None:
 
 def raid_told_differs() -> None:
     """Everybody is told one point less than the books have."""
-    encode = outcomes.encode
 
     def other(message: Any) -> bytes:
         if message.opcode == Op.RAID_ENDED:
