@@ -11,10 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from mmo.cli import lifecycle
+from mmo.cli import lifecycle, terminal
 from mmo.cli.rim import OK, PARTIAL
 from mmo.cluster import leftovers
 from mmo.cluster.home import ClusterFile, Home
+from mmo.cluster.node_process import AFTER_DRAIN_S
 from mmo.cluster.process import ProcessId, identify
 from mmo.cluster.supervisor import Supervisor
 from mmo.cluster.topology import assign_ports
@@ -64,7 +65,7 @@ def test_each_has_the_time_that_its_supervisor_would_have_given_it(tmp_path: Pat
     file = a_home(tmp_path).read()
     assert file is not None
     node = CONFIG.node
-    flush_s = node.drain_ms / 1_000 + leftovers.AFTER_DRAIN_S
+    flush_s = node.drain_ms / 1_000 + AFTER_DRAIN_S
     for name, expected_s in {
         "channel-1": node.leave_ms / 1_000 + flush_s,
         "center-1 successor": node.leave_ms / 1_000 + flush_s,
@@ -94,7 +95,7 @@ def test_stop_tells_who_was_killed_and_ends_with_its_code(
     monkeypatch.setattr(leftovers, "AFTER_DRAIN_S", 0.0)
     monkeypatch.setattr(lifecycle, "_limits", lambda place: without_patience(CONFIG))
     said: list[Any] = []
-    monkeypatch.setattr(lifecycle.terminal, "print_json", said.append)
+    monkeypatch.setattr(terminal, "print_json", said.append)
     with process(DEAF + READY) as node, process(DEAF + READY) as store:
         home = a_home(tmp_path, channel_1=node, mysql=store)
         assert lifecycle.stop([], home.directory, json=True) == PARTIAL
@@ -108,7 +109,7 @@ def test_stop_of_what_ends_by_itself_is_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[Any] = []
-    monkeypatch.setattr(lifecycle.terminal, "print_json", said.append)
+    monkeypatch.setattr(terminal, "print_json", said.append)
     with process("import signal\n" + READY) as node:
         home = a_home(tmp_path, channel_1=node)
         assert lifecycle.stop([], home.directory, json=True) == OK

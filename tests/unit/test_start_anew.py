@@ -4,13 +4,14 @@ whatever takes the output; a script goes on; who cannot be asked is told."""
 import io
 import os
 import pty
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from mmo.cli import lifecycle, reload, terminal
+from mmo.cli import lifecycle, reload
 from mmo.cluster.home import ClusterFile, Home
 from mmo.cluster.process import ProcessId, identify
 from mmo.errors import OperatorError
@@ -127,8 +128,8 @@ def test_a_script_goes_on_and_is_told(
     monkeypatch.setattr("sys.stdin", typed)
     told = seat.shows(output=True, error=True)
     assert started(tmp_path, json=False).code == "E0711"
-    assert isinstance(terminal.sys.stdout, Stream) and not told.getvalue()
-    assert "channel-1 are ended and started anew" in terminal.sys.stdout.getvalue()
+    assert isinstance(sys.stdout, Stream) and not told.getvalue()
+    assert "channel-1 are ended and started anew" in sys.stdout.getvalue()
 
 
 def test_dev_hands_its_yes_on(tmp_path: Path, seat: Seat) -> None:

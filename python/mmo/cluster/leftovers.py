@@ -86,9 +86,15 @@ def _end(group: Mapping[str, ProcessId], graces_s: Mapping[str, float]) -> list[
                 del waiting[name]
             elif time.monotonic() - began >= graces_s[name]:
                 del waiting[name]
-                if signal_process(process, signal.SIGKILL):
+                if _killed(process):
                     killed.append(name)
-                    wait_until(lambda gone=process: not is_alive(gone), KILLED_S)  # type: ignore[misc]
         if waiting:
             time.sleep(LOOK_S)
     return killed
+
+
+def _killed(process: ProcessId) -> bool:
+    """SIGKILL; False when it had ended by itself."""
+    was_alive = signal_process(process, signal.SIGKILL)
+    wait_until(lambda: not is_alive(process), KILLED_S)
+    return was_alive
