@@ -406,8 +406,7 @@ def come_back(me: Hero, lost: Lost, *, to_lobby: bool = False) -> Walk[None]:
     began = me.clock()
     me.loosen()
     note_loss(me, lost)
-    if lost.reason == CloseReason.SESSION_TAKEN and me.policy.faults:
-        # By himself: a login whose connection died was done after all, and after the next one.
+    if _took_himself(me, lost):
         yield Drop(GAME)
         me.session_token, me.game = "", None
     elif lost.reason not in BLAMELESS:
@@ -426,10 +425,19 @@ def come_back(me: Hero, lost: Lost, *, to_lobby: bool = False) -> Walk[None]:
             me.session_token, me.game = "", None
             me.meter.login_forced()
         except Lost as again:
-            if again.reason not in BLAMELESS:
+            if _took_himself(me, again):
+                yield Drop(GAME)
+                me.session_token, me.game = "", None
+            elif again.reason not in BLAMELESS:
                 raise
             only_center = only_center and again.lane == CENTER
             yield from retry.again(str(again))
+
+
+def _took_himself(me: Hero, lost: Lost) -> bool:
+    """While servers are made to fail, a login whose connection died may be done after all, and
+    after the next one."""
+    return me.policy.faults and lost.reason == CloseReason.SESSION_TAKEN
 
 
 def _resume(me: Hero, to_lobby: bool, only_center: bool) -> Walk[None]:

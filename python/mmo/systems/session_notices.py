@@ -57,15 +57,20 @@ def session_ended(message: SessionEnded, *, sessions: Sessions, env: Env) -> Out
 
 @handles(Op.SESSION_SEEN, by="peer", peers=("center",), needs=("sessions",), lane="user")
 def session_seen(message: SessionSeen, *, sessions: Sessions, env: Env) -> Outcome:
-    """Another center holds this session or a newer one now; the connection here is a left-over."""
+    """Another center holds this session or a newer one now; the connection here is a left-over. Of
+    the same session it was no other login that took it: nothing orders two centers to which he
+    came one after the other, and a notice that is late may end the newer connection. He is told
+    to come again, not that somebody else plays."""
     session = sessions.get(message.user)
     if session is None or session.session_epoch > message.session_epoch:
         return Outcome()
+    is_newer = message.session_epoch > session.session_epoch
+    reason = CloseReason.SESSION_TAKEN if is_newer else CloseReason.MOVED
     return Outcome(
         effects=(SessionLost(message.user),),
         sends=(Presence(message.user, "offline", env.node.number),),
         tells=(Tell(message.user, RaidQueueLeft(message.user)),),
-        closes=(Close(message.user, CloseReason.SESSION_TAKEN, forget=True),),
+        closes=(Close(message.user, reason, forget=True),),
     )
 
 
