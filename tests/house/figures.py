@@ -60,12 +60,6 @@ OLDER = {
         "Kept from before its menu had nodes that stand for longer than their lease; its full disks"
         " ended the stores that they struck (11 of 22 blows), as a kill does.",
     ),
-    "prove-chaos.json": (
-        "samples_failed",
-        "Kept from before a run of all faults needed a fifth of its samples of Redis to be such as"
-        " had to be up to date: here 1,086 of 7,141 were, and Redis was taken to have been read"
-        " when MySQL had been too, so that it was given less than its 8 s.",
-    ),
     "prove-checker.json": (
         "without_a_bug.generations",
         "Kept from before bugs of raids and of the switch of code were planted: its runs have no"
