@@ -16,11 +16,12 @@ from mmo.cli.rim import OK, PARTIAL
 from mmo.cluster import leftovers
 from mmo.cluster.home import ClusterFile, Home
 from mmo.cluster.node_process import AFTER_DRAIN_S
-from mmo.cluster.process import ProcessId, identify
+from mmo.cluster.process import ProcessId, identify, is_alive
 from mmo.cluster.supervisor import Supervisor
 from mmo.cluster.topology import assign_ports
 from mmo.config import Config
 from mmo.config.load import load_config
+from mmo.errors import OperatorError
 
 CONFIG = load_config(environment={}).config
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
@@ -81,19 +82,54 @@ def test_each_has_the_time_that_its_supervisor_would_have_given_it(tmp_path: Pat
 def test_who_waits_for_a_start_waits_for_the_slowest_of_each_kind(tmp_path: Path) -> None:
     me = identify(os.getpid())
     assert me is not None
-    file = a_home(tmp_path, channel_1=me, raid_1=me, mysql=me, redis_1=me).read()
+    home = a_home(tmp_path, channel_1=me, raid_1=me, mysql=me, redis_1=me)
+    file = home.read()
     assert file is not None
     slowest = ("raid-1", "mysql")
     expected_s = sum(leftovers.grace_s(name, file, CONFIG) for name in slowest)
-    assert leftovers.longest_s(file, CONFIG) == expected_s + 2 * leftovers.KILLED_S
-    assert leftovers.longest_s(None, CONFIG) == 0.0
+    assert leftovers.longest_s(home, file) == expected_s + 2 * leftovers.KILLED_S
+    assert leftovers.longest_s(home, None) == 0.0
+
+
+def test_what_is_left_ends_by_the_file_it_was_started_with_and_not_by_the_next(
+    tmp_path: Path,
+) -> None:
+    me = identify(os.getpid())
+    assert me is not None
+    home = a_home(tmp_path, raid_1=me)
+    home.keep_config("[node]\nbusy_ms = 123456\n")
+    file = home.read()
+    assert file is not None
+    file.config_file = str(tmp_path / "edited.toml")
+    Path(file.config_file).write_text("[node]\nbusy_ms = 1000\n", encoding="utf-8")
+    assert leftovers.limits(home, file).node.busy_ms == 123_456
+
+
+def test_stop_runs_beside_no_start_that_holds_the_home(tmp_path: Path) -> None:
+    with process("import signal\n" + READY) as node:
+        home = a_home(tmp_path, channel_1=node)
+        lock = home.lock()
+        with pytest.raises(OperatorError) as caught:
+            lifecycle.stop([], home.directory, wipe=True, yes=True)
+        os.close(lock)
+        assert caught.value.code == "E0716" and is_alive(node) and home.cluster_file.exists()
+        assert lifecycle.stop([], home.directory, json=True) == OK
+        os.close(home.lock())  # it is let go of
+
+
+def test_one_node_is_not_stopped_where_only_the_supervisor_is_gone(tmp_path: Path) -> None:
+    with process("import signal\n" + READY) as node:
+        home = a_home(tmp_path, channel_1=node)
+        with pytest.raises(OperatorError) as caught:
+            lifecycle.stop(["channel-1"], home.directory)
+        assert caught.value.code == "E0733" and is_alive(node)
 
 
 def test_stop_tells_who_was_killed_and_ends_with_its_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leftovers, "AFTER_DRAIN_S", 0.0)
-    monkeypatch.setattr(lifecycle, "_limits", lambda place: without_patience(CONFIG))
+    monkeypatch.setattr(leftovers, "limits", lambda home, file: without_patience(CONFIG))
     said: list[Any] = []
     monkeypatch.setattr(terminal, "print_json", said.append)
     with process(DEAF + READY) as node, process(DEAF + READY) as store:
@@ -128,7 +164,8 @@ async def test_the_next_supervisor_tells_whom_it_killed(
         home = a_home(tmp_path, channel_1=node, mysql=store)
         config = without_patience(CONFIG)
         patient = msgspec.structs.replace(config, mysql=CONFIG.mysql)
-        supervisor = Supervisor(home, patient, (), "", prepare)
+        monkeypatch.setattr(leftovers, "limits", lambda home, file: patient)
+        supervisor = Supervisor(home, CONFIG, (), "", prepare)
         await supervisor._end_leftovers(home.read())
     (step,) = supervisor.steps
     assert step["text"].startswith("2 processes of an earlier start ended")
@@ -141,4 +178,4 @@ def test_a_file_that_is_gone_does_not_keep_a_cluster_from_being_stopped(tmp_path
     assert file is not None
     file.config_file = str(tmp_path / "gone.toml")
     home.write(file)
-    assert lifecycle._limits(home).node == CONFIG.node
+    assert leftovers.limits(home, file).node == CONFIG.node

@@ -40,8 +40,10 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
             yield home
 
 
-def watched_by(home: Home, supervisor: ProcessId | None) -> None:
-    home.write(ClusterFile(1, "", 7_100, "", [], [], "", supervisor))
+def watched_by(
+    home: Home, supervisor: ProcessId | None, processes: dict[str, ProcessId] | None = None
+) -> None:
+    home.write(ClusterFile(1, "", 7_100, "", [], [], "", supervisor, processes or {}))
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
@@ -51,6 +53,17 @@ def test_a_supervisor_that_lives_and_is_silent_is_told_as_such(home: Home, quest
         QUESTIONS[question](home.directory)
     assert caught.value.code == "E0728" and str(os.getpid()) in caught.value.cause
     assert "mmo-cluster start" not in caught.value.fix
+
+
+@pytest.mark.parametrize("question", [name for name in QUESTIONS if name != "start"])
+def test_nodes_without_their_supervisor_are_told_as_such(home: Home, question: str) -> None:
+    """To start is no advice: it would end them."""
+    me = identify(os.getpid())
+    assert me is not None
+    watched_by(home, ProcessId(me.pid, 1), {"channel-1": me})
+    with pytest.raises(OperatorError) as caught:
+        QUESTIONS[question](home.directory)
+    assert caught.value.code == "E0733" and "channel-1" in caught.value.cause
 
 
 @pytest.mark.parametrize("question", [name for name in QUESTIONS if name != "start"])

@@ -256,7 +256,7 @@ def test_one_node_of_a_dead_supervisor_is_not_all_of_them(tmp_path: Path) -> Non
     home.write(file)
     with pytest.raises(OperatorError) as caught:
         stop(["channel-2"], tmp_path)
-    assert caught.value.code == "E0701"
+    assert caught.value.code == "E0733"
 
 
 def left_behind(tmp_path: Path, *names: str) -> Home:

@@ -4,6 +4,8 @@ Owns the spawning of the supervisor and the waiting for it. The supervisor does 
 the operator and by scripts.
 """
 
+import contextlib
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +21,6 @@ from mmo.cli.options import (
     YesOption,
     config_text,
     effective_text,
-    load,
     load_next,
     open_home,
 )
@@ -27,10 +28,10 @@ from mmo.cli.rim import OK, PARTIAL
 from mmo.cli.status import read_status, refuse_while_alive, silence_told, unwatched_error
 from mmo.cluster.control import NotRunning, ask, ask_long
 from mmo.cluster.home import ClusterFile, Home, is_store, unwatched
-from mmo.errors import ConfigError, OperatorError
+from mmo.errors import OperatorError
 
 if TYPE_CHECKING:
-    from mmo.config import Config
+    pass
 
 ANSWER_S = 2.0
 STOP_S = 120.0
@@ -69,12 +70,13 @@ def start(
         from mmo.cli.sources import read_tables
         from mmo.cluster.leftovers import longest_s
 
+        before = place.read()
         read_tables(loaded.config)
         text = effective_text(config, home)
         began = time.monotonic()
         if not json:
             print(f"\n  mmo-cluster   profile {loaded.config.cluster.profile}   home {home}\n")
-        silent_s = SOCKET_S + longest_s(place.read(), loaded.config)
+        silent_s = SOCKET_S + longest_s(place, before)
         child = _spawn_supervisor(place, text, channels, follow)
         _await_start(place, child, silent_s, quiet=json)
         if not json:
@@ -111,22 +113,28 @@ def stop(
             "E0710", "--wipe removes every player of this home", "add --yes to say so"
         )
     began = time.monotonic()
-    try:
-        request = {"ask": "stop", "nodes": nodes or []}
-        reply = ask_long(place.socket("supervisor", file), request, STOP_S)
-    except NotRunning:
-        file = file or place.read()  # raises what is wrong with it
-        refuse_while_alive(file)
-        if nodes or file is None:
-            reply = {"stopped": [], "unflushed": 0, "killed": []}
-        else:
-            reply = _stop_leftovers(place, file, quiet=json)
-        if not reply["stopped"] and not wipe:
-            raise
-    if not nodes:
-        _await_end(file)
-    if wipe:
-        place.wipe()
+    with contextlib.ExitStack() as held:
+        try:
+            request = {"ask": "stop", "nodes": nodes or []}
+            reply = ask_long(place.socket("supervisor", file), request, STOP_S)
+        except NotRunning:
+            file = place.read()  # raises what is wrong with it
+            refuse_while_alive(file)
+            if nodes and (left := unwatched(file)):
+                raise unwatched_error(left) from None
+            if file is not None:
+                # Until the end: no start runs beside that still ends the same, or begins anew.
+                held.callback(os.close, place.lock())
+            if nodes or file is None:
+                reply = {"stopped": [], "unflushed": 0, "killed": []}
+            else:
+                reply = _stop_leftovers(place, file, quiet=json)
+            if not reply["stopped"] and not wipe:
+                raise
+        if not nodes:
+            _await_end(file)
+        if wipe:
+            place.wipe()
     if json:
         terminal.print_json(reply)
     else:
@@ -145,7 +153,7 @@ def kill(
 ) -> int:
     """kill -9 of one process; the supervisor repairs it."""
     place, file = open_home(home)
-    with silence_told(file):
+    with silence_told(place):
         reply = ask(place.socket("supervisor", file), {"ask": "kill", "name": name}, ANSWER_S)
     if json:
         terminal.print_json(reply)
@@ -161,9 +169,9 @@ def _supervisor_status(place: Home) -> dict[str, Any] | None:
     if file is None:
         return None
     try:
-        with silence_told(file):
-            return ask(place.socket("supervisor", file), {"ask": "ping"}, ANSWER_S)
+        return ask(place.socket("supervisor", file), {"ask": "ping"}, ANSWER_S)
     except NotRunning:
+        refuse_while_alive(place.read())  # as it is by now: it may have ended meanwhile
         return None
 
 
@@ -316,20 +324,9 @@ def _stop_leftovers(place: Home, file: ClusterFile, quiet: bool) -> dict[str, An
     left = unwatched(file)
     if left and not quiet:
         print(f"  the supervisor is gone: {' '.join(left)} are drained and ended", flush=True)
-    ended = end_leftovers(file, _limits(place))
+    ended = end_leftovers(place, file)
     file.processes = {}
     file.supervisor = None
     place.write(file)
     unflushed = len(ended.killed_nodes)
     return {"stopped": ended.names, "unflushed": unflushed, "killed": ended.killed}
-
-
-def _limits(place: Home) -> "Config":
-    """The configuration that says how long processes may take to end. Where it cannot be read any
-    more the box's own does: nobody keeps a cluster for want of its file."""
-    from mmo.config.load import load_config
-
-    try:
-        return load(None, place.directory).config
-    except ConfigError:
-        return load_config(environment={}).config

@@ -117,7 +117,7 @@ def scale(
 
 def _ask(home: Any, request: dict[str, Any], timeout_s: float = CHANGE_S) -> dict[str, Any]:
     place, file = open_home(home)
-    with silence_told(file):
+    with silence_told(place):
         return ask_long(place.socket("supervisor", file), request, timeout_s)
 
 

@@ -29,7 +29,7 @@ def show_config(
     json: JsonOption = False,
     origin: Annotated[bool, typer.Option("--origin", help="Where each value came from.")] = False,
 ) -> int:
-    """Every effective value. Secrets are files; only their paths are printed."""
+    """Every value that a start would take now. Secrets are files: only their paths are printed."""
     from mmo.config.load import redacted
 
     values = redacted(load_next(config, home))

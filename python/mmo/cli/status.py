@@ -75,24 +75,22 @@ def read_status(place: Home, file: ClusterFile | None) -> dict[str, Any]:
     gone of the cluster, E0728 when it lives and is silent."""
     if file is None:
         raise NotRunning(place.cluster_file)
-    try:
-        with silence_told(file):
-            return ask(place.socket("supervisor", file), {"ask": "status"}, ANSWER_S)
-    except NotRunning as gone:
-        left = unwatched(file)
-        if not left:
-            raise
-        raise unwatched_error(left) from gone
+    with silence_told(place):
+        return ask(place.socket("supervisor", file), {"ask": "status"}, ANSWER_S)
 
 
 @contextmanager
-def silence_told(file: ClusterFile | None) -> Iterator[None]:
-    """Around a question to the supervisor of a file. Raises `OperatorError` E0728 when it lives and
-    does not answer: a cluster that is asked to start then would not."""
+def silence_told(place: Home) -> Iterator[None]:
+    """Around a question to the supervisor of a home. Raises `OperatorError` E0728 when it lives and
+    does not answer, E0733 when only that is gone of the cluster: to start is no advice then."""
     try:
         yield
-    except NotRunning:
+    except NotRunning as gone:
+        file = place.read()  # as it is by now: one that ended meanwhile is not silent
         refuse_while_alive(file)
+        left = unwatched(file)
+        if left:
+            raise unwatched_error(left) from gone
         raise
 
 

@@ -88,7 +88,7 @@ def confirm(question: str, yes: bool) -> bool:
         return True
     if not is_asked():
         return False
-    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    return answer(question)
 
 
 def _is_in_foreground() -> bool:

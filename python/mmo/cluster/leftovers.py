@@ -8,12 +8,15 @@ import signal
 import time
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
-from mmo.cluster.home import ClusterFile, is_store
+from mmo.cluster.home import ClusterFile, Home, is_store
 from mmo.cluster.node_process import AFTER_DRAIN_S
 from mmo.cluster.process import ProcessId, is_alive, signal_process, wait_until
 from mmo.config import Config
+from mmo.config.load import load_config
+from mmo.errors import ConfigError
 
 LOOK_S = 0.01
 KILLED_S = 5.0  # longest wait for the end of a process that was killed
@@ -31,9 +34,10 @@ class Ended(NamedTuple):
         return [name for name in self.killed if not is_store(name)]
 
 
-def end_leftovers(file: ClusterFile, config: Config) -> Ended:
+def end_leftovers(home: Home, file: ClusterFile) -> Ended:
     """End what lives of a file's processes: nodes side by side, then stores. Takes as long as raids
-    may take. The caller made sure that no supervisor lives, which would start them again."""
+    may take. The caller holds the home: a supervisor would start them again."""
+    config = limits(home, file)
     names: list[str] = []
     killed: list[str] = []
     for group in _groups(file):
@@ -43,10 +47,21 @@ def end_leftovers(file: ClusterFile, config: Config) -> Ended:
     return Ended(names, killed)
 
 
-def longest_s(file: ClusterFile | None, config: Config) -> float:
+def limits(home: Home, file: ClusterFile) -> Config:
+    """The configuration by which what is left runs, and so ends. Where it cannot be read any more
+    the box's own does: nobody keeps a cluster for want of its file."""
+    text = home.config_in_use(file)
+    try:
+        return load_config(Path(text) if text else None).config
+    except ConfigError:
+        return load_config(environment={}).config
+
+
+def longest_s(home: Home, file: ClusterFile | None) -> float:
     """How long `end_leftovers` may take; 0 when nothing is left."""
     if file is None:
         return 0.0
+    config = limits(home, file)
     return sum(
         max((grace_s(name, file, config) + KILLED_S for name in group), default=0.0)
         for group in _groups(file)

@@ -343,7 +343,7 @@ class Supervisor:
         """End what a killed supervisor left, before its ports are asked for: nodes, then stores."""
         if before is None:
             return
-        ended = await asyncio.to_thread(end_leftovers, before, self.config)
+        ended = await asyncio.to_thread(end_leftovers, self.home, before)
         if ended.names:
             text = f"{len(ended.names)} processes of an earlier start ended"
             if ended.killed:
