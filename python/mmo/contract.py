@@ -238,7 +238,9 @@ class Handler(msgspec.Struct, frozen=True):
     needs: tuple[str, ...]
     mutates: bool
     rate: str  # name of the rate class of the opcode on the client port
-    lane: str  # peer handlers: name of the message field with the user id; "": the peer's own lane
+    lane: (
+        str  # peer handlers: the message field that names a lane, of a user or raid; "": the peer's
+    )
     peers: tuple[str, ...]  # roles whose servers may send this over a link; only with by="peer"
     when_gone: bool = False
 

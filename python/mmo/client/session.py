@@ -46,6 +46,13 @@ BLAMELESS = frozenset(
 )
 """Ends of a connection that a healthy client may meet while servers come and go."""
 
+OVERTAKEN = {
+    int(Code.WRONG_PLACE): 0,
+    int(Code.SESSION_OVER): int(CloseReason.SESSION_TAKEN),
+}
+"""Refusals by which a player hears that an earlier request of his own was done after all, and as
+which end of the connection he takes them."""
+
 KNOWN_EVERY_S = 10.0
 """How often a player whose game is elsewhere shows the center that he is there: a connection on
 which nothing comes for a minute is closed."""
@@ -98,8 +105,8 @@ class Retry:
 def ask(me: Hero, lane: str, message: Any, *, expects: tuple[int, ...] = ()) -> Walk[Any]:
     """Send one request and return its final answer. A refusal whose code is in `expects` is
     returned; any other is counted as an error and raised as `Unwelcome`. `Lost` passes through, and
-    is raised where another server owns the player while servers are made to fail: a move asked for
-    before a connection died may happen after it."""
+    while servers are made to fail it is raised where another server owns the player or his session
+    is over: a move or a login asked for before a connection died may happen after it."""
     what = type(message).__name__
     _go_if_told(me, lane)
     retry = Retry(me, what)
@@ -114,9 +121,9 @@ def ask(me: Hero, lane: str, message: Any, *, expects: tuple[int, ...] = ()) -> 
     me.meter.action(what, (me.clock() - began) * 1000)
     if isinstance(reply, Refused):
         me.meter.refusals += 1
-        if reply.code == Code.WRONG_PLACE and reply.code not in expects and me.policy.faults:
+        if reply.code in OVERTAKEN and reply.code not in expects and me.policy.faults:
             yield Drop(lane)
-            raise Lost(lane, 0, "another server owns the player")
+            raise Lost(lane, OVERTAKEN[reply.code], code_name(reply.code))
         if reply.code not in expects:
             fault = Unwelcome(what, reply)
             me.meter.error(f"{me.name}: {fault}")

@@ -113,7 +113,8 @@ def remaining_ms(room: Room, now_ms: int) -> int:
 @handles(Op.RAID_RESERVE, by="peer", peers=("matching",), needs=("raids",), lane="raid")
 def reserve(message: RaidReserve, *, raids: RaidRooms, env: Env) -> Outcome:
     """Open a raid for a team and keep its seats, in a lane of the raid's own: while its row is
-    offered again and again in an outage, the others go on. Asked again for a raid that is open
+    offered again and again in an outage, the others go on. So `rooms_max` does not count rooms that
+    are being written: the matching server's own count does. Asked again for a raid that is open
     here, the answer is the same. When the books refuse, they do not say for whom: all are named."""
     content: Content = env.content
     node = env.node
