@@ -16,7 +16,7 @@ from mmo.cli.rim import OK, PARTIAL
 from mmo.cluster import leftovers
 from mmo.cluster.home import ClusterFile, Home
 from mmo.cluster.node_process import AFTER_DRAIN_S
-from mmo.cluster.process import ProcessId, identify, is_alive
+from mmo.cluster.process import KILLED_S, ProcessId, identify, is_alive
 from mmo.cluster.supervisor import Supervisor
 from mmo.cluster.topology import assign_ports
 from mmo.config import Config
@@ -87,7 +87,7 @@ def test_who_waits_for_a_start_waits_for_the_slowest_of_each_kind(tmp_path: Path
     assert file is not None
     slowest = ("raid-1", "mysql")
     expected_s = sum(leftovers.grace_s(name, file, CONFIG) for name in slowest)
-    assert leftovers.longest_s(home, file) == expected_s + 2 * leftovers.KILLED_S
+    assert leftovers.longest_s(home, file) == expected_s + 2 * KILLED_S
     assert leftovers.longest_s(home, None) == 0.0
 
 

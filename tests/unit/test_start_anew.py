@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from tests.unit.test_supervisor import left_behind
 
 from mmo.cli import lifecycle, reload
-from mmo.cluster.home import ClusterFile, Home
-from mmo.cluster.process import ProcessId, identify
 from mmo.errors import OperatorError
 
 NODES = ("channel-1", "mysql")
@@ -60,17 +59,6 @@ def _nothing_is_spawned(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OperatorError("E0711", "it would begin")
 
     monkeypatch.setattr(lifecycle, "_spawn_supervisor", spawned)
-
-
-def left_behind(directory: Path, *names: str) -> None:
-    """A home whose supervisor was killed, and where these processes live on."""
-    home = Home(directory)
-    home.create()
-    me = identify(os.getpid())
-    assert me is not None
-    gone = ProcessId(me.pid, me.started - 1)
-    left = {"login-1": gone, **dict.fromkeys(names, me)}
-    home.write(ClusterFile(1, "", 7_100, "", [], [], "", gone, left))
 
 
 def started(directory: Path, *, yes: bool = False, json: bool = True) -> OperatorError:

@@ -8,7 +8,7 @@ import contextlib
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -29,9 +29,6 @@ from mmo.cli.status import read_status, refuse_while_alive, silence_told, unwatc
 from mmo.cluster.control import NotRunning, ask, ask_long
 from mmo.cluster.home import ClusterFile, Home, is_store, unwatched
 from mmo.errors import OperatorError
-
-if TYPE_CHECKING:
-    pass
 
 ANSWER_S = 2.0
 STOP_S = 120.0
@@ -64,13 +61,13 @@ def start(
     place = Home(home)
     running = _supervisor_status(place)
     if running is None:
-        _refuse_to_interrupt(place.read(), yes, json)
+        before = place.read()
+        _refuse_to_interrupt(before, yes, json)
         loaded = load_next(config, home)
         # What is wrong with the configuration or its content is said before anything is spawned.
         from mmo.cli.sources import read_tables
         from mmo.cluster.leftovers import longest_s
 
-        before = place.read()
         read_tables(loaded.config)
         text = effective_text(config, home)
         began = time.monotonic()

@@ -414,8 +414,7 @@ def come_back(me: Hero, lost: Lost, *, to_lobby: bool = False) -> Walk[None]:
     me.loosen()
     note_loss(me, lost)
     if _took_himself(me, lost):
-        yield Drop(GAME)
-        me.session_token, me.game = "", None
+        yield from _forget_session(me)
     elif lost.reason not in BLAMELESS:
         if lost.reason != CloseReason.SESSION_TAKEN:
             me.meter.error(f"{me.name}: {lost}")
@@ -428,13 +427,11 @@ def come_back(me: Hero, lost: Lost, *, to_lobby: bool = False) -> Walk[None]:
             me.meter.came_back((me.clock() - began) * 1000)
             return
         except Displaced:
-            yield Drop(GAME)
-            me.session_token, me.game = "", None
+            yield from _forget_session(me)
             me.meter.login_forced()
         except Lost as again:
             if _took_himself(me, again):
-                yield Drop(GAME)
-                me.session_token, me.game = "", None
+                yield from _forget_session(me)
             elif again.reason not in BLAMELESS:
                 raise
             only_center = only_center and again.lane == CENTER
@@ -445,6 +442,12 @@ def _took_himself(me: Hero, lost: Lost) -> bool:
     """While servers are made to fail, a login whose connection died may be done after all, and
     after the next one."""
     return me.policy.faults and lost.reason == CloseReason.SESSION_TAKEN
+
+
+def _forget_session(me: Hero) -> Walk[None]:
+    """Only a new login helps."""
+    yield Drop(GAME)
+    me.session_token, me.game = "", None
 
 
 def _resume(me: Hero, to_lobby: bool, only_center: bool) -> Walk[None]:

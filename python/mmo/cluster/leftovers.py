@@ -7,19 +7,17 @@ nothing and writes no file. Called by the next supervisor, and by `stop` where t
 import signal
 import time
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from mmo.cluster.home import ClusterFile, Home, is_store
 from mmo.cluster.node_process import AFTER_DRAIN_S
-from mmo.cluster.process import ProcessId, is_alive, signal_process, wait_until
+from mmo.cluster.process import KILLED_S, ProcessId, end_process, is_alive, signal_process
 from mmo.config import Config
 from mmo.config.load import load_config
 from mmo.errors import ConfigError
 
 LOOK_S = 0.01
-KILLED_S = 5.0  # longest wait for the end of a process that was killed
 
 
 class Ended(NamedTuple):
@@ -102,13 +100,8 @@ def _end(group: Mapping[str, ProcessId], graces_s: Mapping[str, float]) -> list[
                 del waiting[name]
             elif time.monotonic() - began >= graces_s[name]:
                 del waiting[name]
-                if signal_process(process, signal.SIGKILL):
+                if not end_process(process, 0.0):
                     killed.append(name)
-                    wait_until(partial(_is_gone, process), KILLED_S)
         if waiting:
             time.sleep(LOOK_S)
     return killed
-
-
-def _is_gone(process: ProcessId) -> bool:
-    return not is_alive(process)

@@ -20,6 +20,7 @@ from mmo.cluster.unwritable import unwritable
 from mmo.errors import OperatorError
 
 _PR_SET_PDEATHSIG = 1
+KILLED_S = 5.0  # longest wait for the end of a process that was killed
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -82,7 +83,7 @@ def end_process(process: ProcessId, grace_s: float) -> bool:
     if wait_until(lambda: not is_alive(process), grace_s):
         return True
     signal_process(process, signal.SIGKILL)
-    wait_until(lambda: not is_alive(process), 5.0)
+    wait_until(lambda: not is_alive(process), KILLED_S)
     return False
 
 
