@@ -3,10 +3,12 @@
 Owns the form (`time`, `level`, `event`, `node`, then `conn`, `user`, `opcode`, `generation` where
 they apply), the turning over of files, and the removal of secrets by key. Never decides what is
 worth a line. Opened once by each process. No logging library: the usual one imports a terminal
-renderer, a tenth of a second of the start of every node.
+renderer, a tenth of a second of the start of every node; what is said by `logging`, as the store
+and the drivers below it do, becomes lines of the same form.
 """
 
 import json
+import logging
 import os
 import sys
 import traceback
@@ -120,6 +122,27 @@ def open_log(
     if path:
         write = LogFile(path, bytes_max, files_kept).write
     return Log(write, LEVELS[level], {"node": name})
+
+
+class _Records(logging.Handler):
+    """Records of `logging` as lines: of this package all, of libraries from warnings on."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        ours = record.name.startswith("mmo.")
+        if not ours and record.levelno < logging.WARNING:
+            return
+        write = getattr(self._log, record.levelname.lower(), self._log.warning)
+        keys = {"exc_info": record.exc_info[1]} if record.exc_info else {}
+        write("record", logger=record.name, text=record.getMessage(), **keys)
+
+
+def collect_records(log: Log) -> None:
+    """What this process says by `logging` is written to `log`, event `record`, from now on."""
+    logging.basicConfig(handlers=[_Records(log)], level=logging.INFO, force=True)
 
 
 def without_secrets(values: Mapping[str, Any]) -> dict[str, Any]:

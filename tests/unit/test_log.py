@@ -1,12 +1,13 @@
 """Log files: turned over at their size, and never the end of a process."""
 
 import json
+import logging
 import os
 from pathlib import Path
 
 import pytest
 
-from mmo.log import LogFile, open_log
+from mmo.log import LogFile, collect_records, open_log
 
 
 def lines_of(path: Path) -> list[str]:
@@ -50,6 +51,31 @@ def test_line_when_it_has_half_a_character_is_written_all_the_same(tmp_path: Pat
     path = tmp_path / "node.jsonl"
     LogFile(str(path), 1_000, 1).write("a name \ud800\n")
     assert path.read_text("utf-8") == "a name \\ud800\n"
+
+
+def test_record_of_logging_is_a_line_of_the_node_and_small_talk_of_libraries_is_not(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "node.jsonl"
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    try:
+        log = open_log("node", level="info", path=str(path), bytes_max=9_999, files_kept=1)
+        collect_records(log)
+        logging.getLogger("mmo.store").info("the board of season %d was filled", 3)
+        logging.getLogger("driver").info("hello")
+        try:
+            raise ValueError("odd")
+        except ValueError:
+            logging.getLogger("driver").exception("it failed")
+    finally:
+        root.handlers[:], root.level = before
+    told = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    assert [(one["level"], one["event"], one["logger"], one["text"]) for one in told] == [
+        ("info", "record", "mmo.store", "the board of season 3 was filled"),
+        ("error", "record", "driver", "it failed"),
+    ]
+    assert "ValueError: odd" in told[1]["traceback"]
 
 
 def test_line_when_a_log_carries_keys_then_has_them_until_they_change(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from mmo.cluster.home import ClusterFile, Home, NodePorts
 from mmo.cluster.listeners import who_listens
 from mmo.cluster.process import ProcessId, identify
 from mmo.config.load import load_config
-from mmo.errors import ConfigError, OperatorError
+from mmo.errors import ConfigError, OperatorError, StoreUnavailable
 
 CONFIG = load_config(environment={}).config
 
@@ -75,6 +75,14 @@ def test_an_address_of_another_machine_is_told_with_its_key(tmp_path: Path) -> N
 def test_what_passes_by_itself_is_left_to_the_next_try(why: str) -> None:
     ports = NodePorts("raid-1", "raid", 31, 7_100, 7_199, 0)
     assert operator_error(CoreError(f"address game.test:7100: {why}"), CONFIG, ports) is None
+
+
+def test_a_database_that_is_away_while_the_lease_is_taken_is_told_as_that(tmp_path: Path) -> None:
+    def away() -> None:
+        raise StoreUnavailable("no answer in 3 s")
+
+    told = failure(tmp_path, NodePorts("raid-1", "raid", 31, 0, 0, 0), away)
+    assert told.code == "E0214" and "no answer in 3 s" in told.cause
 
 
 def test_a_log_that_another_user_began_is_named(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_pay_makes_no_certificate_where_no_door_ever_was(
     tmp_path: Path, door: Door, loaded: Loaded
 ) -> None:
     home = written_home(tmp_path / "home", door.server.port)
-    made = home / "secrets" / "payment-door.pem"
+    made = home / "secrets" / "payment-door-41.pem"
     made.unlink()
     with pytest.raises(OperatorError, match="E0719") as refused:
         command.send(home, loaded, NOTICE)

@@ -45,7 +45,7 @@ class Door:
         ports = NodePorts("cash-1", "cash", 41, 0, 0, 0)
         self.server = PaymentServer(home, config, ports, secrets, self.game.engine)
         self.game.run(self._open())
-        self.context = trusting(trusted_file(home, config))
+        self.context = trusting(trusted_file(home, config, ports.number))
 
     async def _open(self) -> None:
         self.server.start()
@@ -292,9 +292,12 @@ def test_a_door_that_fails_ends_the_node(door: Door) -> None:
     assert [str(one) for one in crashes] == ["[Errno 24] Too many open files"]
 
 
-def test_the_certificate_of_a_home_follows_its_host(tmp_path: Path) -> None:
-    first = ensure_certificate(tmp_path, "127.0.0.1")[0].read_bytes()
-    assert ensure_certificate(tmp_path, "127.0.0.1")[0].read_bytes() == first
-    other = ensure_certificate(tmp_path, "pay.example.net")[0].read_bytes()
+def test_the_certificate_of_a_server_follows_its_host_and_is_no_other_servers(
+    tmp_path: Path,
+) -> None:
+    first = ensure_certificate(tmp_path, 41, "127.0.0.1")[0].read_bytes()
+    assert ensure_certificate(tmp_path, 41, "127.0.0.1")[0].read_bytes() == first
+    other = ensure_certificate(tmp_path, 42, "pay.example.net")[0].read_bytes()
     assert other != first
-    assert ensure_certificate(tmp_path, "pay.example.net")[0].read_bytes() == other
+    assert ensure_certificate(tmp_path, 41, "127.0.0.1")[0].read_bytes() == first
+    assert ensure_certificate(tmp_path, 41, "pay.example.net")[0].read_bytes() not in (first, other)

@@ -330,7 +330,7 @@ class Desk:
             raise OperatorError(
                 "E0416",
                 f"{node.name} is alive on {node.link_host} and not of this home",
-                "restart such nodes by their own supervisor; they load what the row says",
+                "stop the nodes that run elsewhere; many machines change their code while stopped",
             )
         return await ask_async(self._home.socket(node.name, file), question, wait_s)
 

@@ -66,7 +66,7 @@ def check_links(config: Config, home: Home) -> Finding:
     lost = [row["name"] for row in rows if centers - {row["number"]} - set(row["links"])]
     if lost:
         text = f"without a link to a center: {' '.join(lost)}"
-        return Finding("failed", text, "the link secret and cluster.link_host must be the same")
+        return Finding("failed", text, "one link secret for all, and each link_host within reach")
     return Finding("ok", f"{sum(len(row['links']) for row in rows) // 2} links are up")
 
 

@@ -34,6 +34,7 @@ SCHEMA_BEHIND_CODE = "E0204"
 RETRY_S = 0.05
 STAND_BY_S = 0.02  # rhythm of the questions whether the number is free
 CODE = ("mmo._core", "mmo.cli.core", "mmo.log", "mmo.node.node", "mmo.store.durable")
+CLOSE_S = 7.0  # longest end of the store: last puts of a relay, the lease, connections
 STORE_WAIT_S = 20.0  # a node that starts while the database restarts waits this long for it
 
 
@@ -118,8 +119,11 @@ class NodeRunner:
                 self._forget_incarnation(node)
             return code
         finally:
-            with contextlib.suppress(StoreUnavailable):
-                await store.close()
+            # What is left is in the store already, or was never promised: an end that hangs on it
+            # would be a kill.
+            with contextlib.suppress(StoreUnavailable, TimeoutError):
+                async with asyncio.timeout(CLOSE_S):
+                    await store.close()
 
     def _plant_bug(self) -> None:
         """Only where nodes may be made to fail, which production refuses, and only in a home that
@@ -250,11 +254,11 @@ class NodeRunner:
 
     def _log(self) -> "Log":
         """Raises `OperatorError` E0735 for a file that another user began."""
-        from mmo.log import open_log
+        from mmo.log import collect_records, open_log
 
         limits, path = self.config.log, self.home.log_file(self.ports.name)
         try:
-            return open_log(
+            log = open_log(
                 self.ports.name,
                 level=limits.level,
                 path=str(path) if self._logs_to_file else "",
@@ -263,6 +267,8 @@ class NodeRunner:
             )
         except OSError as error:
             raise unwritable(path, error, "remove it") from error
+        collect_records(log)
+        return log
 
     async def _start(self, node: "Node") -> None:
         """Start; while an earlier process's lease still lives, wait for its end: who stands by for
@@ -286,6 +292,8 @@ class NodeRunner:
             except OperatorError as error:
                 if error.code != LEASE_HELD_CODE or asyncio.get_running_loop().time() > end:
                     raise
+            except StoreUnavailable as error:
+                raise _away(error) from error
             except CoreError as fault:
                 told = operator_error(fault, self.config, self.ports)
                 if told is None:
@@ -306,9 +314,7 @@ class NodeRunner:
                 return await ask()
             except StoreUnavailable as error:
                 if asyncio.get_running_loop().time() > end:
-                    raise OperatorError(
-                        "E0214", f"the database does not answer: {error}", "mmo-cluster status"
-                    ) from error
+                    raise _away(error) from error
             except OperatorError as error:
                 late = asyncio.get_running_loop().time() > end
                 if error.code != SCHEMA_BEHIND_CODE or not self._replaces or late:
@@ -330,3 +336,8 @@ class NodeRunner:
 
     def _incarnation_file(self) -> Path:
         return self.home.directory / "run" / f"{self.ports.name}.incarnation"
+
+
+def _away(error: StoreUnavailable) -> OperatorError:
+    """What an operator is told of a database that does not answer."""
+    return OperatorError("E0214", f"the database does not answer: {error}", "mmo-cluster status")

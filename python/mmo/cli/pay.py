@@ -76,7 +76,7 @@ def send(home: Path, loaded: "Loaded", notice: dict[str, Any]) -> tuple[int, dic
     config = _as_seen_by(nodes[0], loaded)
     body = json_text.dumps(notice).encode()
     secret = read_secrets(place, config).payment
-    trusted = trusted_file(place, config)
+    trusted = trusted_file(place, config, nodes[0].number)
     try:
         context = trusting(trusted)
     except OSError as error:

@@ -71,7 +71,7 @@ class PaymentServer:
             *(secrets.payment, limits, payments.book, payments.user_of),
             *(engine.clock_ms, engine.log, engine.metrics.count),
         )
-        certificate, key = certificate_files(home, config)
+        certificate, key = certificate_files(home, config, ports.number)
         _check(certificate, key)
         self._engine = engine
         self._log = engine.log
@@ -168,19 +168,20 @@ def _check(certificate: Path, key: Path) -> None:
         ) from fault
 
 
-def certificate_files(home: Home, config: Config) -> tuple[Path, Path]:
-    """Certificate and key of the door: the configured ones, else those of the home."""
+def certificate_files(home: Home, config: Config, number: int) -> tuple[Path, Path]:
+    """Certificate and key of the door of server `number`: the configured ones, else its own in the
+    home."""
     cash = config.cash
     if cash.tls_certificate_file:
         return Path(cash.tls_certificate_file), Path(cash.tls_key_file)
-    return ensure_certificate(home.secrets, config.cash.host)
+    return ensure_certificate(home.secrets, number, config.cash.host)
 
 
-def trusted_file(home: Home, config: Config) -> Path:
-    """The certificate of a door that was opened before. Never makes one: who only pays would take
-    the door's away from all who trust it."""
+def trusted_file(home: Home, config: Config, number: int) -> Path:
+    """The certificate of a door of server `number` that was opened before. Never makes one: who
+    only pays would take the door's away from all who trust it."""
     configured = config.cash.tls_certificate_file
-    return Path(configured) if configured else certificate_file(home.secrets)
+    return Path(configured) if configured else certificate_file(home.secrets, number)
 
 
 def trusting(certificate: Path) -> ssl.SSLContext:

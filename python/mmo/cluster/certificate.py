@@ -1,6 +1,6 @@
-"""A certificate for the payment door of a development cluster: made once, for this machine.
+"""Certificates for the payment doors of a development cluster: made once each, for this machine.
 
-Owns the making and the two files; production names its own in the configuration. Called by the
+Owns the making and the two files of a server number, which no other process writes; production names its own in the configuration. Called by the
 command line when it composes a cash node, and by the payment simulator, which trusts it.
 """
 
@@ -16,15 +16,16 @@ if TYPE_CHECKING:
 LIFE_DAYS = 3_650
 
 
-def certificate_file(directory: Path) -> Path:
-    """Where the certificate in `directory` is, or will be once a cash server made it."""
-    return directory / "payment-door.pem"
+def certificate_file(directory: Path, number: int) -> Path:
+    """Where the certificate of server `number` is, or will be once it made it."""
+    return directory / f"payment-door-{number}.pem"
 
 
-def ensure_certificate(directory: Path, host: str) -> tuple[Path, Path]:
-    """Certificate and key for `host` in `directory`; those of an earlier start are kept while they
-    are for that host."""
-    certificate, key = certificate_file(directory), directory / "payment-door.key"
+def ensure_certificate(directory: Path, number: int, host: str) -> tuple[Path, Path]:
+    """Certificate and key for `host` in `directory`, of server `number`; those of an earlier start
+    are kept while they are for that host."""
+    certificate = certificate_file(directory, number)
+    key = certificate.with_suffix(".key")
     if not (certificate.exists() and key.exists() and _is_for(certificate, host)):
         certificate_pem, key_pem = _make(host)
         for path, data in ((key, key_pem), (certificate, certificate_pem)):

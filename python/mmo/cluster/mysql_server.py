@@ -191,8 +191,9 @@ class ManagedMysql:
             f"--innodb-log-file-size={settings.redo_log_bytes}",
             "--innodb-flush-log-at-trx-commit=1",
             "--innodb-rollback-on-timeout=ON",
-            f"--innodb-lock-wait-timeout={settings.lock_wait_s}",
-            f"--idle-transaction-timeout={settings.idle_transaction_s}",
+            # What the nodes' own sessions set too; here for whoever else holds players' rows.
+            "--innodb-lock-wait-timeout=2",
+            "--idle-transaction-timeout=3",
             "--innodb-buffer-pool-load-at-startup=OFF",
             "--innodb-buffer-pool-dump-at-shutdown=OFF",
             "--max-prepared-stmt-count=65536",

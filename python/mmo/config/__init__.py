@@ -109,9 +109,9 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Cluster(_Section, frozen=True):
     """`[cluster]`: what all servers share."""
 
-    name: Name
     profile: Literal["dev", "production"]
     host: Address
+    advertised_host: Annotated[str, msgspec.Meta(max_length=255)]
     link_host: Address
     port_first: Annotated[int, msgspec.Meta(ge=1024, le=65_400)]
     content_directory: Annotated[str, msgspec.Meta(pattern=r"^(/.*)?$")]
@@ -241,7 +241,6 @@ class Node(_Section, frozen=True):
     lane_messages_max: Count
     earned_waiting_max: Count
     group_members_max: Annotated[int, msgspec.Meta(ge=1, le=1_024)]
-    operations_kept: Count
     lease_ms: Milliseconds
     lease_renew_ms: Milliseconds
     lease_fence_ms: Milliseconds
@@ -279,8 +278,6 @@ class Mysql(_Section, frozen=True):
     ping_idle_ms: Milliseconds
     recycle_ms: Milliseconds
     leak_ms: Milliseconds
-    lock_wait_s: Annotated[int, msgspec.Meta(ge=1, le=50)]
-    idle_transaction_s: Annotated[int, msgspec.Meta(ge=1, le=60)]
     server_connections_max: Count
     buffer_pool_bytes: Annotated[int, msgspec.Meta(ge=8 << 20, le=1 << 42)]
     redo_log_bytes: Annotated[int, msgspec.Meta(ge=8 << 20, le=1 << 38)]

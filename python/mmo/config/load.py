@@ -9,6 +9,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from importlib import resources
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,15 @@ def _other_relations(config: Config) -> tuple[Relation, ...]:
     links, node, supervisor = config.links, config.node, config.supervisor
     return (
         (
+            "cluster.advertised_host or cluster.host an address that clients can dial, not"
+            " all addresses of a machine",
+            not _is_any(config.cluster.advertised_host or config.cluster.host),
+        ),
+        (
+            "cluster.link_host an address that servers can dial, not all addresses of a machine",
+            not _is_any(config.cluster.link_host),
+        ),
+        (
             "links.heartbeat_ms * 2 < links.heartbeat_lost_ms",
             links.heartbeat_ms * 2 < links.heartbeat_lost_ms,
         ),
@@ -241,6 +251,14 @@ def _check_production(config: Config) -> None:
             f"profile production refuses plain TCP to the database at {config.mysql.host}",
             "set mysql.tls_ca_file",
         )
+
+
+def _is_any(host: str) -> bool:
+    """Whether an address stands for all of a machine: it can be bound, and dialled by nobody."""
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:
+        return False
 
 
 def is_loopback(host: str) -> bool:
