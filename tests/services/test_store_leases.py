@@ -54,7 +54,7 @@ async def test_a_killed_server_is_back_at_once_a_living_one_keeps_its_number(
         incarnation = int(await holder.stdout.readline())
         with pytest.raises(OperatorError, match="E0702"):
             await store.lease(ROW, LEASE_MS)
-        assert [row.alive for row in await store.leases()] == [True]
+        assert [row.alive for row in await store.leases() if row.number == ROW.number] == [True]
     finally:
         holder.send_signal(signal.SIGKILL)
         await holder.wait()
@@ -87,6 +87,33 @@ async def test_a_holder_that_lost_its_connection_keeps_its_number_by_renewing(
     with pytest.raises(OperatorError, match="E0702"):
         await other.lease(row, LEASE_MS)
     await other.close()
+
+
+async def test_a_holder_that_vanished_with_its_connection_standing_keeps_no_number(
+    store: DurableStore, store_settings: SettingsOf
+) -> None:
+    row = msgspec.structs.replace(ROW, number=14)
+    silent = await DurableStore.open(store_settings(redis_nodes=()))
+    held = await silent.lease(row, 0)
+    async with silent._leases._pool.take() as connection:
+        number = connection.server_id
+    assert await store.lease(row, LEASE_MS) > held
+    async with store.pool.take() as connection:
+        left = await connection.rows(
+            Statement("SELECT id FROM information_schema.processlist WHERE id = %s"), number
+        )
+    assert not left
+    await silent.close()
+
+
+async def test_a_renewal_that_comes_after_the_lease_was_given_back_revives_nothing(
+    store: DurableStore,
+) -> None:
+    row = msgspec.structs.replace(ROW, number=15)
+    held = await store.lease(row, LEASE_MS)
+    await store.leave(row.number, held)
+    assert await store.lease(msgspec.structs.replace(row, incarnation=held), LEASE_MS) == held
+    assert not [one for one in await store.leases() if one.number == row.number and one.alive]
 
 
 async def test_two_processes_at_one_moment_get_one_number(store_settings: SettingsOf) -> None:

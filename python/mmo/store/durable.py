@@ -38,7 +38,7 @@ from mmo.store import (
 )
 from mmo.store.deadline import Deadline
 from mmo.store.leases import Leases
-from mmo.store.loops import start_loop
+from mmo.store.loops import end_loops, start_loop
 from mmo.store.mysql_pool import MysqlPool
 from mmo.store.players import PlayerCommits
 from mmo.store.ranking_relay import RankingRelay
@@ -312,10 +312,7 @@ class DurableStore:
 
     async def close(self) -> None:
         """See `Store.close`."""
-        for task in self._tasks:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await end_loops(*self._tasks)
         await self.relay.close()
         await self.ranking.close()
         await self.cache.close()

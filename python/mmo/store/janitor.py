@@ -25,14 +25,20 @@ async def end_idle(connection: Connection, idle_s: int = IDLE_TRANSACTION_S) -> 
     how many. Needs the PROCESS privilege; raises StatementFailed without it."""
     ended = 0
     for (number,) in await connection.rows(IDLE, idle_s):
-        try:
-            await connection.execute(KILL, number)
-        except StatementFailed as error:
-            if error.number != _NO_SUCH_THREAD:  # gone by itself meanwhile
-                raise
-        else:
+        if await end_connection(connection, number):
             ended += 1
             _log.warning(
                 "ended a transaction that was idle for %d s, connection %d", idle_s, number
             )
     return ended
+
+
+async def end_connection(connection: Connection, number: int) -> bool:
+    """Kill one connection by its number at the server; False when it was gone by itself."""
+    try:
+        await connection.execute(KILL, number)
+    except StatementFailed as error:
+        if error.number != _NO_SUCH_THREAD:
+            raise
+        return False
+    return True

@@ -6,7 +6,8 @@ commits; decides nothing about what a lost lease means. Called by `durable`.
 A number is free when its lease ended, or when the connection of its holder is gone: the holder
 keeps a named lock on its own connection, which the server frees the moment the process dies. So a
 killed server is back at once, and a second process of the same number is refused while the first
-lives.
+lives. Of a machine that vanished the server keeps the connection for hours: who takes the number
+after the lease ends it.
 """
 
 import contextlib
@@ -15,7 +16,8 @@ from typing import Any
 from mmo.errors import OperatorError, StoreUnavailable
 from mmo.store import LeaseRow, code
 from mmo.store.code_rows import CodeRow
-from mmo.store.connection import Statement
+from mmo.store.connection import Connection, Statement
+from mmo.store.janitor import end_connection
 from mmo.store.mysql_pool import MysqlPool
 from mmo.store.settings import StoreSettings
 from mmo.store.statements import NOW_MS
@@ -28,6 +30,8 @@ HOLDER = Statement(f"""
     FROM node_lease WHERE number = %s FOR UPDATE
 """)
 TAKE_LOCK = Statement(f"SELECT GET_LOCK({_LOCK_NAME}, 0)")
+TAKE_LOCK_SOON = Statement(f"SELECT GET_LOCK({_LOCK_NAME}, 1)")
+LOCKED_BY = Statement(f"SELECT IS_USED_LOCK({_LOCK_NAME})")
 FREE_LOCK = Statement(f"DO RELEASE_LOCK({_LOCK_NAME})")
 NEXT_INCARNATION = Statement("UPDATE incarnation SET next = LAST_INSERT_ID(next + 1) WHERE id = 1")
 TAKE = Statement(f"""
@@ -42,7 +46,7 @@ TAKE = Statement(f"""
 RENEW = Statement(f"""
     UPDATE node_lease SET role = %s, name = %s, host = %s, client_port = %s, link_host = %s,
         link_port = %s, until_ms = {NOW_MS} + %s
-    WHERE number = %s AND incarnation = %s
+    WHERE number = %s AND incarnation = %s AND until_ms > 0
 """)
 LEAVE = Statement("UPDATE node_lease SET until_ms = 0 WHERE number = %s AND incarnation = %s")
 ALL = Statement(f"""
@@ -66,16 +70,7 @@ class Leases:
         holds the number, StoreUnavailable when MySQL does not answer."""
         async with self._pool.take() as connection:
             if row.incarnation:
-                matched = await connection.execute(
-                    RENEW,
-                    *(row.role, row.name, row.host, row.client_port, row.link_host),
-                    *(row.link_port, lease_ms, row.number, row.incarnation),
-                )
-                if matched != 1:
-                    holder = await connection.row(HOLDER, row.number, row.number)
-                    raise _held(row.number, holder)
-                if self._locked_on != connection.server_id:
-                    await self._lock(connection, row.number)
+                await self._renew(connection, row, lease_ms)
                 return row.incarnation
             await connection.begin()
             # The counter's row first: it lets one taker at a time through, also for a new number.
@@ -85,7 +80,9 @@ class Leases:
             if holder is not None and holder[4] and holder[5]:
                 raise _held(row.number, holder)
             if not await self._lock(connection, row.number):
-                raise _held(row.number, holder)
+                if holder is None or holder[4]:
+                    raise _held(row.number, holder)  # it lives, or begins this very moment
+                await self._end_holder(connection, row.number)
             await connection.execute(
                 TAKE,
                 *(row.number, row.role, row.name, incarnation, row.host, row.client_port),
@@ -125,7 +122,32 @@ class Leases:
                 await self.leave(self._number, self._incarnation)
         await self._pool.close()
 
-    async def _lock(self, connection: Any, number: int) -> bool:
+    async def _renew(self, connection: Connection, row: LeaseRow, lease_ms: int) -> None:
+        """Nothing happens when this process gave the lease back while the renewal waited."""
+        matched = await connection.execute(
+            RENEW,
+            *(row.role, row.name, row.host, row.client_port, row.link_host),
+            *(row.link_port, lease_ms, row.number, row.incarnation),
+        )
+        if matched == 1:
+            if self._locked_on != connection.server_id:
+                await self._lock(connection, row.number)
+            return
+        holder = await connection.row(HOLDER, row.number, row.number)
+        if self._incarnation or holder is None or holder[3] != row.incarnation:
+            raise _held(row.number, holder)
+
+    async def _end_holder(self, connection: Connection, number: int) -> None:
+        """Take the lock of a holder whose lease ended, with its connection. Raises E0702 when
+        somebody else was faster."""
+        (holder,) = await connection.row(LOCKED_BY, number) or (None,)
+        if holder is not None:
+            await end_connection(connection, int(holder))
+        if await connection.row(TAKE_LOCK_SOON, number) != (1,):
+            raise _held(number, None)
+        self._locked_on = connection.server_id
+
+    async def _lock(self, connection: Connection, number: int) -> bool:
         taken: bool = await connection.row(TAKE_LOCK, number) == (1,)
         if taken:
             self._locked_on = connection.server_id

@@ -26,7 +26,7 @@ from mmo.store import ranking
 from mmo.store.board import Board, BoardView
 from mmo.store.connection import Conflict, Connection
 from mmo.store.deadline import Deadline
-from mmo.store.loops import start_loop
+from mmo.store.loops import end_loops, start_loop
 from mmo.store.mysql_pool import MysqlPool
 from mmo.store.redis_cluster import RedisCache
 from mmo.store.settings import StoreSettings
@@ -78,9 +78,7 @@ class RankingRelay:
     async def close(self) -> None:
         """Stop."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end_loops(self._task)
             self._task = None
 
     # -- after a result ----------------------------------------------------------------------------

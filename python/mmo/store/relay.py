@@ -23,7 +23,7 @@ from mmo.store import statements as sql
 from mmo.store.connection import Conflict, Statement
 from mmo.store.deadline import Deadline
 from mmo.store.loading import read_player, snapshot_of
-from mmo.store.loops import start_loop
+from mmo.store.loops import end_loops, start_loop
 from mmo.store.mysql_pool import MysqlPool
 from mmo.store.redis_cluster import RedisCache
 from mmo.store.settings import StoreSettings
@@ -115,11 +115,7 @@ class Relay:
 
     async def close(self) -> None:
         """One last round of puts and words, then stop."""
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await end_loops(*self._tasks)
         if self._tasks and self._cache.healthy:
             self._to_publish |= {user: ("offline", seen[1]) for user, seen in self._seen.items()}
             while self._ready() and self._cache.healthy:
