@@ -52,6 +52,10 @@ FOUND = {
     "if True:\n    SEEN = {}": "SEEN can be changed",
     "def f():\n    return 1\ndef g():\n    f.count += 1": "f.count outlives",
     "from mmo.state import bag\ndef g():\n    bag.SLOT_MAX = 9": "bag.SLOT_MAX outlives",
+    "from random import randint": "random.randint draws from the machine",
+    "import random\ndef f():\n    return random.random()": "random.random draws from the machine",
+    "import random as chance": "import random under its own name",
+    "from random import Random\ndef f():\n    return Random().random()": "Random() draws from",
     "BOX: Box = Box()\ndef g():\n    BOX.n += 1": "BOX.n outlives",
 }
 

@@ -51,6 +51,7 @@ GAUGES = {
 COUNTED = (
     *("rules_raised_total", "messages_undecodable_total", "operations_repeated_total"),
     *("store_outages_total", "store_corrupt_total", "sessions_taken_total", "line_full_total"),
+    "payments_refused_total",
 )
 """Counters that are told before anything was counted: an alarm needs a value to rise from."""
 _CLOSED = re.compile(r"closed_(\w+)_total")
