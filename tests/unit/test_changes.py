@@ -130,6 +130,27 @@ async def test_a_configured_node_that_was_scaled_away_comes_back_as_itself(
     assert next(ports for ports in supervisor.file.nodes if ports.number == 12) == before
 
 
+@pytest.mark.parametrize("was_known", [False, True])
+async def test_what_was_added_in_vain_is_not_there_at_the_next_start(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch, was_known: bool
+) -> None:
+    changes = changes_of(supervisor)
+    if was_known:
+        await changes.scale("channel", 1)
+    before = [one.name for one in supervisor.file.nodes], list(supervisor.file.removed)
+
+    async def fails(node: Node, settings: Any) -> None:
+        node.state = "failed" if node.name == "channel-3" else "ready"
+
+    monkeypatch.setattr(Node, "look", fails)
+    with pytest.raises(OperatorError, match=r"E0709.*channel-3"):
+        await changes.scale("channel", 4)
+    after = [one.name for one in supervisor.file.nodes], list(supervisor.file.removed)
+    assert after == before and supervisor.file.added == []
+    assert sorted(node.name for node in supervisor.nodes) == sorted(before[0])
+    assert supervisor.written[-1] == before[0]
+
+
 def a_start(home: Path, before: ClusterFile | None, channels: int | None) -> RealSupervisor:
     """A supervisor as `start [--channels N]` composes it, up, with nodes that are played."""
 

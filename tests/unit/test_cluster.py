@@ -369,13 +369,20 @@ def test_the_targets_of_a_home_name_every_node_with_its_labels(tmp_path: Path) -
     home = Home(tmp_path)
     file = a_file(home)
     file.nodes = assign_ports(ENTRIES, 7100)
-    home.write_targets(file, "127.0.0.1")
+    hosts = {entry.name: "127.0.0.1" for entry in ENTRIES} | {"channel-1": "10.0.0.9"}
+    home.write_targets(file, hosts)
     groups = json.loads(home.metrics_targets.read_text(encoding="utf-8"))
     assert len(groups) == len(ENTRIES)
     assert groups[0] == {
         "targets": ["127.0.0.1:7112"],
         "labels": {"node": "login-1", "role": "login", "number": "1"},
     }
+    del hosts["login-1"]
+    home.write_targets(file, hosts)
+    told = json.loads(home.metrics_targets.read_text(encoding="utf-8"))
+    assert told == groups[1:], "who tells no figures is not asked for them"
+    by_name = {group["labels"]["node"]: group["targets"][0] for group in told}
+    assert by_name["channel-1"].startswith("10.0.0.9:")
 
 
 LOADS = """

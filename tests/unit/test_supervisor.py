@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.ports import PORTS
 
 from mmo.cli import lifecycle, status, supervise
 from mmo.cli.lifecycle import stop
@@ -26,7 +27,7 @@ from mmo.cluster.topology import take_block
 from mmo.config.load import load_config
 from mmo.errors import OperatorError, StoreUnavailable
 
-CONFIG = load_config(environment={"MMO__SUPERVISOR__WATCH_MS": "10"}).config
+CONFIG = load_config(environment={**PORTS, "MMO__SUPERVISOR__WATCH_MS": "10"}).config
 DEADLINE_S = 5.0
 
 
@@ -220,6 +221,41 @@ async def test_a_node_is_not_stopped_in_the_middle_of_another_change(tmp_path: P
         with pytest.raises(OperatorError, match="restart channel-2 is under way") as caught:
             await supervisor.answer({"ask": "stop", "nodes": ["channel-2"]})
     assert caught.value.code == "E0723"
+
+
+async def test_nothing_is_started_again_in_the_middle_of_another_change(tmp_path: Path) -> None:
+    supervisor = a_supervisor(tmp_path)
+    supervisor.state = "ready"
+    stopped = SimpleNamespace(state="stopped", ports=SimpleNamespace(number=11))
+    async with supervisor._changes._alone("stop channel-1 channel-2"):
+        assert await supervisor.answer({"ask": "start"}) == {"started": []}, "nothing is missing"
+        supervisor.nodes = [stopped]  # type: ignore[list-item]
+        with pytest.raises(OperatorError, match="stop channel-1 channel-2 is under way") as caught:
+            await supervisor.answer({"ask": "start"})
+        supervisor.nodes = []
+    assert caught.value.code == "E0723"
+
+
+async def test_who_waits_for_a_change_hears_of_the_stop_that_breaks_it_off(tmp_path: Path) -> None:
+    supervisor = a_supervisor(tmp_path)
+    supervisor.state = "ready"
+    begun = asyncio.Event()
+
+    async def drains(name: str) -> dict[str, Any]:
+        begun.set()
+        await asyncio.Event().wait()
+        return {}
+
+    supervisor._changes.drain = drains  # type: ignore[method-assign]
+    server = await serve(tmp_path / "s.sock", supervisor.answer)
+    question = {"ask": "drain", "name": "channel-1"}
+    asking = asyncio.create_task(ask_async(tmp_path / "s.sock", question, DEADLINE_S))
+    async with asyncio.timeout(DEADLINE_S):
+        await begun.wait()
+        await supervisor.answer({"ask": "stop", "nodes": []})
+        with pytest.raises(OperatorError, match="E0715"):
+            await asking
+    server.close()
 
 
 def test_who_follows_a_process_that_has_ended_does_not_begin(tmp_path: Path) -> None:

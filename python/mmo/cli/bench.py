@@ -1,4 +1,4 @@
-"""`bench`: a published workload beside its limit, both measured now on this machine.
+"""`bench`: a published workload beside its limit, measured now on this machine, or beside its aim.
 
 Owns the options and the print; the benches are `mmo.proof.bench`. Called by the operator and by
 scripts, which rely on the form of `--json` and on the exit code: 0 when every check held, 1 when a
@@ -31,7 +31,7 @@ def bench(
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> int:
-    """Measure one workload beside its limit in rotating rounds."""
+    """Measure one workload beside its limit, in rotating rounds where both repeat, or its aim."""
     from mmo.cli.durations import seconds_of
     from mmo.proof.bench import benches, describe, run
 
@@ -67,10 +67,12 @@ def report(text: str) -> None:
 def show(result: "BenchResult") -> None:
     """The figure, its limit, its aims and its checks."""
     print(f"{result.name}  ({result.unit})")
-    rows = [("ours", f"{result.ours:,.4g}"), (result.limit, f"{result.limit_absolute:,.4g}")]
+    limit = f"{result.limit_absolute:,.4g} {result.limit_unit}".rstrip()
+    rows = [("ours", f"{result.ours:,.4g}"), (result.limit, limit)]
     rows.append(("ratio", f"{result.ratio:,.4g}"))
     if result.p50_ms is not None and result.p99_ms is not None:
-        rows.append(("latency", f"p50 {result.p50_ms:.3f} ms   p99 {result.p99_ms:.3f} ms"))
+        of = f"latency of {result.times_of}" if result.times_of else "latency"
+        rows.append((of, f"p50 {result.p50_ms:.3f} ms   p99 {result.p99_ms:.3f} ms"))
     for key, value in result.more.items():
         rows += flat(key, value)
     rows += [

@@ -75,17 +75,20 @@ class Desk:
         from mmo.cli.compose import mysql_socket, store_settings
         from mmo.cluster.secret_files import read_secrets
 
-        await self._checker.start()
-        import_game(self._config)
-        secrets = read_secrets(self._home, self._config)
-        socket = mysql_socket(self._config, self._file)
         try:
+            await self._checker.start()
+            import_game(self._config)
+            secrets = read_secrets(self._home, self._config)
+            socket = mysql_socket(self._config, self._file)
             self._store = await open_store(store_settings(self._config, secrets, socket, []))
         except StoreError as fault:
             await self._checker.close()
             raise OperatorError(
                 "E0418", f"no reload without the database: {fault}", "mmo-cluster status"
             ) from fault
+        except BaseException:
+            await self._checker.close()
+            raise
         self.coordinator = Coordinator(self._store, self._ask, self._config.reload, who())
         return self
 

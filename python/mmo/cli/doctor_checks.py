@@ -16,7 +16,7 @@ from typing import Literal
 import msgspec
 
 from mmo.cli.open_files import wanted
-from mmo.cluster.control import NotRunning, ask
+from mmo.cluster.control import ask
 from mmo.cluster.home import Home
 from mmo.cluster.process import is_alive
 from mmo.config import Config
@@ -289,6 +289,6 @@ def supervisor_answers(home: Home) -> bool:
     """Whether the cluster of this home runs."""
     try:
         ask(home.socket("supervisor", home.read()), {"ask": "ping"}, 1.0)
-    except (NotRunning, OperatorError):
+    except OperatorError:
         return False
     return True

@@ -12,8 +12,9 @@ from typing import Any
 
 from mmo.cli.doctor_checks import Finding, supervisor_answers
 from mmo.cli.status import store_errors
-from mmo.cluster.control import NotRunning, ask
+from mmo.cluster.control import ask
 from mmo.cluster.home import Home
+from mmo.cluster.topology import config_of
 from mmo.config import Config
 from mmo.errors import OperatorError, StoreError
 
@@ -29,7 +30,7 @@ def _said(home: Home) -> dict[str, Any]:
     """What `status` is told; without a row when nothing runs."""
     try:
         return ask(home.socket("supervisor", home.read()), {"ask": "status"}, ANSWER_S)
-    except (NotRunning, OperatorError):
+    except OperatorError:
         return {"nodes": [], "stores": {"redis": {}, "mysql": {}}}
 
 
@@ -147,7 +148,8 @@ def check_figures(config: Config, home: Home) -> Finding:
         return NOT_RUNNING
     if not config.metrics.enabled:
         return Finding("ok", "switched off: metrics.enabled is false")
-    deaf = [row["name"] for row in rows if not _tells(row, config.metrics.host)]
+    hosts = {row["name"]: config_of(config, row["number"]).metrics.host for row in rows}
+    deaf = [row["name"] for row in rows if not _tells(row, hosts[row["name"]])]
     if deaf:
         text = f"no figures from {' '.join(deaf)}"
         return Finding("warning", text, f"mmo-cluster logs {deaf[0]}: its metrics_port is taken")

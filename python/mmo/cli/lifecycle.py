@@ -31,7 +31,7 @@ from mmo.cluster.home import ClusterFile, Home, is_store, unwatched
 from mmo.errors import OperatorError
 
 ANSWER_S = 2.0
-STOP_S = 120.0
+START_S = 120.0  # longest wait for the end of a start that another one began
 STOPPED_S = 10.0  # longest wait for the supervisor's own end
 SETTLED_S = 5.0  # longest wait for a look that finds all of them ready at once
 STARTED_S = 30.0  # longest wait for nodes that are started again
@@ -68,6 +68,8 @@ def start(
         from mmo.cli.sources import read_tables
         from mmo.cluster.leftovers import longest_s
 
+        for entry in loaded.config.nodes:
+            loaded.for_node(entry)
         read_tables(loaded.config)
         text = effective_text(config, home)
         began = time.monotonic()
@@ -110,10 +112,10 @@ def stop(
             "E0710", "--wipe removes every player of this home", "add --yes to say so"
         )
     began = time.monotonic()
+    is_held = False
     with contextlib.ExitStack() as held:
         try:
-            request = {"ask": "stop", "nodes": nodes or []}
-            reply = ask_long(place.socket("supervisor", file), request, STOP_S)
+            reply = _ask_to_stop(place, file, nodes or [])
         except NotRunning:
             file = place.read()  # raises what is wrong with it
             refuse_while_alive(file)
@@ -122,6 +124,7 @@ def stop(
             if file is not None:
                 # Until the end: no start runs beside that still ends the same, or begins anew.
                 held.callback(os.close, place.lock())
+                is_held = True
             if nodes or file is None:
                 reply = {"stopped": [], "unflushed": 0, "killed": []}
             else:
@@ -131,7 +134,9 @@ def stop(
         if not nodes:
             _await_end(file)
         if wipe:
-            place.wipe()
+            if not is_held:
+                held.callback(os.close, _lock_of_what_stopped(place))
+            _wipe(place)
     if json:
         terminal.print_json(reply)
     else:
@@ -140,6 +145,39 @@ def stop(
         if reply.get("killed"):
             print(f"     did not end by themselves and were killed: {' '.join(reply['killed'])}")
     return PARTIAL if reply["unflushed"] or reply.get("killed") else OK
+
+
+def _ask_to_stop(place: Home, file: ClusterFile | None, nodes: list[str]) -> dict[str, Any]:
+    from mmo.cluster.patience import stop_s
+
+    request = {"ask": "stop", "nodes": nodes}
+    return ask_long(place.socket("supervisor", file), request, stop_s(place, file, nodes))
+
+
+def _lock_of_what_stopped(place: Home) -> int:
+    """Hold a home whose supervisor answered that it stops, or that has none. Raises `OperatorError`
+    E0716 when another start came in between: its data must not be removed."""
+    from mmo.cluster.process import wait_until
+
+    place.create()
+    locks: list[int] = []
+
+    def is_ours() -> bool:
+        with contextlib.suppress(OperatorError):
+            locks.append(place.lock())
+        return bool(locks)
+
+    return locks[0] if wait_until(is_ours, STOPPED_S) else place.lock()
+
+
+def _wipe(place: Home) -> None:
+    left = " ".join(str(path) for path in place.wipe())
+    if left:
+        raise OperatorError(
+            "E0735",
+            f"stopped, and of the home there stays what cannot be removed: {left}",
+            f"ls -ld {left} shows whose it is; then mmo-cluster stop --wipe again",
+        )
 
 
 def kill(
@@ -222,7 +260,7 @@ def _start_missing(place: Home, running: dict[str, Any], quiet: bool) -> None:
 
     path = place.socket("supervisor", place.read())
     if running["state"] == "starting":
-        wait_until(lambda: ask(path, {"ask": "ping"}, ANSWER_S)["state"] != "starting", STOP_S)
+        wait_until(lambda: ask(path, {"ask": "ping"}, ANSWER_S)["state"] != "starting", START_S)
     began = time.monotonic()
     started = ask(path, {"ask": "start"}, ANSWER_S)["started"]
     if not quiet:
@@ -274,8 +312,11 @@ def _await_start(place: Home, child: Any, silent_s: float, quiet: bool) -> None:
             if not quiet:
                 terminal.step(step["step"], step["text"], step["seconds"])
         if reply["failure"]:
+            from mmo.cluster.patience import stop_s
+
             failure = reply["failure"]
-            child.wait(STOP_S)  # What it had started is stopped again; then all is as before.
+            # What it had started is stopped again; then all is as before.
+            child.wait(stop_s(place, file))
             raise OperatorError(failure["code"], failure["cause"], failure["fix"])
         if reply["state"] == "ready":
             return

@@ -3,9 +3,11 @@
 Owns merging and filtering; the nodes write. Called by the operator.
 """
 
+import contextlib
 import heapq
 import json as json_text
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -44,8 +46,10 @@ def logs(
     files = _files(directory, nodes or [])
     wanted = _Filter(user, level)
     offsets = {path: 0 for path in files}
-    lines = list(heapq.merge(*(_read(path, offsets, wanted) for path in files), key=_when))
-    for line in lines[-last:] if last else lines:
+    # Where all is asked for, or what may be rare, the files that were turned over are read too.
+    is_deep = not last or user is not None
+    streams = [_read_whole(path, offsets, wanted, is_deep=is_deep) for path in files]
+    for line in deque(heapq.merge(*streams, key=_when), maxlen=last or None):
         _print(line, json)
     while follow:
         time.sleep(FOLLOW_S)
@@ -83,6 +87,22 @@ def _files(directory: Path, nodes: list[str]) -> list[Path]:
     return [path for path in files if not nodes or path.stem in nodes]
 
 
+def _read_whole(
+    path: Path, offsets: dict[Path, int], wanted: _Filter, *, is_deep: bool
+) -> Iterator[dict[str, Any]]:
+    """A file from its beginning. `is_deep`: from that of those that it was before."""
+    for older in _turned(path) if is_deep else ():
+        with contextlib.suppress(FileNotFoundError):  # it was turned over at this moment
+            yield from _read(older, {older: 0}, wanted)
+    yield from _read(path, offsets, wanted)
+
+
+def _turned(path: Path) -> list[Path]:
+    """The files that one was before, the oldest first."""
+    numbered = [one for one in path.parent.glob(f"{path.name}.*") if one.suffix[1:].isdecimal()]
+    return sorted(numbered, key=lambda one: -int(one.suffix[1:]))
+
+
 def _read(path: Path, offsets: dict[Path, int], wanted: _Filter) -> Iterator[dict[str, Any]]:
     """Complete lines from the remembered place on; a file that became shorter was turned over."""
     with path.open("rb") as file:
@@ -98,7 +118,7 @@ def _read(path: Path, offsets: dict[Path, int], wanted: _Filter) -> Iterator[dic
             except ValueError:
                 line = {"event": raw.decode(errors="replace").rstrip()}
             if isinstance(line, dict):
-                line.setdefault("node", path.stem)
+                line.setdefault("node", path.name.partition(".jsonl")[0])
                 if wanted.takes(line):
                     yield line
 

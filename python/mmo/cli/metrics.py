@@ -11,7 +11,9 @@ import typer
 from mmo.cli import terminal
 from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption, open_home
 from mmo.cli.rim import OK
-from mmo.cluster.control import ask
+from mmo.cli.status import silence_told
+from mmo.cluster.control import NotRunning, ask
+from mmo.cluster.home import ClusterFile, Home
 from mmo.errors import OperatorError
 
 ANSWER_S = 2.0
@@ -34,7 +36,7 @@ def metrics(
     if node not in [entry.name for entry in file.nodes]:
         known = ", ".join(entry.name for entry in file.nodes)
         raise OperatorError("E0708", f"no node {node} in this cluster", f"one of: {known}")
-    text: str = ask(place.socket(node, file), {"ask": "metrics"}, ANSWER_S)["text"]
+    text = _text(place, file, node)
     lines = [line for line in text.splitlines() if not only or only in line.partition("{")[0]]
     if json:
         figures = [line.rpartition(" ") for line in lines if line and not line.startswith("#")]
@@ -42,3 +44,17 @@ def metrics(
     else:
         print("\n".join(lines))
     return OK
+
+
+def _text(place: Home, file: ClusterFile, node: str) -> str:
+    """What a node says. Raises `OperatorError` E0708 when only the node is away, E0701 or E0733
+    when nobody watches it, E0728 when its supervisor is silent too."""
+    try:
+        text: str = ask(place.socket(node, file), {"ask": "metrics"}, ANSWER_S)["text"]
+    except NotRunning as gone:
+        with silence_told(place):
+            ask(place.socket("supervisor", file), {"ask": "ping"}, ANSWER_S)
+        raise OperatorError(
+            "E0708", f"{node} does not answer now", "mmo-cluster status shows its state"
+        ) from gone
+    return text

@@ -7,7 +7,7 @@ its players itself. Called by the operator and by scripts.
 import contextlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,8 +18,8 @@ from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption, open_hom
 from mmo.cli.rim import OK, PARTIAL
 from mmo.cli.status import silence_told
 from mmo.cluster.control import ask_long
+from mmo.cluster.home import ClusterFile, Home
 
-CHANGE_S = 300.0  # longest wait for one change; a node may wait for its raids
 STATUS_S = 2.0
 ROLLING = ("login", "cash", "matching", "raid", "channel", "center")
 """Roles in the order of a rolling restart: those that others depend on come last."""
@@ -39,7 +39,7 @@ def drain(
     json: JsonOption = False,
 ) -> int:
     """Move a node's players to others, let end what runs there, and stop it until `start`."""
-    done = _ask(home, {"ask": "drain", "name": name})
+    done = _change(home, "drain", name)
     if json:
         terminal.print_json(done)
     else:
@@ -60,14 +60,18 @@ def restart(
     if rolling == bool(names):
         raise typer.BadParameter("name nodes, or say --rolling for all")
     began = time.monotonic()
-    rows = _ask(home, {"ask": "status"}, STATUS_S)["nodes"]
+    rows = _ask(home, {"ask": "status"}, lambda place, file: STATUS_S)["nodes"]
     if rolling:
         rows.sort(key=lambda row: (ROLLING.index(row["role"]), row["number"]))
-        names = [row["name"] for row in rows]
+        # Who was stopped on purpose stays so; `start` brings it back by the new code.
+        names = [row["name"] for row in rows if row["state"] != "stopped"]
+        stopped = [row["name"] for row in rows if row["state"] == "stopped"]
+        if stopped and not json:
+            print(f"  stopped, and left so: {' '.join(stopped)}")
     done = []
     with _code_of_the_disk(home, config, json) if rolling else contextlib.nullcontext():
         for name in names or []:
-            done.append(_ask(home, {"ask": "restart", "name": name}))
+            done.append(_change(home, "restart", name))
             if not json:
                 told = f"pid {done[-1]['pid_before']} -> {done[-1]['pid']}"
                 terminal.step(name, f"{told}, {_drained(done[-1])}", done[-1]["seconds"])
@@ -103,7 +107,7 @@ def scale(
     if match is None or match[1] not in ROLLING or int(match[2]) < 1:
         raise typer.BadParameter(f"{change!r} is not ROLE=COUNT with one of {', '.join(ROLLING)}")
     began = time.monotonic()
-    done = _ask(home, {"ask": "scale", "role": match[1], "count": int(match[2])})
+    done = _scale(home, match[1], int(match[2]))
     if json:
         terminal.print_json(done)
     else:
@@ -115,10 +119,28 @@ def scale(
     return PARTIAL if any(one["killed"] for one in done["removed"]) else OK
 
 
-def _ask(home: Any, request: dict[str, Any], timeout_s: float = CHANGE_S) -> dict[str, Any]:
+def _change(home: Path, kind: str, name: str) -> dict[str, Any]:
+    """Drain or restart a node."""
+    from mmo.cluster.patience import change_s
+
+    request = {"ask": kind, "name": name}
+    return _ask(home, request, lambda place, file: change_s(place, file, name))
+
+
+def _scale(home: Path, role: str, count: int) -> dict[str, Any]:
+    from mmo.cluster.patience import scale_s
+
+    request = {"ask": "scale", "role": role, "count": count}
+    return _ask(home, request, lambda place, file: scale_s(place, file, role, count))
+
+
+def _ask(
+    home: Path, request: dict[str, Any], longest_s: Callable[[Home, ClusterFile], float]
+) -> dict[str, Any]:
     place, file = open_home(home)
     with silence_told(place):
-        return ask_long(place.socket("supervisor", file), request, timeout_s)
+        path = place.socket("supervisor", file)
+        return ask_long(path, request, longest_s(place, file))
 
 
 def _drained(done: dict[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """Certificates for the payment doors of a development cluster: made once each, for this machine.
 
-Owns the making and the two files of a server number, which no other process writes; production names its own in the configuration. Called by the
-command line when it composes a cash node, and by the payment simulator, which trusts it.
+Owns the making and the two files of a server number, which no other process writes; production
+names its own in the configuration. Called by the command line when it composes a cash node, and by
+the payment simulator, which trusts it.
 """
 
 import datetime

@@ -5,6 +5,7 @@ of it; a node moves its players itself. Called by the supervisor, for the comman
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from mmo.cluster.home import AddedNode, ClusterFile, NodePorts
 from mmo.cluster.node_process import NodeProcess
-from mmo.cluster.topology import assign_ports, entry_of, fresh_entry
+from mmo.cluster.topology import assign_ports, config_of, entry_of, fresh_entry
 from mmo.config import ROLES
+from mmo.config import Node as NodeConfig
 from mmo.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -52,7 +54,8 @@ class Changes:
             node, began = supervisor.node(name), time.monotonic()
             pid = node.child.pid if node.child is not None else 0
             loaded = supervisor.home.loaded_file(name)
-            done = await node.replace(supervisor.config.node, supervisor.config.supervisor, loaded)
+            limits = supervisor.config.supervisor
+            done = await node.replace(self._settings(node), limits, loaded)
             await self._until_serves(node)
             assert node.child is not None
             return {
@@ -65,21 +68,40 @@ class Changes:
     async def scale(self, role: str, count: int) -> Done:
         """Exactly `count` nodes of a role: new ones get free numbers and ports, those with the
         highest numbers are drained and forgotten. The home remembers it."""
-        supervisor = self._supervisor
         if role not in ROLES or count < 1:
             raise OperatorError("E0713", f"scale {role}={count}", "a role and 1 or more of it")
         async with self._alone(f"scale {role}={count}"):
-            added: list[str] = []
             removed: list[Done] = []
-            while len(self._of(role)) < count:
-                added.append(self._add(role).name)
-            await asyncio.gather(*(self._until_serves(supervisor.node(name)) for name in added))
+            added = await self._added(role, count)
             while len(self._of(role)) > count:
                 last = max(self._of(role), key=lambda node: node.ports.number)
                 removed.append(await self._drained(last))
                 self._forget(last)
             names = [node.name for node in self._of(role)]
             return {"role": role, "nodes": names, "added": added, "removed": removed}
+
+    async def _added(self, role: str, count: int) -> list[str]:
+        """Names of the new nodes, once they serve. Where one does not, none of them was added: the
+        next start would try it again, and fail as a whole."""
+        before, added = self._of(role), list[str]()
+        try:
+            while len(self._of(role)) < count:
+                added.append(self._add(role).name)
+            nodes = [self._supervisor.node(name) for name in added]
+            await asyncio.gather(*(self._until_serves(node) for node in nodes))
+        except Exception:
+            for node in self._of(role):
+                if node not in before:
+                    await self._drained(node)
+                    with contextlib.suppress(OSError):  # a full disk: the next change writes it
+                        self._forget(node)
+            raise
+        return added
+
+    def refuse_beside_another(self) -> None:
+        """Raises `OperatorError` E0723 while a change is under way."""
+        if self._running:
+            raise OperatorError("E0723", f"{self._running} is under way", "wait, then ask again")
 
     @asynccontextmanager
     async def _alone(self, what: str) -> AsyncIterator[None]:
@@ -88,8 +110,7 @@ class Changes:
             raise OperatorError(
                 "E0715", f"the cluster is {self._supervisor.state}", "wait, then ask again"
             )
-        if self._running:
-            raise OperatorError("E0723", f"{self._running} is under way", "wait, then ask again")
+        self.refuse_beside_another()
         self._running = what
         try:
             yield
@@ -102,8 +123,11 @@ class Changes:
 
     async def _drained(self, node: NodeProcess) -> Done:
         began = time.monotonic()
-        done = await node.stop(self._supervisor.config.node, move=True)
+        done = await node.stop(self._settings(node), move=True)
         return {**done, "seconds": round(time.monotonic() - began, 3)}
+
+    def _settings(self, node: NodeProcess) -> NodeConfig:
+        return config_of(self._supervisor.config, node.ports.number).node
 
     def _add(self, role: str) -> NodeProcess:
         supervisor, file = self._supervisor, self._file()

@@ -54,6 +54,8 @@ def ask_long(path: Path, request: Request, timeout_s: float) -> Reply:
     try:
         return ask(path, request, timeout_s)
     except NotRunning as error:
+        if not isinstance(error.__cause__, TimeoutError):
+            raise  # it ended, and with it what was asked for
         raise OperatorError(
             "E0724", f"no answer within {timeout_s:.0f} s", "mmo-cluster status; it may go on"
         ) from error

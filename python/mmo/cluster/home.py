@@ -11,6 +11,7 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -182,15 +183,16 @@ class Home:
             return str(self.kept_config)
         return file.config_file if file is not None else ""
 
-    def write_targets(self, file: ClusterFile, host: str) -> None:
-        """Say where the figures of all nodes are; Prometheus notices the change by itself."""
+    def write_targets(self, file: ClusterFile, hosts: Mapping[str, str]) -> None:
+        """Say where the figures of all nodes are; Prometheus notices the change by itself. `hosts`:
+        of the nodes that tell any, by name."""
         groups = [
             {
-                "targets": [f"{host}:{node.metrics_port}"],
+                "targets": [f"{hosts[node.name]}:{node.metrics_port}"],
                 "labels": {"node": node.name, "role": node.role, "number": str(node.number)},
             }
             for node in file.nodes
-            if node.metrics_port
+            if node.metrics_port and node.name in hosts
         ]
         path = self.metrics_targets.with_suffix(".new")
         path.write_bytes(msgspec.json.format(msgspec.json.encode(groups), indent=2) + b"\n")
@@ -216,7 +218,7 @@ class Home:
         """Hold the home for this process until it ends. Raises `OperatorError` E0716 when another
         supervisor holds it, E0735 when it is another user's. Returns the descriptor that holds
         the lock."""
-        path = self.directory / "run" / "supervisor.lock"
+        path = self._lock_file
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -230,20 +232,44 @@ class Home:
             ) from error
         return descriptor
 
-    def wipe(self) -> None:
-        """Remove data, logs and secrets. The caller made sure that nothing runs and was asked."""
+    @property
+    def _lock_file(self) -> Path:
+        return self.directory / "run" / "supervisor.lock"
+
+    def wipe(self) -> list[Path]:
+        """Remove data, logs and secrets. The caller holds the lock, made sure that nothing runs and
+        was asked. Returns what cannot be removed; then the home is one still, to be wiped again."""
         with contextlib.suppress(OperatorError):
             file = self.read()
             if file is not None and file.socket_directory.startswith(tempfile.gettempdir()):
                 shutil.rmtree(file.socket_directory, ignore_errors=True)
-        for name in ("redis", "mysql", "log", "secrets", "run"):
-            shutil.rmtree(self.directory / name, ignore_errors=True)
-        self.planted_bug.unlink(missing_ok=True)
-        self.metrics_targets.unlink(missing_ok=True)
-        self.cluster_file.unlink(missing_ok=True)
+        places = [self.directory / name for name in ("redis", "mysql", "log", "secrets")]
+        places += [self.planted_bug, self.metrics_targets]
+        left = [place for place in places if not _removed(place)]
+        if left or not _removed(self.cluster_file):
+            return left or [self.cluster_file]
+        # The lock last: a start that comes meanwhile is refused by it.
+        run = self._lock_file.parent
+        inside = list(run.iterdir()) if run.is_dir() else []
+        left = [place for place in inside if place != self._lock_file and not _removed(place)]
+        if not left:
+            shutil.rmtree(run, ignore_errors=True)
+        return left
 
     def _unusable(self, fault: OSError) -> OperatorError:
         return unwritable(self.directory, fault, "name another --home")
+
+
+def _removed(place: Path) -> bool:
+    """Remove a file or a whole folder; False where that cannot be."""
+    try:
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place)
+        else:
+            place.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
 
 
 def _is_ours(directory: Path) -> bool:

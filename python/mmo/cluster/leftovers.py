@@ -13,7 +13,9 @@ from typing import NamedTuple
 from mmo.cluster.home import ClusterFile, Home, is_store
 from mmo.cluster.node_process import AFTER_DRAIN_S
 from mmo.cluster.process import KILLED_S, ProcessId, end_process, is_alive, signal_process
+from mmo.cluster.topology import config_of
 from mmo.config import Config
+from mmo.config import Node as NodeConfig
 from mmo.config.load import load_config
 from mmo.errors import ConfigError
 
@@ -45,7 +47,7 @@ def end_leftovers(home: Home, file: ClusterFile) -> Ended:
     return Ended(names, killed)
 
 
-def limits(home: Home, file: ClusterFile) -> Config:
+def limits(home: Home, file: ClusterFile | None) -> Config:
     """The configuration by which what is left runs, and so ends. Where it cannot be read any more
     the box's own does: nobody keeps a cluster for want of its file."""
     text = home.config_in_use(file)
@@ -73,11 +75,18 @@ def grace_s(name: str, file: ClusterFile, config: Config) -> float:
         return config.mysql.stop_ms / 1_000
     if is_store(name):
         return config.redis.stop_ms / 1_000
-    roles = {node.name: node.role for node in file.nodes}
-    node = config.node
-    has_raids = roles.get(name.removesuffix(" successor")) == "raid"
-    before_ms = max(node.leave_ms, node.busy_ms) if has_raids else node.leave_ms
-    return (before_ms + node.drain_ms) / 1_000 + AFTER_DRAIN_S
+    named = {node.name: node for node in file.nodes}
+    node = named.get(name.removesuffix(" successor"))
+    if node is None:
+        return drain_s("", config.node)
+    return drain_s(node.role, config_of(config, node.number).node)
+
+
+def drain_s(role: str, settings: NodeConfig) -> float:
+    """How long a node of a role may take to end: only raid servers wait for what runs there."""
+    longest_ms = max(settings.leave_ms, settings.busy_ms)
+    before_ms = longest_ms if role == "raid" else settings.leave_ms
+    return (before_ms + settings.drain_ms) / 1_000 + AFTER_DRAIN_S
 
 
 def _groups(file: ClusterFile) -> tuple[dict[str, ProcessId], dict[str, ProcessId]]:

@@ -17,6 +17,7 @@ from mmo.cluster.control import ask_async
 from mmo.cluster.home import NodePorts
 from mmo.cluster.process import Child, ProcessId, python_module
 from mmo.cluster.restarts import wait_ms
+from mmo.cluster.supervisor_log import log_line
 from mmo.config import Node as NodeConfig
 from mmo.config import Supervisor as SupervisorSettings
 from mmo.errors import OperatorError
@@ -28,7 +29,13 @@ SAID_S = 2.0  # who is slow to answer is shown as he said so lately
 ANSWER_S = 1.0  # longest wait for an answer that nobody waits for
 WAIT_STEP_S = 0.25  # rhythm of the questions to a node that drains
 LOADED_LOOK_S = 0.02  # rhythm of the look for a successor's code
-AFTER_DRAIN_S = 3.0  # from the end of a drain to the end of the process
+CORE_ENDS_S = 1.0  # beyond its drain, for the core's farewell to all connections
+LEASE_BACK_S = 3.0  # one call of the store: `mysql.call_ms` of the box
+CACHE_ENDS_S = 2.5  # the last puts and words to Redis
+CLOSES_S = 3.5  # the leases' own connection and the pool, each with its goodbye
+AFTER_DRAIN_S = CORE_ENDS_S + LEASE_BACK_S + CACHE_ENDS_S + CLOSES_S
+"""From the end of a drain to the end of the process: what a node may wait for when both stores are
+slow, one after the other."""
 ERROR_CHARACTERS_MAX = 300
 ASK_EVERY_S = 1.0  # how often a ready node is asked whether it still answers
 REPLACES, STANDS_BY = "--replaces", "--stands-by"
@@ -62,6 +69,7 @@ class NodeProcess:
         self.started_at = 0.0
         self._restart_at = 0.0
         self._asked_to_die = False
+        self._killed_for = ""  # why this process ended it
         self._has_served = False  # as it is configured
         self._heard_at = 0.0
         self._said: dict[str, Any] = {}  # its status, as it said it last
@@ -76,6 +84,7 @@ class NodeProcess:
         if os.path.lexists(self.socket):
             os.unlink(self.socket)
         self.child = Child(self._command, self._log_file, dies_with_parent=False)
+        self._killed_for = ""
         self._said_at = 0.0
         self.state = "starting"
         self.started_at = time.monotonic()
@@ -151,9 +160,10 @@ class NodeProcess:
             await ask_async(self.socket, question, ANSWER_S)
         except OperatorError:
             child.signal(15)
+            move = True  # what a signal means to a node, where the question was not heard
         ended = await self._await_end(child, settings, move)
         if not ended:
-            child.kill()
+            await asyncio.to_thread(child.kill)
         self.state = "stopped"
         # A node that still loads its code has nothing to drain and dies by the signal.
         clean = ended and (child.exit_code() == 0 or not was_ready)
@@ -202,7 +212,7 @@ class NodeProcess:
             raise
         finally:
             self.successor = None
-        self.child, self.state = successor, "starting"
+        self.child, self.state, self._killed_for = successor, "starting", ""
         self.started_at = time.monotonic()
         return result
 
@@ -230,10 +240,8 @@ class NodeProcess:
     def _ended(self, code: int, settings: SupervisorSettings) -> None:
         assert self.child is not None
         now = time.monotonic()
-        self.error = f"ended with {code}" if code >= 0 else f"killed by signal {-code}"
-        said = _last_word(self.child.log_tail(8))
-        if said and code != 0:
-            self.error += f": {said[:ERROR_CHARACTERS_MAX]}"
+        self.error = self._killed_for or self._how_it_ended(self.child, code)
+        self._killed_for = ""
         # Who is killed on request has not crashed: a test that kills all day must not end it.
         if not self._asked_to_die:
             self.crashes.append(now)
@@ -243,9 +251,17 @@ class NodeProcess:
         is_hopeless = code == EXIT_CONFIGURATION and not self._has_served
         if is_hopeless or len(self.crashes) > settings.crashes_max:
             self.state = "failed"
+            log_line(f"{self.name} {self.error}: given up")
             return
+        log_line(f"{self.name} {self.error}: restart {self.restarts + 1}")
         self._restart_at = now + after_ms / 1000
         self.state = "waiting"
+
+    @staticmethod
+    def _how_it_ended(child: Child, code: int) -> str:
+        how = f"ended with {code}" if code >= 0 else f"killed by signal {-code}"
+        said = _last_word(child.log_tail(8)) if code != 0 else ""
+        return f"{how}: {said[:ERROR_CHARACTERS_MAX]}" if said else how
 
     async def _look_for_silence(self, silent_ms: int) -> None:
         """Ask a ready node for a sign of life, beside the other looks; end one that gives none."""
@@ -258,7 +274,7 @@ class NodeProcess:
         except OperatorError:
             silent_s = time.monotonic() - self._heard_at
             if silent_s > silent_ms / 1000 and child is not None and child is self.child:
-                self.error = f"silent for {silent_s:.0f} s"
+                self._killed_for = self.error = f"silent for {silent_s:.0f} s"
                 child.kill()
         finally:
             self._looking = None
@@ -270,12 +286,14 @@ class NodeProcess:
             said = {}
         if said.get("ready"):
             self.state = "ready"
+            if self.error:
+                log_line(f"{self.name} serves again")
             self.error = ""
             self._has_served = True
             self._heard_at = time.monotonic()
         elif time.monotonic() - self.started_at > settings.ready_ms / 1000:
             assert self.child is not None
-            self.error = "not ready within supervisor.ready_ms"
+            self._killed_for = self.error = "not ready within supervisor.ready_ms"
             self.child.kill()
 
 

@@ -21,6 +21,7 @@ from mmo.errors import OperatorError
 
 _PR_SET_PDEATHSIG = 1
 KILLED_S = 5.0  # longest wait for the end of a process that was killed
+REAPED_S = 10.0  # the same for a child, which the kernel may hold for its disk
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -105,6 +106,7 @@ class Child:
         try:
             log_file.parent.mkdir(parents=True, exist_ok=True)
             output = log_file.open("ab")
+            self._log_begins = output.tell()  # what stands before is of earlier ones
         except OSError as error:
             raise unwritable(log_file, error, "remove it") from error
         with output:
@@ -165,15 +167,17 @@ class Child:
         return False
 
     def kill(self) -> None:
-        """SIGKILL, and reap it."""
+        """SIGKILL, and reap it, unless the kernel does not let go of it in time."""
         if self.is_running():
             self.signal(signal.SIGKILL)
-        self._popen.wait(10.0)
+        self.wait(REAPED_S)
 
     def log_tail(self, lines: int = 6) -> str:
-        """The last lines of its output, for an error message."""
+        """The last lines of its own output, for an error message."""
         try:
-            text = self.log_file.read_text(encoding="utf-8", errors="replace")
+            with self.log_file.open("rb") as file:
+                file.seek(self._log_begins)
+                text = file.read().decode("utf-8", errors="replace")
         except OSError:
             return ""
         return "\n".join(text.splitlines()[-lines:])

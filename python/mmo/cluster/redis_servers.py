@@ -85,6 +85,18 @@ class ManagedRedis:
             self._form()
         self.wait_serving()
 
+    def formed_elsewhere(self) -> bool:
+        """Whether the cluster in the directory formed on other ports, by which its servers know
+        each other. One that did not write them down, as it once was, is taken to be here."""
+        try:
+            words = (self.directory / "formed").read_text(encoding="ascii").split()
+        except OSError:
+            return False
+        return words[SERVERS:] not in ([], self._port_words())
+
+    def _port_words(self) -> list[str]:
+        return [str(port) for port in (*self.ports, *self.bus_ports)]
+
     def spawn(self) -> None:
         """Start the six processes and see that they are ours and answer."""
         for number in range(1, SERVERS + 1):
@@ -276,7 +288,8 @@ class ManagedRedis:
                         )
         for number in range(PRIMARIES + 1, SERVERS + 1):
             self._make_replica(number, names[number - PRIMARIES])
-        (self.directory / "formed").write_text("\n".join(names.values()), encoding="ascii")
+        words = (*names.values(), *self._port_words())
+        (self.directory / "formed").write_text("\n".join(words), encoding="ascii")
 
     def _make_replica(self, number: int, primary: str) -> None:
         def accepted() -> bool:

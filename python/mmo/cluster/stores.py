@@ -74,13 +74,14 @@ class Stores:
 
     async def start_redis(self, ports_moved: bool) -> str:
         """Start or check the cache; returns what to print. `ports_moved`: the home got another
-        block, and the cluster forms anew, because its nodes know each other by port; what it held
-        was a repetition of MySQL. Raises `OperatorError`."""
+        block, now or at an earlier start that did not come so far, and the cluster forms anew,
+        because its nodes know each other by port; what it held was a repetition of MySQL. Raises
+        `OperatorError`."""
         if self.redis is None:
             await asyncio.to_thread(_check_redis, self.config)
             self.redis_ready = True
             return f"external {', '.join(self.config.redis.nodes)}"
-        if ports_moved:
+        if ports_moved or self.redis.formed_elsewhere():
             shutil.rmtree(self.redis.directory, ignore_errors=True)
         binary = find_redis_server(self.config.redis.server)
         version, _ = await asyncio.gather(

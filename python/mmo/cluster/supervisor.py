@@ -20,18 +20,17 @@ from mmo.cluster.control import Reply, Request, serve
 from mmo.cluster.home import AddedNode, ClusterFile, Home, NodePorts
 from mmo.cluster.leftovers import end_leftovers
 from mmo.cluster.node_process import NodeProcess, node_command
+from mmo.cluster.patience import STOP_ORDER
 from mmo.cluster.process import ProcessId, identify, is_alive
 from mmo.cluster.secret_files import Secrets, ensure_secrets, read_secrets
 from mmo.cluster.stores import Stores
 from mmo.cluster.supervisor_log import log_line
-from mmo.cluster.topology import PortBlock, assign_ports, scaled, take_block
+from mmo.cluster.topology import PortBlock, assign_ports, config_of, scaled, take_block
 from mmo.config import Config, NodeEntry
 from mmo.errors import OperatorError
 
 Prepare = Callable[[Secrets, str], Awaitable[str]]
 """`(secrets, mysql socket or "") -> what was done`: brings schema and code up to date."""
-
-STOP_ORDER = (("login", "cash"), ("channel", "raid"), ("matching",), ("center",))
 
 
 class Supervisor:
@@ -125,17 +124,17 @@ class Supervisor:
             return self._kill(str(request.get("name", "")))
         name = str(request.get("name", ""))
         if kind == "drain":
-            return await asyncio.shield(self._spawn(self._changes.drain(name)))
+            return await self._made(self._changes.drain(name))
         if kind == "restart":
-            return await asyncio.shield(self._spawn(self._changes.restart(name)))
+            return await self._made(self._changes.restart(name))
         if kind == "scale":
             count = int(request.get("count", 1))
             role = str(request.get("role", ""))
-            return await asyncio.shield(self._spawn(self._changes.scale(role, count)))
+            return await self._made(self._changes.scale(role, count))
         if kind == "stop":
             names = [str(name) for name in request.get("nodes", [])]
             if names:
-                return await asyncio.shield(self._spawn(self._changes.stop(names)))
+                return await self._made(self._changes.stop(names))
             return await asyncio.shield(self._begin_stop())
         raise OperatorError("E0707", f"unknown question {kind!r}", "mmo-cluster --help")
 
@@ -267,8 +266,10 @@ class Supervisor:
         """The topology changed: `cluster.json`, and where the figures of the nodes are."""
         assert self.file is not None
         self.home.write(self.file)
-        if self.config.metrics.enabled:
-            self.home.write_targets(self.file, self.config.metrics.host)
+        seen = {node.name: config_of(self.config, node.number).metrics for node in self.file.nodes}
+        hosts = {name: metrics.host for name, metrics in seen.items() if metrics.enabled}
+        if hosts:
+            self.home.write_targets(self.file, hosts)
 
     async def _await_nodes(self) -> None:
         end = time.monotonic() + self.config.supervisor.ready_ms / 1000
@@ -387,6 +388,8 @@ class Supervisor:
         if self.state != "ready":
             raise OperatorError("E0715", f"the cluster is {self.state}", "wait, then ask again")
         missing = [node for node in self.nodes if node.state in ("stopped", "failed")]
+        if missing:
+            self._changes.refuse_beside_another()  # it may be what stops them
         for node in missing:
             node.crashes.clear()
             node.spawn()
@@ -416,7 +419,10 @@ class Supervisor:
                 known[name] for name in dict.fromkeys(names) if known[name].ports.role in roles
             ]
             results += await asyncio.gather(
-                *(node.stop(self.config.node, move=move) for node in group)
+                *(
+                    node.stop(config_of(self.config, node.ports.number).node, move=move)
+                    for node in group
+                )
             )
         self.record()
         return {
@@ -431,6 +437,18 @@ class Supervisor:
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         return task
+
+    async def _made(self, change: Coroutine[Any, Any, Reply]) -> Reply:
+        """Raises `OperatorError` E0715 to whoever waits for a change that a stop breaks off."""
+        task = self._spawn(change)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not task.cancelled():
+                raise
+            raise OperatorError(
+                "E0715", "the cluster is stopping", "mmo-cluster start, once it has"
+            ) from None
 
     def _begin_stop(self) -> "asyncio.Task[Reply]":
         if self._stopping is None:

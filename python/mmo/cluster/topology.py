@@ -16,6 +16,7 @@ import msgspec
 from mmo.cluster.home import AddedNode, NodePorts
 from mmo.cluster.listeners import who_listens
 from mmo.config import Config, NodeEntry
+from mmo.config.load import Loaded
 from mmo.errors import OperatorError
 
 BLOCK_PORTS = 100
@@ -112,22 +113,32 @@ def take_block(
     )
 
 
+def config_of(config: Config, number: int) -> Config:
+    """The configuration as a node sees it: with the `override` tables of its entry, where it has
+    one. Raises `ConfigError`."""
+    for entry in config.nodes:
+        if entry.override and entry.number == number:
+            return Loaded(config, msgspec.to_builtins(config), {}).for_node(entry)
+    return config
+
+
 def listeners_of(config: Config, nodes: Sequence[NodePorts]) -> list[Listener]:
     """What these nodes listen on; a port that the system picks is none yet."""
     found = []
     for node in nodes:
+        own = config_of(config, node.number)
         owner = f"{node.name} link_port"
         found.append(Listener(config.cluster.link_host, node.link_port, owner))
         if node.role not in _WITHOUT_CLIENTS:
             owner = f"{node.name} client_port"
-            host = config.cash.host if node.role == "cash" else config.cluster.host
+            host = own.cash.host if node.role == "cash" else config.cluster.host
             found.append(Listener(host, node.client_port, owner))
         if node.role == "raid":
             owner = f"{node.name} datagram_port"
             found.append(Listener(config.cluster.host, node.datagram_port, owner, True))
-        if config.metrics.enabled:
+        if own.metrics.enabled:
             owner = f"{node.name} metrics_port"
-            found.append(Listener(config.metrics.host, node.metrics_port, owner))
+            found.append(Listener(own.metrics.host, node.metrics_port, owner))
     return [one for one in found if one.port]
 
 
