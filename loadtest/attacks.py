@@ -9,10 +9,14 @@ import random
 import socket
 import time
 
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from mmo.client.connection import Connection
 from mmo.client.protocol import HEADER, Token, hello
 from mmo.client.steps import Lost
 from mmo.proof.attacks import Attack, End, attacks
+from mmo.proof.forgeries import opened
 from mmo.wire import codec
 from mmo.wire.messages.session import Refused
 from mmo.wire.opcode import CloseReason, Code, Op
@@ -25,6 +29,9 @@ BYTES = [row for row in attacks(7, FRAME_UNPROVED_BYTES_MAX) if not row.waits]
 """Attacks whose end comes at once; `prove hostile-client` has those that wait for a time limit."""
 END_S = 10.0
 READ_BYTES = 65_536
+STRANGER = Ed25519PrivateKey.generate()
+"""A key that no cluster has."""
+FOREIGN_LIFE_S = 60
 
 
 def launch(attack: Attack, target: Address, source: str) -> str:
@@ -83,13 +90,27 @@ def _take_frames(buffer: bytearray, end: End) -> None:
     del buffer[:at]
 
 
-def forge(rng: random.Random, target: Address, source: str) -> str:
+def noise(rng: random.Random) -> str:
+    """The shape of a token, and nothing in it."""
+    return ".".join(rng.randbytes(size).hex() for size in (30, 60, 43))
+
+
+def foreign(token: str) -> str:
+    """A token that says what a genuine one says, from now on, signed by somebody else: nothing but
+    its signature is wrong."""
+    header, claims, _ = opened(token)
+    now = int(time.time())
+    claims |= {"nbf": now - 1, "exp": now + FOREIGN_LIFE_S}
+    names = {name: header[name] for name in ("kid", "typ")}
+    return jwt.encode(claims, STRANGER, algorithm="EdDSA", headers=names)
+
+
+def forge(token: str, target: Address, source: str) -> str:
     """Show a token that nobody issued."""
-    parts = (rng.randbytes(30).hex(), rng.randbytes(60).hex(), rng.randbytes(43).hex())
     connection = Connection(*target, source=source)
     try:
         connection.ask(hello(), END_S)
-        answer = connection.ask(Token(".".join(parts)), END_S)
+        answer = connection.ask(Token(token), END_S)
     except Lost as lost:
         # A login server takes no token at all.
         no_token = (CloseReason.UNKNOWN_OPCODE, CloseReason.FORBIDDEN_OPCODE)

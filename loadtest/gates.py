@@ -15,6 +15,13 @@ import msgspec
 from loadtest.meter import FEW, percentile
 from loadtest.profiles import Gates, Profile
 
+DISHONOURED = ("TOKEN_REFUSED", "TOKEN_INVALID", "TOKEN_EXPIRED")
+"""Never right of a token that a user was given a moment ago and shows where he was told to. A place
+or a seat may have gone to others (WRONG_PLACE, SERVER_FULL), a session may be over by his own later
+login (SESSION_OVER), a raid by its end (NOT_IN_RAID)."""
+AWAY = "_AWAY"
+"""How the code of a refusal ends that says that a server is away."""
+
 
 class Gate(msgspec.Struct, frozen=True):
     """One limit and what was found; `found` None: never measured."""
@@ -42,8 +49,9 @@ def at_least(name: str, found: float | None, limit: float) -> Gate:
 
 def judge_play(profile: Profile, seen: Mapping[str, Any]) -> list[Gate]:
     """What the generator's own figures say: errors, what happened to users that they had not asked
-    for, what each class did, latency of each action, age of each push, frames that never came, who
-    came to his end, and whether the generator kept up with its own plan."""
+    for, tokens not honoured, servers away, requests sent twice, what each class did, latency of
+    each action, age of each push, frames that never came, who came to his end, and whether the
+    generator kept up with its own plan."""
     gates, kinds, pushes = profile.gates, seen["by_kind"], seen["pushes"]
     answered = seen["actions"] + seen["errors"]
     rows = [
@@ -61,7 +69,11 @@ def judge_play(profile: Profile, seen: Mapping[str, Any]) -> list[Gate]:
         at_most("cut off while leaving", seen["cut_off"], gates.cut_off_max),
         at_most("cut off amid a turn", seen["cut_off_amid"], gates.cut_off_amid_max),
     ]
-    for kind in sorted(profile.mix):
+    if not profile.steps_at:
+        rows += _judge_steady(gates, seen)
+    if "Shopper" in profile.mix:
+        rows.append(at_least("requests repeated", _repeated(seen), gates.repeated_min))
+    for kind in sorted(profile.mix.keys() - set(profile.idle)):
         rows.append(at_least(f"{kind} turns", seen["turns"].get(kind, 0), gates.turns_min))
     rare = rare_kinds(gates, kinds)
     for kind in sorted({*kinds, *profile.must} - gates.push_p99_ms.keys() - rare):
@@ -78,6 +90,29 @@ def judge_play(profile: Profile, seen: Mapping[str, Any]) -> list[Gate]:
         limit = gates.battle_frames_share_min
         rows.append(at_least("frames share of a battle", frames["share_least"], limit))
     return rows
+
+
+def _judge_steady(gates: Gates, seen: Mapping[str, Any]) -> list[Gate]:
+    """What no answer says while nobody changes the cluster: that a token is not honoured, or that a
+    server is away."""
+    displaced, refusals = seen.get("displaced"), seen.get("refusals")
+    tokens = away = None
+    if displaced is not None:
+        tokens = sum(sum(displaced.get(code, {}).values()) for code in DISHONOURED)
+    if refusals is not None:
+        told = (told for codes in refusals.values() for told in codes.items())
+        away = sum(times for code, times in told if code.endswith(AWAY))
+    return [
+        at_most("tokens not honoured", tokens, gates.displaced_max),
+        at_most("answered with away", away, gates.away_max),
+    ]
+
+
+def _repeated(seen: Mapping[str, Any]) -> float | None:
+    """Requests answered twice by one server: of those that another repeats there are too few to be
+    sure of any."""
+    found = seen.get("repeated")
+    return None if found is None else found.get("here")
 
 
 def rare_kinds(gates: Gates, kinds: Mapping[str, Any]) -> set[str]:

@@ -1,8 +1,8 @@
 """What the users of a load test measured, and a shell that knows what is a pause on purpose.
 
-Owns samples of actions and pushes by kind and by second, errors, turns of each class, what happened
-to users unasked, and the generator's own lag. Never judges; `gates` does. One `Book` for all users
-of a process, one `UserMeter` each.
+Owns samples of actions and pushes by kind and by second, errors, refusals, what was tried or asked
+again, turns of each class, what happened to users unasked, and the generator's own lag. Never
+judges; `gates` does. One `Book` for all users of a process, one `UserMeter` each.
 """
 
 import time
@@ -30,6 +30,15 @@ FEW = 100
 others."""
 BEGUN = "the load begins"
 """The line that the generator prints when its figures begin."""
+
+
+Tally = dict[str, dict[str, int]]
+
+
+def add_to(tally: Tally, row: str, column: str) -> None:
+    """One more of a pair."""
+    counts = tally.setdefault(row, {})
+    counts[column] = counts.get(column, 0) + 1
 
 
 class Book:
@@ -60,6 +69,10 @@ class Book:
         self.users_max = 0
         self.cpu_percent_max = 0.0
         self.totals: dict[str, int] = {}
+        self.refusals: Tally = {}  # final answers, by action and code
+        self.retries: Tally = {}  # by what was tried again, and why
+        self.displaced: Tally = {}  # tokens not honoured, by code and connection
+        self.repeated = {"here": 0, "elsewhere": 0}  # answered requests sent again on purpose
         self.turns: dict[str, int] = {}
         self.lost: dict[str, int] = {}
         self.logins_forced = 0
@@ -153,6 +166,10 @@ class Book:
             "by_kind": told(everything),
             "pushes": told(self.pushes) | told(self.ages()),
             "frames": frames_of(self.battles, self._until_s),
+            "refusals": self.refusals,
+            "retries": self.retries,
+            "displaced": self.displaced,
+            "repeated": self.repeated,
             "turns": self.turns,
             "lost": self.lost,
             "logins_forced": self.logins_forced,
@@ -210,6 +227,26 @@ class UserMeter(Meter):
         """A fault."""
         super().error(text)
         self._book.error(text)
+
+    def refused(self, kind: str, code: str) -> None:
+        """A refusal."""
+        super().refused(kind, code)
+        add_to(self._book.refusals, kind, code)
+
+    def retry(self, what: str, why: str) -> None:
+        """No final answer yet."""
+        super().retry(what, why)
+        add_to(self._book.retries, what, why)
+
+    def displaced(self, lane: str, why: str) -> None:
+        """A token that was not honoured."""
+        super().displaced(lane, why)
+        add_to(self._book.displaced, why, lane)
+
+    def repeated(self, *, elsewhere: bool) -> None:
+        """A request answered twice."""
+        super().repeated(elsewhere=elsewhere)
+        self._book.repeated["elsewhere" if elsewhere else "here"] += 1
 
     def loss(self, text: str, cut: Cut) -> None:
         """A connection that ended under the user, or was cut by himself. That a server leaves or

@@ -44,6 +44,9 @@ class Gates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     connections_lost_max: Annotated[int, msgspec.Meta(ge=0)]
     logins_forced_max: Annotated[int, msgspec.Meta(ge=0)]
     raids_aborted_max: Annotated[int, msgspec.Meta(ge=0)]
+    displaced_max: Annotated[int, msgspec.Meta(ge=0)]
+    away_max: Annotated[int, msgspec.Meta(ge=0)]
+    repeated_min: Annotated[int, msgspec.Meta(ge=0)]
     processes_ended_max: Annotated[int, msgspec.Meta(ge=0)]
     restarts_unasked_max: Annotated[int, msgspec.Meta(ge=0)]
     turns_min: Count
@@ -61,7 +64,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One load test. Times in seconds from the first user; `stop_s`: what is begun then may take so
-    long to end."""
+    long to end. `idle`: classes for whose turns there is no time."""
 
     name: str
     about: str
@@ -75,6 +78,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     pace: dict[ClassName, Seconds]
     gates: Gates
     must: tuple[str, ...]
+    idle: tuple[ClassName, ...] = ()
     quiet_users: int = 0
     from_s: float = 0.0
     until_s: float = 0.0

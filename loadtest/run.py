@@ -10,11 +10,13 @@ a given home does not run.
 import argparse
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from loadtest.report import charts, page, section
 from loadtest.watch import Watch, ended, restarted
 from mmo.cli import terminal
 from mmo.errors import MmoError, OperatorError
-from mmo.proof import live_code
+from mmo.proof import live_code, origin
 from mmo.proof.arena import LOOK_EVERY_S, Arena
 from mmo.proof.bad_saves import DICE
 from mmo.proof.load import who_is_left
@@ -61,15 +63,17 @@ class Run:
     """One run. `home` None: on a cluster of its own, with as many channel servers as the profile
     says; else on the running one of that home, which is left as it is."""
 
-    def __init__(self, profile: Profile, home: Path | None) -> None:
+    def __init__(self, profile: Profile, home: Path | None, words: Sequence[str] = ()) -> None:
         self.profile = profile
+        self._words = words
         self._home = home.resolve() if home is not None else None
         self._findings: list[str] = []
-        self._steps: list[tuple[float, str]] = []
-        self._steps_done = 0
+        self._marks: list[tuple[float, str]] = []
+        self._steps: list[dict[str, Any]] = []
 
     async def go(self, out: Path) -> Outcome:
         """Run, judge, and write `load-NAME.json` and `load-NAME.html` into `out`."""
+        made = origin_of(self.profile, self._home, self._words)
         with tempfile.TemporaryDirectory(prefix="mmo-load-") as directory:
             scratch = Path(directory)
             overlay = nodes_overlay(self.profile.channels)
@@ -91,7 +95,7 @@ class Run:
             held=all(gate.held for gate in gates),
             gates=gates,
             findings=findings,
-            figures={**seen, **after, "load_average": list(os.getloadavg())},
+            figures={**seen, **after, "load_average": list(os.getloadavg()), **made},
         )
         self._write(out, outcome, watch, by_second, html)
         return outcome
@@ -103,8 +107,8 @@ class Run:
         stem = out / f"load-{self.profile.name}"
         stem.with_suffix(".json").write_bytes(msgspec.json.format(msgspec.json.encode(outcome)))
         title = f"Load test {self.profile.name}: {self.profile.about}"
-        drawn = charts(watch, by_second, self._steps)
-        ours = section(title, outcome.gates, outcome.findings, drawn, self._steps)
+        drawn = charts(watch, by_second, self._marks)
+        ours = section(title, outcome.gates, outcome.findings, drawn, self._marks)
         stem.with_suffix(".html").write_text(page(html, ours), encoding="utf-8")
 
     async def _play(self, arena: Arena, watch: Watch, scratch: Path) -> tuple[dict[str, Any], str]:
@@ -151,20 +155,30 @@ class Run:
         return json.loads(figures.read_text(encoding="utf-8")), html.read_text(encoding="utf-8")
 
     async def _deploy(self, arena: Arena) -> None:
-        """The steps of a deploy at their times, by the product's own commands."""
+        """The steps of a deploy at their times, by the product's own commands. One that ends when
+        the players leave, or later, was not done to them."""
         began_s = time.monotonic()
         for turn, step in enumerate(self.profile.steps_at, 1):
             await asyncio.sleep(max(0.0, began_s + step.at_s - time.monotonic()))
-            self._steps.append((time.monotonic() - began_s, step.does))
+            at_s = time.monotonic() - began_s
+            self._marks.append((at_s, step.does))
             try:
                 fault = await self._do(arena, step, turn)
             except (MmoError, TimeoutError) as error:
                 fault = str(error)
+            ended_s = time.monotonic() - began_s
+            if not fault and ended_s >= self.profile.time_s:
+                fault = f"it ended after {ended_s:.0f} s, when the players had begun to leave"
             if fault:
                 self._findings.append(f"{step.does} after {step.at_s:.0f} s: {fault}")
             else:
-                self._steps_done += 1
-                self._steps.append((time.monotonic() - began_s, f"{step.does} done"))
+                self._marks.append((ended_s, f"{step.does} done"))
+            times = {"began_s": round(at_s, 2), "ended_s": round(ended_s, 2)}
+            self._steps.append({"does": step.does, **times, "done": not fault})
+
+    def steps(self) -> dict[str, Any]:
+        """The steps with their times, and how many were done while the players were there."""
+        return {"steps": self._steps, "steps_done": sum(step["done"] for step in self._steps)}
 
     async def _do(self, arena: Arena, step: Step, turn: int) -> str:
         """One step; returns what went wrong, empty when nothing did."""
@@ -213,6 +227,12 @@ class Run:
             rare = rare_kinds(self.profile.gates, told["by_kind"])
             longest = {kind: told["by_kind"][kind]["max_ms"] for kind in sorted(rare)}
             self._findings.append(f"longest of the rare actions, ms: {longest}")
+        for name, which in (
+            ("tokens not honoured", "displaced"),
+            ("answered with away", "refusals"),
+        ):
+            if name in missed:
+                self._findings.append(f"{name}: {told.get(which)}")
         for name, which in (("processes ended", "ended"), ("restarts unasked", "restarted")):
             if name in missed:
                 self._findings.append(f"{name}: {' '.join(told[which])}")
@@ -234,7 +254,7 @@ class Run:
             "growth_mib": growth_mib(watch.memory),
             "ended": ended(before, now),
             "restarted": restarted(before, now),
-            "steps_done": self._steps_done,
+            **self.steps(),
             "nodes": {
                 "messages_per_s_max": _tops(watch.rate("mmo_messages_total")),
                 "commit_p99_ms_max": _tops(watch.percentile_ms(0.99, "mmo_commit_seconds")),
@@ -260,6 +280,19 @@ class Run:
             self._findings.append(f"what is left was not told by {' '.join(silent)}")
             return None, took_s
         return sum(count for one in (seats, connections, held) for count in one.values()), took_s
+
+
+def origin_of(profile: Profile, home: Path | None, words: Sequence[str]) -> dict[str, Any]:
+    """Of which code, command, interpreter and limits a result is, and on which cluster it was made.
+    The code is that of the generator too."""
+    limits = hashlib.sha256(msgspec.json.encode(profile, order="sorted")).hexdigest()
+    return {
+        **origin.origin(),
+        "code": origin.digest_of(origin.PACKAGE, origin.RUST, LOCUSTFILE.parent),
+        "arguments": origin.arguments(["mmo-cluster", *words]),
+        "cluster": "its own" if home is None else "a home",
+        "profile": limits[:16],
+    }
 
 
 def nodes_overlay(channels: int) -> str:
@@ -302,7 +335,8 @@ def main(words: list[str] | None = None) -> int:
         return 2
     print(f"load {profile.name}: {profile.about}; {profile.users} users, {profile.time_s:.0f} s")
     try:
-        outcome = asyncio.run(Run(profile, given.home).go(given.out))
+        told = sys.argv[1:] if words is None else words
+        outcome = asyncio.run(Run(profile, given.home, told).go(given.out))
     except OperatorError as fault:
         print(fault, file=sys.stderr)
         return 3

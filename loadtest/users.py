@@ -12,28 +12,27 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gevent import GreenletExit  # type: ignore[import-untyped]
+from gevent import GreenletExit, Timeout  # type: ignore[import-untyped]
 from locust import User, events, task
 
-from loadtest.attacks import BYTES, forge, launch
+from loadtest.attacks import BYTES, foreign, forge, launch, noise
 from loadtest.meter import Book, LoadHero, LoadShell, UserMeter
 from loadtest.profiles import Profile, profile_named
 from mmo.cli.bot import login_addresses
+from mmo.client.coming_back import come_back
 from mmo.client.fleet import muster_of, source_of
 from mmo.client.hero import Policy
 from mmo.client.hunting import choose_channel, hold_on, settle, strike
 from mmo.client.journeys import go_elsewhere
-from mmo.client.raider import at_center, fight, find_raid, take_rewards
+from mmo.client.raider import at_center, fight, seek_raid, take_rewards
 from mmo.client.session import (
     arrive,
     code_name,
-    come_back,
     keep_known,
     log_in,
     log_out,
     register,
     servers,
-    stay_known,
 )
 from mmo.client.shopper import (
     Market,
@@ -55,6 +54,9 @@ from mmo.wire.opcode import Code
 VANISH_SHARE = 0.25
 """So many leave without a word when the test ends; the others come back once more and compare."""
 LOBBY_SHARE = 0.03
+PASSWORD_SHARE, TOKEN_SHARE = 0.05, 0.15
+"""So many of all attacks are wrong passwords, and tokens: half of them noise, half signed by a
+stranger."""
 POLICY = Policy(catch_up_ms=1_000)
 
 
@@ -75,10 +77,9 @@ _numbers = itertools.count()
 
 
 class Player(User):
-    """One account of its own, from an address of its own. `act` is one thing he means to do."""
+    """One account of its own, from an address of its own."""
 
     abstract = True
-    to_lobby = False  # where he is when a connection ended while no server owns him
     unplanned = False  # what he does has no length that could be planned
     idle = False  # his turn came to its end without what his class is for
 
@@ -141,12 +142,8 @@ class Player(User):
             self.registered = True
 
     def turn(self) -> Walk[None]:
-        """One thing, begun again after each lost connection."""
-        yield from hold_on(self.me, self.act, to_lobby=self.to_lobby)
-
-    def act(self) -> Walk[None]:
-        """The plot of the class: here, to show himself."""
-        yield from stay_known(self.me)
+        """One thing that he means to do: a blow, where his class says nothing else."""
+        yield from hold_on(self.me, self.hunt)
 
     def hunt(self) -> Walk[None]:
         """A blow, wherever there is a seat; the center is shown now and then that he is there."""
@@ -170,18 +167,20 @@ class Player(User):
 
     def on_stop(self) -> None:
         """Most come back once more, and what they are told then is compared with all that was
-        acknowledged; the rest, and who is cut off amid something, vanish."""
+        acknowledged; the rest, and who is cut off amid something, vanish. Locust waits without end
+        for who had nothing to do, so he has a time of his own."""
         self.me.leave_battle(self.me.clock())
         if self.amid:
             BOOK.cut_off_amid += 1
         elif self.here and self.me.rng.random() >= VANISH_SHARE:
             errors = self.meter.errors
             try:
-                self.shell.walk(self.leave())
+                with Timeout(self.profile.stop_s):
+                    self.shell.walk(self.leave())
             except MmoError as fault:
                 if self.meter.errors == errors:
                     self.meter.error(f"{type(self).__name__} leaving: {fault}")
-            except GreenletExit:
+            except (GreenletExit, Timeout):
                 BOOK.cut_off += 1
         self.shell.cut_all()
 
@@ -199,14 +198,15 @@ class Player(User):
 class LoginBurst(Player):
     """Comes, looks at the list of servers, goes; nothing but passwords and claims."""
 
-    to_lobby = True
-
     def come(self) -> Walk[None]:
         """An account; every turn is a visit."""
         yield from self.sign_up()
 
-    def act(self) -> Walk[None]:
+    def turn(self) -> Walk[None]:
         """A visit."""
+        yield from hold_on(self.me, self._visit, to_lobby=True)
+
+    def _visit(self) -> Walk[None]:
         yield from arrive(self.me)
         yield from servers(self.me)
         yield from log_out(self.me)
@@ -219,10 +219,11 @@ class LoginBurst(Player):
 class Wanderer(Player):
     """Never stays: another server, the lobby, out and in again, gone and back; a blow between."""
 
-    to_lobby = True
-
-    def act(self) -> Walk[None]:
+    def turn(self) -> Walk[None]:
         """A change of place and a blow."""
+        yield from hold_on(self.me, self._wander, to_lobby=True)
+
+    def _wander(self) -> Walk[None]:
         yield from go_elsewhere(self.me)
         yield from self.hunt()
 
@@ -230,16 +231,11 @@ class Wanderer(Player):
 class Hunter(Player):
     """Strikes."""
 
-    def act(self) -> Walk[None]:
-        """A blow."""
-        yield from self.hunt()
-
 
 class Shopper(Player):
-    """Buys, enhances, uses, moves, wears; hunts while he is poor. Five of a hundred requests are
-    sent twice and must get the same bytes, sometimes from another server."""
-
-    to_lobby = True
+    """Buys, enhances, uses, moves, wears; hunts while he is poor. One of twenty of these things is
+    asked twice, and the last one again from the lobby when he goes there: both must get the same
+    bytes."""
 
     def come(self) -> Walk[None]:
         """And reads the catalogue."""
@@ -250,10 +246,11 @@ class Shopper(Player):
     def turn(self) -> Walk[None]:
         """A purchase keeps its operation number over lost connections, so it is not begun again."""
         me = self.me
-        if not affordable(me, self.market):
+        self.idle = not affordable(me, self.market)
+        if self.idle:
             yield from hold_on(me, self.hunt)
             return
-        if me.rng.random() < LOBBY_SHARE:
+        if me.game is not None and me.rng.random() < LOBBY_SHARE:
             yield from hold_on(me, lambda: to_lobby(me), to_lobby=True)
             yield from repeat_last(me, self.market)
         yield from shop_once(me, self.market)
@@ -287,12 +284,12 @@ class PassClaimer(Shopper):
 class Raider(Player):
     """Queues, fights, takes the reward; most see the battle by datagram."""
 
-    to_lobby = unplanned = True
+    unplanned = True
 
     def turn(self) -> Walk[None]:
         """A raid from the queue to its reward; no new one once the test ends."""
         me = self.me
-        found = yield from at_center(me, lambda: find_raid(me, lambda: BOOK.open))
+        found = yield from seek_raid(me, lambda: BOOK.open)
         if found is not None:
             yield from fight(me, found)
             me.leave_battle()
@@ -309,12 +306,11 @@ class Reconnector(Player):
     """Loses his connections again and again and comes back by his session token."""
 
     def turn(self) -> Walk[None]:
-        """A cut, the way back, a blow."""
+        """A cut, the way back, which is what was due, and a blow."""
         me = self.me
         lanes = me.rng.choice(((GAME,), (CENTER,), (GAME, CENTER)))
         for lane in lanes:
             yield Drop(lane)
-        me.due = None
         yield from come_back(me, Lost(lanes[0], 0, "cut by himself"))
         yield from hold_on(me, self.hunt)
 
@@ -329,8 +325,9 @@ class Attacker(Player):
     is a clear refusal or a close."""
 
     def come(self) -> Walk[None]:
-        """An account, for wrong passwords."""
-        yield from self.sign_up()
+        """An account, for wrong passwords, and a session to forge the token of."""
+        yield from super().come()
+        yield Drop(CENTER)
         file = Home(self.home).read()
         assert file is not None
         roles = ("login", "center", "channel", "raid")
@@ -341,18 +338,15 @@ class Attacker(Player):
     def turn(self) -> Walk[None]:
         """One attack."""
         me, kind = self.me, self.me.rng.random()
-        if kind < 0.05:
+        if kind < PASSWORD_SHARE:
             codes = (int(Code.CREDENTIALS_WRONG), int(Code.LOCKED_OUT))
             reply = yield from log_in(me, password=me.password + "x", expects=codes)
             if not isinstance(reply, Refused):
                 me.meter.error(f"{me.name}: a wrong password was accepted")
             return
-        target, began_s = me.rng.choice(self.targets), me.take_due()
+        began_s = me.take_due()
         try:
-            if kind < 0.2:
-                name, fault = "ForgedToken", forge(me.rng, target, self.source)
-            else:
-                name, fault = "Attack", launch(me.rng.choice(BYTES), target, self.source)
+            name, fault = self._attack(kind)
         except Lost as lost:
             self.meter.lose(str(lost))
             return
@@ -360,6 +354,18 @@ class Attacker(Player):
             me.meter.error(f"{me.name}: {fault}")
         else:
             me.meter.action(name, (me.clock() - began_s) * 1000)
+
+    def _attack(self, kind: float) -> tuple[str, str]:
+        """What was tried, and what is wrong with the end of it. A token is looked at as far as its
+        signature only where its type is known: a session's at the center."""
+        me = self.me
+        if kind < PASSWORD_SHARE + TOKEN_SHARE / 2:
+            assert me.center is not None
+            return "ForeignToken", forge(foreign(me.session_token), me.center, self.source)
+        target = me.rng.choice(self.targets)
+        if kind < PASSWORD_SHARE + TOKEN_SHARE:
+            return "ForgedToken", forge(noise(me.rng), target, self.source)
+        return "Attack", launch(me.rng.choice(BYTES), target, self.source)
 
     def leave(self) -> Walk[None]:
         """Nothing is held."""

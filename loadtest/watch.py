@@ -8,7 +8,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -188,7 +188,7 @@ class Watch:
         """How fast a counter rose; where it began anew there is no point."""
         series: Series = {}
         for node, rows in sorted(self.scrapes.items()):
-            for before, now in pairs(rows):
+            for before, now in pairwise(rows):
                 rose = now.values.get(name, 0.0) - before.values.get(name, 0.0)
                 if rose >= 0:
                     points = series.setdefault(node, [])
@@ -210,16 +210,11 @@ class Watch:
         """A percentile of a distribution between each two scrapes, in milliseconds."""
         series: Series = {}
         for node, rows in sorted(self.scrapes.items()):
-            for before, now in pairs(rows):
+            for before, now in pairwise(rows):
                 found = quantile(share, before.buckets.get(name, {}), now.buckets.get(name, {}))
                 if found is not None:
                     series.setdefault(node, []).append((now.at_s, found * 1000))
         return series
-
-
-def pairs(rows: list[Scrape]) -> Iterable[tuple[Scrape, Scrape]]:
-    """Each scrape with the one before it."""
-    return pairwise(rows)
 
 
 def processes(status: dict[str, Any]) -> dict[str, list[int]]:

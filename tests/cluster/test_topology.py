@@ -8,8 +8,9 @@ import os
 import pytest
 from tests.cluster.seen import CENTERS, NODES, details, hero_of, looked, until
 
+from mmo.client.coming_back import come_back
 from mmo.client.hunting import settle
-from mmo.client.session import arrive, come_back, log_out, register, servers
+from mmo.client.session import arrive, log_out, register, servers
 from mmo.client.steps import CENTER, Lost
 from mmo.errors import OperatorError
 from mmo.proof.arena import Arena
@@ -115,8 +116,11 @@ async def test_a_player_whose_center_is_gone_goes_on_at_another_without_a_login(
 
 
 async def test_one_server_is_stopped_in_order_and_the_others_go_on(arena: Arena) -> None:
-    said = await arena.command("stop", "channel-3")
-    assert said["stopped"] == ["channel-3"] and said["unflushed"] == 0
-    rows = {row["name"]: row for row in (await arena.status())["nodes"]}
-    assert not rows["channel-3"]["ready"]
-    assert all(row["ready"] for name, row in rows.items() if name != "channel-3")
+    try:
+        said = await arena.command("stop", "channel-3")
+        assert said["stopped"] == ["channel-3"] and said["unflushed"] == 0
+        rows = {row["name"]: row for row in (await arena.status())["nodes"]}
+        assert not rows["channel-3"]["ready"]
+        assert all(row["ready"] for name, row in rows.items() if name != "channel-3")
+    finally:
+        assert (await arena.command("start", deadline_s=60))["ready"]

@@ -6,20 +6,24 @@ Limits over these figures are in `test_load_tests`.
 
 import random
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from loadtest.meter import Book, LoadHero, LoadShell, UserMeter
 
 from mmo.client.hero import Policy
-from mmo.client.protocol import Answer
-from mmo.client.session import ask, log_in
-from mmo.client.steps import CENTER, Dial, Drop, Pause, Receive, Send, Walk
+from mmo.client.protocol import Answer, Pong
+from mmo.client.raider import seek_raid
+from mmo.client.session import ask, log_in, move_somewhere
+from mmo.client.steps import CENTER, Dial, Drop, Lost, Pause, Receive, Send, Walk
 from mmo.wire.messages.account import LoginOk
 from mmo.wire.messages.hunt import GrantReward
-from mmo.wire.messages.presence import ServerListAsk, ServerListOk
+from mmo.wire.messages.presence import MoveOk, ServerListAsk, ServerListOk, ServerRow
 from mmo.wire.messages.raid import RaidEnded, RaidStart, RaidStream, RaidStruck, ScoreRow
-from mmo.wire.messages.session import HelloOk
+from mmo.wire.messages.raid_queue import RaidCancelOk, RaidQueueOk, RaidUnmatched
+from mmo.wire.messages.session import HelloOk, Refused
+from mmo.wire.opcode import Code
 from mmo.wire.raid_stream import ROOM
 
 
@@ -161,6 +165,99 @@ def test_a_visit_that_is_late_is_a_late_password_not_a_late_hello() -> None:
     assert isinstance(walk.send(Answer(2, LoginOk(7, "a token", "127.0.0.1", 1, 1))), Drop)
     taken = {kind: [round(ms) for ms in told] for kind, told in book.actions.by_kind.items()}
     assert taken == {"Hello": [100], "Login": [2400]} and me.due is None
+
+
+# -- servers that are away, and nobody to raid with ----------------------------------------------
+
+ANSWERS = {
+    "Login": LoginOk(7, "a token", "127.0.0.1", 1, 1),
+    "ServerListAsk": ServerListOk([ServerRow(11, "channel-1", 0, 30, "127.0.0.1", 11, True)]),
+    "Move": MoveOk(11, "127.0.0.1", 11, "a token"),
+    "RaidQueue": RaidQueueOk(1, 1, -1),
+    "RaidCancel": RaidCancelOk(),
+}
+
+
+def walked(walk: Walk[Any], clock: Clock, answer: Callable[[str], Any]) -> Any:
+    """Walk to the end: each request is answered at once, pauses and waits take their time."""
+    event: Any = None
+    asked, number = "", 0
+    while True:
+        try:
+            step = walk.send(event)
+        except StopIteration as end:
+            return end.value
+        event = None
+        if isinstance(step, Send):
+            number += 1
+            event, asked = number, type(step.message).__name__
+        elif isinstance(step, Receive) and asked:
+            event, asked = Answer(number, answer(asked)), ""
+        elif isinstance(step, Receive | Pause):
+            clock.now += step.wait_ms / 1000
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "tried"),
+    [
+        ("Login", Code.SERVER_AWAY, "logging in"),
+        ("Move", Code.SERVER_AWAY, "finding a server with a seat"),
+        ("RaidQueue", Code.MATCHING_AWAY, "finding a raid"),
+    ],
+)
+def test_what_a_server_that_is_away_answers_is_counted_and_no_end_of_what_was_meant(
+    kind: str, code: Code, tried: str
+) -> None:
+    clock = Clock()
+    me, book = load_hero(clock)
+    me.logins, began_s = [("127.0.0.1", 2)], clock.now
+
+    def answer(asked: str) -> Any:
+        away = asked == kind and clock.now < began_s + 3.0
+        return Refused(code) if away else ANSWERS.get(asked, Pong(b""))
+
+    walks: dict[str, Callable[[], Walk[Any]]] = {
+        "Login": lambda: log_in(me),
+        "Move": lambda: move_somewhere(me),
+        "RaidQueue": lambda: seek_raid(me, lambda: clock.now < began_s + 9.0),
+    }
+    walked(walks[kind](), clock, answer)
+    taken_ms = list(book.actions.by_kind[kind])
+    *refused_ms, last_ms = taken_ms
+    assert refused_ms and last_ms >= 3_000 and taken_ms == sorted(taken_ms)
+    figures = book.figures()
+    assert figures["refusals"] == {kind: {code.name: len(refused_ms)}}
+    assert list(figures["retries"]) == [tried] and me.due is None
+
+
+def test_who_leaves_the_queue_without_a_match_has_waited_for_one() -> None:
+    clock = Clock()
+    me, book = load_hero(clock)
+    walk = seek_raid(me, lambda: clock.now < 150.0)
+    found = walked(walk, clock, lambda asked: ANSWERS.get(asked, Pong(b"")))
+    assert found is None
+    assert list(book.actions.by_kind["RaidMatched"]) == [pytest.approx(50_000, abs=300)]
+
+
+def test_a_wait_for_a_match_goes_on_over_a_refused_ticket_and_a_lost_center() -> None:
+    clock = Clock()
+    me, book = load_hero(clock)
+    me.session_token, me.center = "a token", ("127.0.0.1", 1)
+    happened: list[str] = []
+
+    def goes_on() -> bool:
+        if clock.now > 120.0 and not happened:
+            happened.append("unmatched")
+            me.hear(RaidUnmatched(Code.ALREADY_IN_RAID))
+        if clock.now > 130.0 and len(happened) == 1:
+            happened.append("lost")
+            raise Lost(CENTER, 0, "nobody is there")
+        return clock.now < 150.0
+
+    walked(seek_raid(me, goes_on), clock, lambda asked: ANSWERS.get(asked, Pong(b"")))
+    assert happened == ["unmatched", "lost"]
+    assert len(book.actions.by_kind["RaidQueue"]) == 3
+    assert list(book.actions.by_kind["RaidMatched"]) == [pytest.approx(50_000, abs=300)]
 
 
 # -- frames that never came -----------------------------------------------------------------------

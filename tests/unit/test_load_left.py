@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pytest
 from loadtest import gates, run, watch
-from loadtest.profiles import read_profiles
+from loadtest.profiles import Step, read_profiles
 
 from mmo.proof.arena import Arena
 
@@ -201,6 +201,32 @@ def test_ghosts_have_one_time_to_go_and_where_nobody_tells_they_are_unknown(
     made, watched = run.Run(read_profiles()["plateau"], None), SimpleNamespace(left=look)
     assert asyncio.run(made._ghosts(cast(Arena, None), cast(watch.Watch, watched))) == found
     assert not looks and bool(made._findings) == (found[0] != 0)
+
+
+def test_a_step_that_ends_when_the_players_leave_was_not_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = SimpleNamespace(now_s=0.0)
+
+    async def wait(wait_s: float) -> None:
+        clock.now_s += wait_s
+
+    async def do(arena: Any, step: Step, turn: int) -> str:
+        clock.now_s += 20.0 if step.at_s == 130.0 else 1.0
+        return ""
+
+    monkeypatch.setattr(run, "time", SimpleNamespace(monotonic=lambda: clock.now_s))
+    monkeypatch.setattr(asyncio, "sleep", wait)
+    made = run.Run(read_profiles()["deploy"], None)
+    monkeypatch.setattr(made, "_do", do)
+    asyncio.run(made._deploy(cast(Arena, None)))
+    late = {"does": "reload", "began_s": 130.0, "ended_s": 150.0, "done": False}
+    assert made.steps()["steps"][-1] == late and made.steps()["steps_done"] == 3
+    (finding,) = made._findings
+    assert finding.startswith("reload after 130 s: it ended after 150 s")
+    after: dict[str, Any] = {"ghosts": 0, "players_max": 60, "money_drift": 0, "growth_mib": 0.0}
+    rows = gates.judge_after(made.profile, after | made.steps() | {"ended": [], "restarted": []})
+    assert [row.name for row in rows if not row.held] == ["steps done"]
 
 
 def test_a_run_judges_the_processes_it_left_by_those_it_found(

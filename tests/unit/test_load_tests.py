@@ -13,7 +13,7 @@ import pytest
 from loadtest import gates, profiles, report, watch
 from loadtest.meter import Book
 from loadtest.profiles import CLASSES, Gates, Profile, read_profiles
-from loadtest.run import nodes_overlay
+from loadtest.run import nodes_overlay, origin_of
 from loadtest.shapes import users_at
 
 
@@ -36,28 +36,29 @@ def test_every_shape_has_a_profile_and_every_class_plays() -> None:
 def unasked(allowed: Gates) -> list[int]:
     """What may happen to users and processes that nobody asked for."""
     users = [allowed.connections_lost_max, allowed.logins_forced_max, allowed.raids_aborted_max]
+    users += [allowed.displaced_max, allowed.away_max]
     return [*users, allowed.processes_ended_max, allowed.restarts_unasked_max]
 
 
 def test_only_a_profile_that_changes_the_cluster_allows_what_nobody_asked_for() -> None:
     found = read_profiles()
     still = [one for one in found.values() if not one.steps_at]
-    assert len(still) >= 5 and all(unasked(one.gates) == [0] * 5 for one in still)
+    assert len(still) >= 5 and all(unasked(one.gates) == [0] * 7 for one in still)
     deploy = found["deploy"]
     nodes = nodes_overlay(deploy.channels).count("[[nodes]]")
     assert deploy.gates.processes_ended_max == nodes and not deploy.gates.restarts_unasked_max
     assert 0 < deploy.gates.connections_lost_max <= 5 * deploy.users
     assert not deploy.gates.logins_forced_max
     assert all(one.gates.turns_min > 0 for one in found.values())
+    shops = [one for one in found.values() if "Shopper" in one.mix and "Shopper" not in one.idle]
+    assert len(shops) >= 5 and all(one.gates.repeated_min >= 15 for one in shops)
 
 
 def test_limits_of_a_profile_lie_over_those_of_all() -> None:
     found = read_profiles()
     assert found["plateau"].gates.p99_ms["Login"] == found["ramp"].gates.p99_ms["Login"]
     assert found["spike"].gates.p99_ms["Login"] > found["plateau"].gates.p99_ms["Login"]
-    assert (
-        found["spike"].gates.p99_ms["RaidMatched"] == found["plateau"].gates.p99_ms["RaidMatched"]
-    )
+    assert found["spike"].gates.p99_ms["RaidMatched"] == found["ramp"].gates.p99_ms["RaidMatched"]
 
 
 @pytest.mark.parametrize(
@@ -98,6 +99,16 @@ def test_a_cluster_of_its_own_has_the_channel_servers_of_the_profile() -> None:
     assert len(numbers) == len(set(numbers)) == text.count("[[nodes]]")
 
 
+def test_a_result_tells_of_which_code_and_limits_it_is_and_of_which_cluster() -> None:
+    words = ["--profile", "plateau", "--out", "kept/here"]
+    made = origin_of(profile("plateau"), None, words)
+    assert made["arguments"] == ["--profile", "plateau", "--out", "PATH"]
+    assert len(made["code"]) == len(made["profile"]) == 16 and made["cluster"] == "its own"
+    other = origin_of(profile("plateau", users=121), Path("home"), [])
+    assert other["cluster"] == "a home" and other["profile"] != made["profile"]
+    assert (other["code"], other["arguments"]) == (made["code"], [])
+
+
 # -- shapes ---------------------------------------------------------------------------------------
 
 
@@ -134,6 +145,9 @@ def seen(**other: Any) -> dict[str, Any]:
         "lost": {},
         "logins_forced": 0,
         "raids_aborted": 0,
+        "refusals": {"Hit": {"COOLDOWN": 40}, "RaidQueue": {"ALREADY_QUEUED": 1}},
+        "displaced": {"SESSION_OVER": {"center": 2}, "NOT_IN_RAID": {"raid": 1}},
+        "repeated": {"here": 70, "elsewhere": 3},
         "compared": 70,
         "cut_off": 0,
         "cut_off_amid": 0,
@@ -169,6 +183,11 @@ def test_each_figure_that_is_too_much_is_named_and_nothing_else() -> None:
         ({"by_kind": well["by_kind"] | {"Hit": slow}}, "Hit p99 ms"),
         ({"by_kind": well["by_kind"] | {"Unheard": slow}}, "Unheard p99 ms"),
         ({"pushes": well["pushes"] | {"RaidStream": slow}}, "RaidStream age p99 ms"),
+        ({"displaced": {"TOKEN_REFUSED": {"game": 1}}}, "tokens not honoured"),
+        ({"displaced": {"TOKEN_INVALID": {"center": 1}}}, "tokens not honoured"),
+        ({"refusals": {"RaidQueue": {"MATCHING_AWAY": 1}}}, "answered with away"),
+        ({"refusals": {"Move": {"SERVER_AWAY": 1, "SERVER_FULL": 9}}}, "answered with away"),
+        ({"repeated": {"here": 0, "elsewhere": 90}}, "requests repeated"),
         ({"compared": 3}, "users compared"),
         ({"cut_off": 1}, "cut off while leaving"),
         ({"cut_off_amid": 3}, "cut off amid a turn"),
@@ -189,11 +208,37 @@ def test_what_never_happened_is_not_held() -> None:
     quiet = {
         "generator": {"lag_p99_ms": None}, "by_kind": {}, "pushes": {}, "turns": {}, "compared": 0,
         "frames": {"due": 0, "share": None, "share_least": None},
+        "displaced": {}, "refusals": {}, "repeated": {"here": 0, "elsewhere": 0},
     }  # fmt: skip
     idle = gates.judge_play(plateau, seen(actions=0, errors=0, **quiet))
     unhappened = {"connections lost", "logins forced", "raids aborted"}
     unhappened |= {"cut off while leaving", "cut off amid a turn"}
+    unhappened |= {"tokens not honoured", "answered with away"}
     assert {row.name for row in idle if row.held} == unhappened
+
+
+@pytest.mark.parametrize(
+    ("figure", "gate"),
+    [
+        ("displaced", "tokens not honoured"),
+        ("refusals", "answered with away"),
+        ("repeated", "requests repeated"),
+    ],
+)
+def test_what_the_generator_did_not_tell_is_not_held(figure: str, gate: str) -> None:
+    told = seen()
+    del told[figure]
+    assert not_held(gates.judge_play(read_profiles()["plateau"], told)) == [gate]
+
+
+def test_tokens_and_servers_away_are_counted_and_not_judged_where_the_cluster_is_changed() -> None:
+    deploy = read_profiles()["deploy"]
+    refusals = {"RaidQueue": {"MATCHING_AWAY": 3}}
+    rows = gates.judge_play(
+        deploy, seen(refusals=refusals, displaced={"TOKEN_REFUSED": {"game": 1}})
+    )
+    assert not {"tokens not honoured", "answered with away"} & {row.name for row in rows}
+    assert not not_held(rows)
 
 
 def few(*samples_ms: float) -> dict[str, Any]:
@@ -243,6 +288,8 @@ def test_a_class_that_a_profile_does_not_name_is_not_waited_for() -> None:
     deploy = read_profiles()["deploy"]
     names = {row.name for row in gates.judge_play(deploy, seen())}
     assert "Hunter turns" in names and "Attacker turns" not in names
+    smoke = {row.name for row in gates.judge_play(read_profiles()["smoke"], seen())}
+    assert "Raider turns" in smoke and "Shopper turns" not in smoke
 
 
 def test_ghosts_money_memory_processes_and_undone_steps_are_judged_when_all_are_gone() -> None:

@@ -13,13 +13,19 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import jwt
 import pytest
-from loadtest.attacks import BYTES, forge, launch
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from loadtest.attacks import BYTES, STRANGER, foreign, forge, launch, noise
 from loadtest.meter import Book, LoadHero, LoadShell, UserMeter
 
+from mmo.client.coming_back import come_back
 from mmo.client.protocol import Answer, Push
-from mmo.client.session import BLAMELESS, come_back, note_loss
+from mmo.client.session import BLAMELESS, note_loss
+from mmo.client.shopper import Market, repeat_last
 from mmo.client.steps import CENTER, GAME, RAID, Dial, Drop, Lost, Receive, Send, Step, Walk
+from mmo.wire import codec
+from mmo.wire.messages.inventory import ItemUse, ItemUseOk
 from mmo.wire.messages.raid import RaidEnded, RaidEntered, RaidStart, RaidStream, ScoreRow
 from mmo.wire.messages.raid_queue import RaidFreed
 from mmo.wire.messages.session import HelloOk, Refused
@@ -147,7 +153,19 @@ def test_who_attacks_a_server_that_is_not_there_has_attacked_nobody(
     with pytest.raises(Lost, match="cannot dial"):
         launch(BYTES[0], nobody, "127.0.0.1")
     with pytest.raises(Lost, match="cannot dial"):
-        forge(random.Random(1), nobody, "127.0.0.1")
+        forge(noise(random.Random(1)), nobody, "127.0.0.1")
+
+
+def test_nothing_but_the_signature_is_wrong_of_a_token_that_a_stranger_signed() -> None:
+    key, names = Ed25519PrivateKey.generate(), {"kid": "one", "typ": "session+jwt"}
+    claims = {"iss": "mmo", "aud": "session", "sub": "7", "nbf": 1, "exp": 2, "epoch": 4}
+    forged = foreign(jwt.encode(claims, key, algorithm="EdDSA", headers=names))
+    assert jwt.get_unverified_header(forged) == names | {"alg": "EdDSA"}
+    options: Any = {"audience": "session", "algorithms": ["EdDSA"]}
+    told = jwt.decode(forged, STRANGER.public_key(), **options)  # and the time is right
+    assert told | {"nbf": 1, "exp": 2} == claims
+    with pytest.raises(jwt.InvalidSignatureError):
+        jwt.decode(forged, key.public_key(), **options)
 
 
 def test_a_session_that_is_refused_forces_a_login_and_is_counted() -> None:
@@ -162,9 +180,26 @@ def test_a_session_that_is_refused_forces_a_login_and_is_counted() -> None:
     assert isinstance(walk.send(2), Receive)
     assert isinstance(walk.send(Answer(2, Refused(Code.SESSION_OVER))), Drop)
     assert book.figures()["logins_forced"] == 0
+    assert book.figures()["displaced"] == {"SESSION_OVER": {"center": 1}}
+    assert book.figures()["refusals"] == {"Token": {"SESSION_OVER": 1}}
     assert isinstance(walk.send(None), Drop)
     assert isinstance(walk.send(None), Dial)
     assert book.figures()["logins_forced"] == me.meter.logins_forced == 1
+
+
+def test_what_is_answered_twice_is_counted_by_the_server_that_repeats_it() -> None:
+    me, book = player()
+    market, used = Market(), ItemUseOk(5, 2, 1, 0, 2, 0, 70)
+    market.last = (ItemUse((1, 1), 5, 1), codec.encode(used))
+    for game in (None, None, ("127.0.0.1", 5)):
+        me.game = game
+        walk = repeat_last(me, market)
+        assert isinstance(next(walk), Send)
+        assert isinstance(walk.send(7), Receive)
+        with pytest.raises(StopIteration):
+            walk.send(Answer(7, used))
+    told = book.figures()
+    assert told["repeated"] == {"here": 2, "elsewhere": 1} and not told["errors"]
 
 
 # -- raids ----------------------------------------------------------------------------------------
@@ -251,7 +286,7 @@ def test_frames_that_were_due_before_the_end_of_a_run_count_and_those_after_do_n
 # -- turns ----------------------------------------------------------------------------------------
 
 TURNS = """
-import json, types
+import json, msgspec, types
 from loadtest import users
 from mmo.client.steps import Lost, Pause
 from mmo.errors import MmoError
@@ -288,10 +323,10 @@ comer = made(users.Reconnector, here=False)
 comer.come = lambda: act(comer.me, "Login")
 comer.play()
 
-def find(me, goes_on):
+def seek(me, goes_on):
     yield from act(me, "RaidQueue")
     return found
-users.find_raid = find
+users.seek_raid = seek
 users.take_rewards = lambda me: act(me)
 def fight(me, found):
     yield from act(me, "RaidAct")
@@ -313,6 +348,37 @@ attacker.play()
 users.launch = lambda attack, target, source: ""
 attacker.play()
 
+shopper = made(users.Shopper)
+shopper.market = users.Market()
+shopper.me.rng.random = lambda: 0.5
+users.settle = lambda me: act(me, "Move")
+users.keep_known = lambda me: act(me)
+users.choose_channel = lambda me: act(me)
+users.strike = lambda me: act(me, "Hit")
+users.shop_once = lambda me, market: act(me, "Buy")
+users.affordable = lambda me, market: []
+shopper.play()
+users.affordable = lambda me, market: ["a line"]
+shopper.play()
+shopper.play()
+
+def back(me, lost):
+    late.append(round(me.clock() - me.take_due()))
+    yield from act(me, "ComeBack")
+late, users.come_back = [], back
+reconnector = made(users.Reconnector)
+reconnector.due -= 60.0
+reconnector.play()
+
+attacker.me.session_token, attacker.me.center = "a session", ("127.0.0.1", 2)
+shown = []
+users.foreign = lambda token: "foreign " + token
+users.noise = lambda rng: "noise"
+users.forge = lambda token, target, source: shown.append([token, target[1]]) or ""
+for kind in (0.06, 0.124, 0.126, 0.19):
+    attacker.me.rng.random = lambda: kind
+    attacker.play()
+
 def leave(arrives, **now):
     user = made(users.Hunter)
     user.me.rng.random = lambda: 0.9
@@ -333,9 +399,14 @@ leave(cut)
 leave(cut, amid=True)
 leave(cut, amid=True)
 
+def stand(me):
+    yield Pause(600_000.0)
+leave(stand, profile=msgspec.structs.replace(hunter.profile, stop_s=0.01))
+
 figures = users.BOOK.figures()
 ends = [figures["compared"], figures["cut_off"], figures["cut_off_amid"]]
-print(json.dumps([figures["turns"], figures["raids_aborted"], figures["lost"], ends]))
+told = [figures["turns"], figures["raids_aborted"], figures["lost"], ends]
+print(json.dumps([*told, late, shown]))
 """
 
 
@@ -343,8 +414,11 @@ def test_turns_count_by_class_when_they_came_to_what_the_class_is_for_and_so_do_
     """In a process of its own: locust patches the sockets of the one that imports its users."""
     done = subprocess.run([sys.executable, "-c", TURNS], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    turns, aborted, lost, ends = json.loads(done.stdout.splitlines()[-1])
-    assert turns == {"Hunter": 2, "Raider": 1, "Attacker": 1}
+    turns, aborted, lost, ends, late, shown = json.loads(done.stdout.splitlines()[-1])
+    once = {"Raider": 1, "Reconnector": 1}
+    assert turns == {"Hunter": 2, "Shopper": 2, "Attacker": 5} | once  # poor, he hunted
     assert aborted == 1  # raid 1 told no result
     assert lost == {"connection to attack lost: cannot dial": 1}
-    assert ends == [1, 1, 2]
+    assert ends == [1, 2, 2]  # one of those who were cut off was not told to end
+    assert late == [60]
+    assert shown[:2] == [["foreign a session", 2]] * 2 and shown[2:] == [["noise", 1]] * 2

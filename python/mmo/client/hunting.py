@@ -8,13 +8,13 @@ from collections.abc import Callable
 
 import msgspec
 
+from mmo.client.coming_back import come_back
 from mmo.client.hero import Hero
 from mmo.client.protocol import Push
 from mmo.client.session import (
     Stranded,
     ask,
     code_name,
-    come_back,
     keep_known,
     move_somewhere,
     overhear,

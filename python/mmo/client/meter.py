@@ -46,6 +46,8 @@ class Meter:
         self.errors = 0
         self.refusals = 0
         self.retries = 0
+        self.displacements = 0  # tokens that were refused
+        self.repeats = 0  # answered requests that were sent again on purpose
         self.lost = 0
         self.findings: list[str] = []
         self.losses: dict[str, int] = {}
@@ -68,6 +70,23 @@ class Meter:
         self.errors += 1
         if len(self.findings) < FINDINGS_MAX:
             self.findings.append(text)
+
+    def refused(self, kind: str, code: str) -> None:
+        """The final answer to an action was a refusal."""
+        self.refusals += 1
+
+    def retry(self, what: str, why: str) -> None:
+        """Something had no final answer and is tried again."""
+        self.retries += 1
+
+    def displaced(self, lane: str, why: str) -> None:
+        """A token was not honoured; `why` is the name of the refusal or of the end."""
+        self.displacements += 1
+
+    def repeated(self, *, elsewhere: bool) -> None:
+        """An answered request was sent again on purpose and answered again, by another server or by
+        the same one."""
+        self.repeats += 1
 
     def loss(self, text: str, cut: Cut) -> None:
         """A connection ended under a bot, which comes back; `text` says how."""

@@ -8,6 +8,7 @@ ranking must show the best of all results. Called by `journeys`, proofs and locu
 from collections.abc import Callable
 from typing import Any
 
+from mmo.client.coming_back import come_back
 from mmo.client.datagrams import PROVE_AGAIN_S
 from mmo.client.hero import Hero
 from mmo.client.raid_log import RAID_GRANT
@@ -18,7 +19,6 @@ from mmo.client.session import (
     arrive,
     ask,
     code_name,
-    come_back,
     keep_known,
     log_out,
     note_loss,
@@ -70,7 +70,7 @@ def raid_until_over(
     """Raid while told to; then every reward must have come and the ranking must agree. `between`:
     what else he does after each of his blows."""
     while goes_on():
-        found = yield from at_center(me, lambda: find_raid(me, goes_on))
+        found = yield from seek_raid(me, goes_on)
         if found is not None:
             yield from fight(me, found, between)
     yield from at_center(me, lambda: take_rewards(me))
@@ -94,10 +94,22 @@ def at_center(me: Hero, walk: Callable[[], Walk[Any]]) -> Walk[Any]:
             yield from come_back(me, lost, to_lobby=True)
 
 
-def find_raid(me: Hero, goes_on: Callable[[], bool]) -> Walk[RaidMatched | None]:
-    """Into the queue and out of it with a seat; None when the time was over first."""
+def seek_raid(me: Hero, goes_on: Callable[[], bool]) -> Walk[RaidMatched | None]:
+    """`find_raid`, again after each lost connection to the center; what he waited goes on."""
+    since = me.clock()
+    seat: RaidMatched | None = yield from at_center(me, lambda: find_raid(me, goes_on, since))
+    return seat
+
+
+def find_raid(
+    me: Hero, goes_on: Callable[[], bool], since: float | None = None
+) -> Walk[RaidMatched | None]:
+    """Into the queue and out of it with a seat; None when the time was over first. How long he
+    waited, `since` then or now, is told of both: who was never matched waited too."""
     log, retry = me.raids, Retry(me, "finding a raid")
+    began = me.clock() if since is None else since
     while True:
+        meant = me.clock() if me.due is None else me.due
         log.matched, log.unmatched = None, 0
         held = (Code.ALREADY_QUEUED, Code.ALREADY_MATCHED)
         refusals = (*held, Code.ALREADY_IN_RAID, Code.MATCHING_AWAY)
@@ -105,6 +117,7 @@ def find_raid(me: Hero, goes_on: Callable[[], bool]) -> Walk[RaidMatched | None]
         if isinstance(reply, RaidQueueOk) or reply.code in held:
             found = yield from _wait_for_match(me, goes_on)
             if found is not None or not goes_on():
+                me.meter.action("RaidMatched", (me.clock() - began) * 1000)
                 return found
         elif reply.code == Code.ALREADY_IN_RAID:
             found = yield from rejoin(me)
@@ -113,18 +126,20 @@ def find_raid(me: Hero, goes_on: Callable[[], bool]) -> Walk[RaidMatched | None]
             yield from retry.again("the last raid is not over")
         else:
             yield from retry.again(code_name(reply.code))
+            me.due = meant  # matching is away, and he still means to queue
 
 
 def _wait_for_match(me: Hero, goes_on: Callable[[], bool]) -> Walk[RaidMatched | None]:
     """Wait for the match; sometimes ask why, sometimes leave the queue. None: out of the queue."""
     log = me.raids
     began = me.clock()
-    leaves = me.rng.random() < CANCEL_SHARE
+    leaves, due = me.rng.random() < CANCEL_SHARE, None
     if me.rng.random() < EXPLAIN_SHARE:
         expects = (int(Code.NOT_QUEUED), int(Code.MATCHING_AWAY))
         yield from ask(me, CENTER, RaidExplain(), expects=expects)
     while log.matched is None and not log.unmatched:
         if leaves or not goes_on():
+            me.due, meant = due, me.clock() if due is None else due
             reply = yield from ask(
                 me, CENTER, RaidCancel(),
                 expects=(int(Code.NOT_QUEUED), int(Code.ALREADY_MATCHED), int(Code.MATCHING_AWAY)),
@@ -132,6 +147,7 @@ def _wait_for_match(me: Hero, goes_on: Callable[[], bool]) -> Walk[RaidMatched |
             leaves = False
             if isinstance(reply, RaidCancelOk) or reply.code == Code.NOT_QUEUED:
                 return log.matched
+            due = meant if reply.code == Code.MATCHING_AWAY else None
         event = yield Receive(CENTER, LISTEN_MS)
         if event is not None:
             overhear(me, event)
@@ -139,8 +155,6 @@ def _wait_for_match(me: Hero, goes_on: Callable[[], bool]) -> Walk[RaidMatched |
         if (me.clock() - began) * 1000 > me.policy.patience_ms + WINDOW_MS:
             me.meter.error(f"{me.name}: nobody was found for a raid")
             return None
-    if log.matched is not None:
-        me.meter.action("RaidMatched", (me.clock() - began) * 1000)
     return log.matched
 
 

@@ -1,8 +1,8 @@
-"""The walks every journey is made of: ask and be answered, log in, arrive, move, come back.
+"""The walks every journey is made of: ask and be answered, log in, arrive, move, leave.
 
 Generators of `steps`; own the client's manners: retry of RETRY_LATER with the same operation
-number, patience with full servers, the waiting line, resumption after a lost connection. Called by
-`journeys`, `play` and tests; never touches a socket.
+number, patience with full servers, the waiting line. Called by `coming_back`, `journeys`, `play`
+and tests; never touches a socket.
 """
 
 from typing import Any
@@ -20,7 +20,6 @@ from mmo.wire.messages.presence import (
     MoveOk,
     Renew,
     RenewOk,
-    ServerLeaving,
     ServerListAsk,
     ServerRow,
     SessionOk,
@@ -97,7 +96,7 @@ class Retry:
         if me.clock() >= self._until:
             me.meter.error(f"{me.name}: {self._what} found no final answer: {why}")
             raise Stranded(f"{self._what}: {why}")
-        me.meter.retries += 1
+        me.meter.retry(self._what, why)
         yield Pause(max(least_ms, self._pause_ms * (0.5 + me.rng.random())))
         self._pause_ms = min(self._pause_ms * 2, me.policy.pause_ms_max)
 
@@ -120,7 +119,7 @@ def ask(me: Hero, lane: str, message: Any, *, expects: tuple[int, ...] = ()) -> 
         break
     me.meter.action(what, (me.clock() - began) * 1000)
     if isinstance(reply, Refused):
-        me.meter.refusals += 1
+        me.meter.refused(what, code_name(reply.code))
         if reply.code in OVERTAKEN and reply.code not in expects and me.policy.faults:
             yield Drop(lane)
             raise Lost(lane, OVERTAKEN[reply.code], code_name(reply.code))
@@ -221,13 +220,13 @@ def log_in(
     me: Hero, *, password: str | None = None, expects: tuple[int, ...] = ()
 ) -> Walk[LoginOk | Refused]:
     """Show the password; the answer names a center and carries its token. What was due is that, not
-    the hello on the way to it."""
+    the hello on the way to it, and it stays due while no center lives."""
     retry = Retry(me, "logging in")
     due, me.due = me.due, None
     while True:
         try:
             yield from visit_login(me)
-            me.due = due
+            me.due, meant = due, me.clock() if due is None else due
             ask_in = Login(me.name, me.password if password is None else password, me.ticket)
             reply = yield from ask(me, LOGIN, ask_in, expects=(*expects, int(Code.SERVER_AWAY)))
         except Lost as lost:
@@ -235,8 +234,8 @@ def log_in(
             continue
         yield Drop(LOGIN)
         if isinstance(reply, Refused) and reply.code == Code.SERVER_AWAY:
-            # No center lives at this moment; one is being restarted. That was an answer.
-            due = None
+            # No center lives at this moment; one is being restarted.
+            due = meant
             yield from retry.again("no center to go to")
             continue
         if isinstance(reply, LoginOk):
@@ -259,9 +258,11 @@ def show(me: Hero, lane: str, address: Address, token: str) -> Walk[Any]:
         reply = yield from ask(me, lane, Token(token), expects=tuple(map(int, refusals)))
     except Lost as lost:
         if lost.reason in (CloseReason.TOKEN_INVALID, CloseReason.TOKEN_EXPIRED):
+            me.meter.displaced(lane, CloseReason(lost.reason).name)
             raise Displaced(str(lost)) from None
         raise
     if isinstance(reply, Refused):
+        me.meter.displaced(lane, code_name(reply.code))
         yield Drop(lane)
         raise Displaced(f"{lane}: {code_name(reply.code)} {reply.detail}")
     if isinstance(reply, Welcome):
@@ -300,33 +301,40 @@ def servers(me: Hero) -> Walk[list[ServerRow]]:
 def move(me: Hero, number: int) -> Walk[bool]:
     """Ask for a seat at server `number` and go there. False when it is full, away or not reachable;
     the player is then where he was."""
+    return not (yield from _move(me, number))
+
+
+def _move(me: Hero, number: int) -> Walk[int]:
+    """0 when he is there, else the code of the refusal."""
     refusals = (Code.SERVER_FULL, Code.SERVER_AWAY, Code.ALREADY_THERE, Code.TOKEN_REFUSED)
     reply = yield from ask(me, CENTER, Move(number), expects=tuple(map(int, refusals)))
     if isinstance(reply, Refused) and reply.code == Code.ALREADY_THERE:
         yield from lobby(me)
-        return False
     if not isinstance(reply, MoveOk):
-        return False
+        return int(reply.code)
     try:
         yield from show(me, GAME, (reply.host, reply.port), reply.token)
     except Displaced:
-        return False
+        return int(Code.TOKEN_REFUSED)
     me.settle_at((reply.host, reply.port), number)
-    return True
+    return 0
 
 
 def move_somewhere(me: Hero, *, avoid: int = 0) -> Walk[None]:
     """Move to the emptiest open server but `avoid`, waiting for a seat. While nobody has one, the
     seat held now is given up, so that two full servers whose players want to swap cannot wait for
-    ever."""
-    retry = Retry(me, "finding a server with a seat")
+    ever. A move stays due over servers that are away."""
+    retry, due = Retry(me, "finding a server with a seat"), None
     while True:
         rows = yield from servers(me)
         rows = [row for row in rows if row.open and row.number != avoid]
         rows.sort(key=lambda row: (row.users >= row.users_max, row.users + 2 * me.rng.random()))
         for row in rows:
-            if (yield from move(me, row.number)):
+            me.due, meant = due, me.clock() if due is None else due
+            code = yield from _move(me, row.number)
+            if not code:
                 return
+            due = meant if code == Code.SERVER_AWAY else None
         if me.game is not None:
             yield from lobby(me)
         yield from retry.again("every server is full or away")
@@ -403,95 +411,3 @@ def keep_known(me: Hero) -> Walk[None]:
     """`stay_known` when it is time; called often by walks that have nothing to ask of a center."""
     if me.clock() - me.known_at > KNOWN_EVERY_S:
         yield from stay_known(me)
-
-
-def come_back(me: Hero, lost: Lost, *, to_lobby: bool = False) -> Walk[None]:
-    """After a lost connection, or one whose server leaves: hold center and game server again, by
-    the token that the leaving server gave, by session token while it is honoured, by a new login
-    otherwise. `to_lobby`: who had no game server stays at the center. An end that blames this
-    client is an error and is raised."""
-    began = me.clock()
-    me.loosen()
-    note_loss(me, lost)
-    if _took_himself(me, lost):
-        yield from _forget_session(me)
-    elif lost.reason not in BLAMELESS:
-        if lost.reason != CloseReason.SESSION_TAKEN:
-            me.meter.error(f"{me.name}: {lost}")
-        raise lost
-    retry = Retry(me, "coming back")
-    only_center = lost.lane == CENTER
-    while True:
-        try:
-            yield from _resume(me, to_lobby, only_center)
-            me.meter.came_back((me.clock() - began) * 1000)
-            return
-        except Displaced:
-            yield from _forget_session(me)
-            me.meter.login_forced()
-        except Lost as again:
-            if _took_himself(me, again):
-                yield from _forget_session(me)
-            elif again.reason not in BLAMELESS:
-                raise
-            only_center = only_center and again.lane == CENTER
-            yield from retry.again(str(again))
-
-
-def _took_himself(me: Hero, lost: Lost) -> bool:
-    """While servers are made to fail, a login whose connection died may be done after all, and
-    after the next one."""
-    return me.policy.faults and lost.reason == CloseReason.SESSION_TAKEN
-
-
-def _forget_session(me: Hero) -> Walk[None]:
-    """Only a new login helps."""
-    yield Drop(GAME)
-    me.session_token, me.game = "", None
-
-
-def _resume(me: Hero, to_lobby: bool, only_center: bool) -> Walk[None]:
-    """One try. `only_center`: the connection to the game server was not seen to end."""
-    if me.leaving is not None and (yield from _follow(me, me.leaving)):
-        return
-    if not me.session_token or me.center is None:
-        yield from arrive(me)
-        if not to_lobby:
-            yield from move_somewhere(me)
-        return
-    try:
-        held = yield from show(me, CENTER, me.center, me.session_token)
-    except Lost:
-        me.try_another_center()
-        raise
-    place = held.place_number if isinstance(held, SessionOk) else 0
-    still = me.game if place == me.game_number else None
-    if still is not None and (only_center or (yield from _sit_again(me, still))):
-        return
-    yield Drop(GAME)
-    me.settle_at(None, 0)
-    if isinstance(held, SessionOk):
-        yield from lobby(me)
-    if not to_lobby:
-        yield from move_somewhere(me)
-
-
-def _follow(me: Hero, there: ServerLeaving) -> Walk[bool]:
-    """Go where the leaving game server keeps a seat. False when the token came too late."""
-    me.leaving = None  # tried once: a server that is not reached is no way
-    try:
-        yield from show(me, GAME, (there.host, there.port), there.token)
-    except Displaced:
-        return False
-    me.settle_at((there.host, there.port), there.number)
-    return True
-
-
-def _sit_again(me: Hero, address: Address) -> Walk[bool]:
-    """At the game server that owns him still. False when his seat went to others meanwhile."""
-    me.channel = 0
-    try:
-        yield from show(me, GAME, address, me.session_token)
-    except Displaced:
-        return False
-    return True

@@ -10,14 +10,14 @@ the open request. Generators of `steps`; own no socket and no clock.
 from collections.abc import Callable
 from typing import Any
 
-from mmo.client.hero import Hero, Record
-from mmo.client.hunting import hunt_while, settle
+from mmo.client.coming_back import come_back
+from mmo.client.hero import Address, Hero, Record
+from mmo.client.hunting import hold_on, hunt_while, settle
 from mmo.client.purchases import copy_of, take_down
 from mmo.client.session import (
     arrive,
     ask,
     code_name,
-    come_back,
     compare_and_leave,
     keep_known,
     lobby,
@@ -69,6 +69,7 @@ class Market:
         self.rewards: list[PassRewardView] = []
         self.odds: list[OddsRow] = []
         self.last: tuple[Any, bytes] | None = None  # the last answered request and its answer
+        self.last_at: Address | None = None  # the channel server that gave it, None: a center
 
 
 def shopper(me: Hero, seconds: float) -> Walk[None]:
@@ -82,18 +83,18 @@ def shopper(me: Hero, seconds: float) -> Walk[None]:
 def shop_until_over(me: Hero, goes_on: Callable[[], bool]) -> Walk[None]:
     """Shop while told to; ends by comparing all that is owned."""
     market = Market()
-    yield from steadily(me, lambda: read_market(me, market))
+    yield from hold_on(me, lambda: read_market(me, market), to_lobby=True)
     while goes_on():
         if not affordable(me, market):
             yield from _hunt(me, goes_on)
             yield from repeat_last(me, market)
         if me.game is not None and me.rng.random() < 0.5:
-            yield from steadily(me, lambda: to_lobby(me))
+            yield from hold_on(me, lambda: to_lobby(me), to_lobby=True)
             yield from repeat_last(me, market)
         for _ in range(me.rng.randrange(5, 25)):
             if not goes_on():
                 break
-            yield from steadily(me, lambda: keep_known(me))
+            yield from hold_on(me, lambda: keep_known(me), to_lobby=True)
             yield from shop_once(me, market)
             low, high = THINK_MS
             yield Pause(low + (high - low) * me.rng.random())
@@ -131,7 +132,7 @@ def operate(
     after = copy_of(me.record)
     if not isinstance(answer, Refused):
         take(after, answer)
-        market.last = (message, codec.encode(answer))
+        market.last, market.last_at = (message, codec.encode(answer)), me.game
     for welcome in told:
         differences = after.compare(welcome)
         if differences and before.compare(welcome):
@@ -146,16 +147,6 @@ def operate(
 def _owner(me: Hero) -> str:
     """The connection to the server that owns the player."""
     return CENTER if me.game is None else GAME
-
-
-def steadily(me: Hero, walk: Callable[[], Walk[None]]) -> Walk[None]:
-    """Walk a stretch from its beginning again after each lost connection."""
-    while True:
-        try:
-            yield from walk()
-            return
-        except Lost as lost:
-            yield from come_back(me, lost, to_lobby=True)
 
 
 def to_lobby(me: Hero) -> Walk[None]:
@@ -193,7 +184,7 @@ def shop_once(me: Hero, market: Market) -> Walk[None]:
         yield from _refused_once(me, market)
         return
     if me.rng.random() < 0.1:
-        yield from steadily(me, lambda: claim(me, market))
+        yield from hold_on(me, lambda: claim(me, market), to_lobby=True)
         return
     wishes = (make(me, market) for make in me.rng.sample(_WISHES, len(_WISHES)))
     wish = next((one for one in wishes if one is not None), None)
@@ -212,6 +203,7 @@ def repeat_last(me: Hero, market: Market) -> Walk[None]:
     message, first = market.last
     own, market.last = market.last, None
     answer = yield from operate_again(me, message)
+    me.meter.repeated(elsewhere=me.game != market.last_at)
     market.last = own
     if codec.encode(answer) != first:
         me.meter.error(f"{me.name}: {message} was answered otherwise the second time: {answer}")

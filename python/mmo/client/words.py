@@ -6,6 +6,7 @@ Owns the words and what they print. Called by `play` and by tests; never touches
 
 from collections.abc import Callable
 
+from mmo.client.coming_back import come_back
 from mmo.client.hero import Hero
 from mmo.client.hunting import choose_channel, hunt_while, look, settle
 from mmo.client.session import (
@@ -13,7 +14,6 @@ from mmo.client.session import (
     arrive,
     ask,
     code_name,
-    come_back,
     lobby,
     log_in,
     log_out,

@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Callable
 
+from mmo.client.coming_back import come_back
 from mmo.client.fleet import muster, source_of
 from mmo.client.hero import Hero, Policy
 from mmo.client.hunting import hold_on, settle
@@ -21,7 +22,6 @@ from mmo.client.session import (
     Stranded,
     Unwelcome,
     arrive,
-    come_back,
     keep_known,
     log_out,
     register,

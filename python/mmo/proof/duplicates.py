@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from mmo.client.coming_back import come_back
 from mmo.client.fleet import muster, source_of
 from mmo.client.hero import Hero
 from mmo.client.hunting import hold_on
@@ -22,7 +23,6 @@ from mmo.client.session import (
     arrive,
     ask,
     code_name,
-    come_back,
     lobby,
     log_out,
     move,

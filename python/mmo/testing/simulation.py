@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from mmo.client.coming_back import come_back
 from mmo.client.hero import Hero, Policy
 from mmo.client.hunting import hold_on, settle
 from mmo.client.journeys import Journey, hunt_until_over, walk_guarded, wander_until_over
@@ -27,7 +28,7 @@ from mmo.client.meter import Meter
 from mmo.client.protocol import Ping
 from mmo.client.raider import raid_until_over
 from mmo.client.rogue import plot
-from mmo.client.session import Displaced, Unwelcome, arrive, ask, come_back, log_out, register
+from mmo.client.session import Displaced, Unwelcome, arrive, ask, log_out, register
 from mmo.client.shopper import shop_until_over
 from mmo.client.steps import CENTER, Lost, Pause, Walk
 from mmo.contract import Role
