@@ -9,7 +9,6 @@ house test compares.
 
 import hashlib
 import json
-import os
 import platform
 import time
 import tomllib
@@ -17,10 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.house.older import OLDER, SAID_LATER
 from tests.house.tree import ROOT
 
 from mmo.proof.bench import benches
 from mmo.proof.bench_raid import GENERATOR, limit_of
+from mmo.proof.origin import machine as this_machine
 from mmo.proof.proofs import proofs
 
 README = ROOT / "README.md"
@@ -30,15 +31,18 @@ RESULTS = ROOT / "docs" / "results"
 MADE = RESULTS / "made.toml"
 TRIED_MAX = 8
 """Lines of a proof that are repeated in its table; all are in its raw file."""
-IN_TABLE = ("checks", "findings_total", "took_s", "code", "arguments", "python")
+ORIGIN = ("code", "arguments", "python", "day", "machine")
+IN_TABLE = ("checks", "findings_total", "took_s", *ORIGIN)
 """Figures of every proof, which the table of all proofs has."""
 CODE_SHOWN = 8
 """Digits of the code's digest that a table shows; all are in the raw file."""
 HEAD = (
-    "| bench | ours | limit, measured beside it | ratio | aims |\n| --- | --- | --- | --- | --- |\n"
+    "| bench | ours | limit, measured in the same run, or aim | ratio | aims |\n"
+    "| --- | --- | --- | --- | --- |\n"
 )
 BENCH_HEAD = (
-    "| command | figure | p50, p99 ms | limit, measured beside it | ratio | made | raw |\n"
+    "| command | figure | p50, p99 ms | limit, measured in the same run, or aim | ratio | made "
+    "| raw |\n"
     "| --- | --- | --- | --- | --- | --- | --- |\n"
 )
 LOAD_HEAD = (
@@ -50,35 +54,6 @@ GENERATOR_HEAD = (
     "| bench | messages a second | lag p50, p99, longest ms | held | busy |\n"
     "| --- | --- | --- | --- | --- |\n"
 )
-_WITHOUT_GATES = (
-    "kept from before users who lose connections, raids without a result, processes that end and"
-    " classes that do nothing had gates: of those it says nothing."
-)
-OLDER = {
-    "prove-chaos-hour.json": (
-        "by_fault.freeze-node",
-        "Kept from before its menu had nodes that stand for longer than their lease; its full disks"
-        " ended the stores that they struck (11 of 22 blows), as a kill does.",
-    ),
-    "prove-checker.json": (
-        "without_a_bug.generations",
-        "Kept from before bugs of raids and of the switch of code were planted: its runs have no"
-        " raids and no new code.",
-    ),
-    "load-deploy.json": ("turns", _WITHOUT_GATES),
-    "bench-mixed.json": (
-        "pairs",
-        "kept from an older form of it, whose one client walked one journey and the twenty all of"
-        " them: its ratio says nothing.",
-    ),
-    "bench-reload.json": (
-        "slowest_is",
-        "kept from before it said so: of so few saves the p99 is the longest one.",
-    ),
-}
-"""A figure that the newer form of a bench, proof or load test has (a dot leads into a table), and
-what is true of a result without it. The documents tell it as long as the kept result has no such
-figure; a house test wants the entry gone when it has."""
 OPEN_LOOPS = ("loopback", "seam", "handler", "economy")
 """Benches whose latency is taken at a fixed rate, by the generator of `rust/bench`."""
 FUZZ_HEAD = (
@@ -100,11 +75,18 @@ def row(result: dict[str, Any]) -> str:
         for aim in result["more"].get("aims", [])
     )
     unit = result["unit"]
+    of_limit = said(result, "limit_unit") or unit
     return (
         f"| `{result['name']}` | {figure(result['ours'])} {unit} |"
-        f" {result['limit']}: {figure(result['limit_absolute'])} {unit} |"
+        f" {result['limit']}: {figure(result['limit_absolute'])} {of_limit} |"
         f" {figure(result['ratio'])} | {aims} |\n"
     )
+
+
+def said(result: dict[str, Any], name: str) -> str:
+    """What a bench says of its limit or its percentiles; "" where nothing is to be said."""
+    later = SAID_LATER.get(result["name"], {})
+    return str(result["more"].get(name, later.get(name, "")))
 
 
 def kept(kind: str = "bench") -> list[dict[str, Any]]:
@@ -116,7 +98,7 @@ def kept(kind: str = "bench") -> list[dict[str, Any]]:
 def table() -> str:
     """The whole table of the README; nothing where nothing was measured yet."""
     rows = [row(result) for result in kept()]
-    return HEAD + "".join(rows) if rows else ""
+    return HEAD + "".join(rows) + all_notes() if rows else ""
 
 
 # -- what was made when and where -----------------------------------------------------------------
@@ -143,11 +125,16 @@ def unlisted() -> list[str]:
 
 
 def list_made() -> None:
-    """Write the list: what is new was made on this machine, on the day of its file."""
+    """Write the list: what is new was made on the day and the machine that it tells; else on the
+    day of its file, on this machine."""
     told, new = made(), unlisted()
     machines: list[str] = list(told.get("machines", []))
-    if new and this_machine() not in machines:
-        machines.append(this_machine())
+    files = {
+        file.name: entry_of(file, machines)
+        if file.name in new
+        else (told["files"][file.name]["on"], told["files"][file.name]["machine"])
+        for file in sorted(RESULTS.glob("*.json"))
+    }
     lines = [
         "# When and where each result was made: written by `python -m tests.house.figures`.",
         "",
@@ -157,34 +144,24 @@ def list_made() -> None:
         "",
         "[files]",
     ]
-    for file in sorted(RESULTS.glob("*.json")):
-        old = told.get("files", {}).get(file.name)
-        if file.name in new or old is None:
-            day = time.strftime("%Y-%m-%d", time.gmtime(file.stat().st_mtime))
-            number = machines.index(this_machine()) + 1
-        else:
-            day, number = old["on"], old["machine"]
-        lines.append(
-            f'"{file.name}" = {{ of = "{digest(file)}", on = "{day}", machine = {number} }}'
-        )
+    lines += [
+        f'"{name}" = {{ of = "{digest(RESULTS / name)}", on = "{day}", machine = {number} }}'
+        for name, (day, number) in files.items()
+    ]
     MADE.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def this_machine() -> str:
-    """Processors, memory and programs, in one line."""
-    cpu = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-            if line.startswith("model name")
-        ),
-        platform.machine(),
-    )
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return (
-        f"{os.cpu_count()} cores of {cpu}, {memory:.0f} GB, {platform.system()},"
-        f" CPython {platform.python_version()}"
-    )
+def entry_of(file: Path, machines: list[str]) -> tuple[str, int]:
+    """Day and machine of a new result; a machine that is not known yet is added to the list, with
+    the interpreter of this result."""
+    one = json.loads(file.read_text(encoding="utf-8"))
+    told = one.get("figures", one.get("more", {}))
+    day = told.get("day") or time.strftime("%Y-%m-%d", time.gmtime(file.stat().st_mtime))
+    machine = told.get("machine") or this_machine()
+    known = [at for at, text in enumerate(machines, 1) if text.startswith(f"{machine}, CPython ")]
+    if not known:
+        machines.append(f"{machine}, CPython {told.get('python', platform.python_version())}")
+    return day, (known or [len(machines)])[0]
 
 
 def stamp(name: str, told: dict[str, Any] | None = None) -> str:
@@ -221,13 +198,20 @@ def bench_table() -> str:
         times = ", ".join(
             "–" if ms is None else figure(ms) for ms in (one["p50_ms"], one["p99_ms"])
         )
+        of_what = said(one, "times_of")
+        times += f" ({of_what})" if of_what else ""
         rows.append(
             f"| {command(name, one['more'])} | {figure(one['ours'])} {unit} |"
             f" {times} | {one['limit']}: {figure(one['limit_absolute'])} |"
             f" {figure(one['ratio'])} | {stamp(file, one['more'])} | {raw(file)} |\n"
         )
-    notes = [f"\n* `{one['name']}`: {text}" for one in kept() for text in bench_notes(one)]
-    return BENCH_HEAD + "".join(rows) + without("bench", benches()) + "".join(notes) + "\n"
+    return BENCH_HEAD + "".join(rows) + without("bench", benches()) + all_notes()
+
+
+def all_notes() -> str:
+    """What is to be said of the kept benches, a line each; nothing where nothing is."""
+    notes = [f"* `{one['name']}`: {text}\n" for one in kept() for text in bench_notes(one)]
+    return "\n" + "".join(notes) if notes else ""
 
 
 def bench_notes(one: dict[str, Any]) -> list[str]:
@@ -238,7 +222,7 @@ def bench_notes(one: dict[str, Any]) -> list[str]:
         f" {figure(row['generator_late_ms'])} ms: that step says nothing of the node,"
         f" {figure(one['ours'])} rooms are what was shown and not the most."
         for row in (one["more"].get("steps", {}).values() if one["name"] == "raid" else ())
-        if limit_of(row["held"], row["generator_late_ms"]) == GENERATOR
+        if limit_of(row["held"], row["generator_late_ms"], row["overrun"]) == GENERATOR
     ]
     return found
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from mmo.proof import (
     bench_mixed,
     bench_pool,
     bench_raid,
-    bench_reload,
+    bench_ranking,
     bench_rounds,
 )
 from mmo.proof.bench import benches, describe, run
@@ -27,6 +28,9 @@ from mmo.proof.bench_instructions import total_instructions
 from mmo.proof.bench_process import Load, Server
 from mmo.proof.bench_result import BenchResult, Check, at_least, at_most, same
 from mmo.proof.bench_rounds import ROUNDS, Contender, rotate
+from mmo.proof.checker import cache
+from mmo.proof.percentiles import percentile, slowest
+from mmo.testing.measured import raid_load
 from mmo.testing.measured.samples import ELSEWHERE, part_of
 
 DOCUMENTED = [
@@ -147,9 +151,39 @@ def test_the_sizes_of_the_reference_games_load_tests_are_covered() -> None:
 
 
 def test_a_spread_is_of_sorted_samples_and_of_nothing_is_nothing() -> None:
-    samples = [float(number) for number in range(1, 201)]
-    assert bench_mirror.spread(samples) == {"p50": 101.0, "p99": 199.0, "longest": 200.0}
+    samples = [float(number) for number in range(200, 0, -1)]
+    assert bench_mirror.spread(samples) == {"p50": 100.0, "p99": 198.0, "longest": 200.0}
     assert set(bench_mirror.spread([]).values()) == {0.0}
+
+
+def test_the_servers_median_lies_where_the_watcher_saw_it_but_for_his_own_lateness() -> None:
+    def held(own_ms: float) -> bool:
+        answer, request = {"p50": 8.0}, {"p50": 26.0}
+        return bench_mirror.within("", own_ms, answer, request, 5.0).held
+
+    assert [held(own_ms) for own_ms in (2.9, 3.0, 20.0, 31.0, 31.1)] == [
+        *(False, True, True, True, False)
+    ]
+
+
+def test_one_percentile_is_the_smallest_sample_that_so_many_do_not_exceed() -> None:
+    hundred = [float(number) for number in range(100, 0, -1)]
+    assert [percentile(hundred, share) for share in (0.5, 0.99, 0.999)] == [50.0, 99.0, 100.0]
+    assert percentile([7.0], 0.5) == percentile([7.0], 0.99) == 7.0
+    assert percentile([], 0.99) == 0.0
+    told = cache.figures(sorted(hundred))
+    assert (told["p50_ms"], told["p99_ms"]) == (50.0, 99.0), "the checker's own is the same"
+    assert cache.figures([7.0])["p50_ms"] == 7.0
+    listed = bench_ranking.percentiles(hundred)
+    assert (listed["p50_ms"], listed["p99_ms"], listed["count"]) == (50.0, 99.0, 100)
+
+
+def test_an_answer_tells_the_unit_of_its_limit_and_what_its_percentiles_are_of() -> None:
+    result = BenchResult("x", 2.0, "floor", 1.0, 2.0, "us", 1.0, 2.0, (Check("a", True),), {})
+    assert not {"limit_unit", "times_of"} & result.as_json()["more"].keys()
+    other = msgspec.structs.replace(result, limit_unit="ms", times_of="a blow with 9 rooms")
+    told = other.as_json()["more"]
+    assert (told["limit_unit"], told["times_of"]) == ("ms", "a blow with 9 rooms")
 
 
 def test_aims_are_met_on_their_own_side_only() -> None:
@@ -207,14 +241,50 @@ def test_twenty_are_held_against_the_same_mix_of_journeys() -> None:
 
 def test_a_step_of_raids_with_a_late_generator_is_not_the_nodes_limit() -> None:
     late_ms = bench_raid.GENERATOR_LATE_MAX_MS + 1
-    assert bench_raid.limit_of(False, late_ms) == bench_raid.GENERATOR
-    assert bench_raid.limit_of(False, 10.0) == bench_raid.NODE
-    assert bench_raid.limit_of(True, late_ms) == "", "its lateness is in what held"
+    assert bench_raid.limit_of(False, late_ms, 0.0) == bench_raid.GENERATOR
+    assert bench_raid.limit_of(False, 10.0, 0.0) == bench_raid.NODE
+    assert bench_raid.limit_of(True, late_ms, 0.0) == "", "its lateness is in what held"
+    overrun = bench_raid.OVERRUN_MAX
+    assert bench_raid.limit_of(False, late_ms, overrun) == bench_raid.NODE, "its own count"
+
+
+def test_of_a_thousand_blows_at_most_one_has_no_effect() -> None:
+    row = {
+        "rooms": 9, "raised": 0, "rooms_left": 9, "held": True, "datagrams_came": 1.0,
+        "blows": 2_000, "unsent": 0, "unanswered": 2, "refused": 2,
+    }  # fmt: skip
+    for unanswered, few in ((2, True), (3, False)):
+        told: dict[str, Any] = row | {"unanswered": unanswered}
+        told["missing"] = bench_raid.missing(told)
+        (came,) = [one for one in bench_raid.checks_of([told]) if one.name == "9 rooms: blows came"]
+        assert came.held == few
+    assert bench_raid.missing(row | {"unsent": 2_000}) == 0.5005
+    assert bench_raid.missing(row | {"blows": 0, "unanswered": 0}) == 0.0
+
+
+def test_blows_that_were_due_and_not_sent_are_counted() -> None:
+    assert raid_load.unsent([(1.0, 1), (2.5, 2)], 2.0, 0.35) == 3
+    assert raid_load.unsent([(2.0, 1)], 2.0, 0.35) == 0
+
+
+def test_percentiles_are_of_what_came_late_too_and_of_the_age_of_what_never_came(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(raid_load, "LATE_S", 0.0)
+    fighting = raid_load.Load(("127.0.0.1", 1), [])
+    for took_ms in (10.0, 20.0, 30.0):
+        fighting.taken.action("blow", took_ms)
+    silent = raid_load.Member.__new__(raid_load.Member)
+    silent.sent = {4: time.perf_counter() - 5.0}
+    fighting.members = {1: silent}
+    assert fighting.heard_out() == 1
+    told = raid_load.percentiles(fighting.taken)
+    assert told["p50_ms"] == 20.0 and told["p99_ms"] >= 5_000
 
 
 def test_the_slow_end_of_few_saves_is_the_longest_and_no_percentile() -> None:
     few = [float(number) for number in range(1, 30)]
-    assert bench_reload.slowest(few) == ("longest", 29.0)
-    assert bench_reload.slowest([]) == ("longest", 0.0)
+    assert slowest(few) == ("longest", 29.0)
+    assert slowest([]) == ("longest", 0.0)
     many = [float(number) for number in range(1, 201)]
-    assert bench_reload.slowest(many) == ("p99", 199.0)
+    assert slowest(many) == ("p99", 198.0)

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import re
 import sys
 from pathlib import Path
 
@@ -66,7 +67,9 @@ def test_raw_results_carry_what_they_were_made_of(monkeypatch: pytest.MonkeyPatc
         "code": code_digest(),
         "arguments": ["prove", "odds", "--out", "PATH"],
         "python": platform.python_version(),
+        "machine": origin.machine(),
     }
     assert made.items() <= trial.verdict().figures.items()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", trial.verdict().figures["day"])
     bench = BenchResult("x", 2.0, "floor", 1.0, 2.0, "us", 1.0, 2.0, (Check("a", True),), {"b": 1})
     assert made.items() <= json.loads(json.dumps(bench.as_json()))["more"].items()

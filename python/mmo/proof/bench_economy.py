@@ -249,6 +249,7 @@ def result(
         unit="durable purchases a second",
         p50_ms=latency.p50_ms,
         p99_ms=latency.p99_ms,
+        times_of=f"a purchase at {LOAD_SHARE * 100:g} % of the maximum",
         checks=tuple(run.checks),
         more=more,
         aims=(

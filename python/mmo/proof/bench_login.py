@@ -34,6 +34,7 @@ from mmo.proof.bench_process import (
 from mmo.proof.bench_result import BenchResult, Check, at_least, same
 from mmo.proof.bench_rounds import ROUNDS, Report
 from mmo.proof.bench_tokens import Tokens
+from mmo.proof.percentiles import percentile
 from mmo.wire.messages.account import Login, LoginOk, Register, RegisterOk
 
 ACCOUNTS = 16  # each logs in again and again, one at a time
@@ -69,7 +70,6 @@ async def measure(
                 else:
                     limits.append(await asyncio.to_thread(argon2_alone, window_s, config))
     shares = [one / limit for one, limit in zip(ours, limits, strict=True)]
-    latencies = sorted(crowd.latencies_ms)
     return BenchResult(
         name="login",
         ours=round(median(ours), 1),
@@ -77,8 +77,8 @@ async def measure(
         limit_absolute=round(median(limits), 1),
         ratio=round(median(shares), 3),
         unit="logins a second",
-        p50_ms=round(latencies[len(latencies) // 2], 3),
-        p99_ms=round(latencies[len(latencies) * 99 // 100], 3),
+        p50_ms=percentile(crowd.latencies_ms, 0.5),
+        p99_ms=percentile(crowd.latencies_ms, 0.99),
         checks=(
             same("accounts were registered", ACCOUNTS, crowd.registered),
             Check("every login was answered with a token", not crowd.faults, str(crowd.faults[:3])),

@@ -2,8 +2,8 @@
 
 Owns the figures of `mmo.testing.measured.match_load`: how long a decision takes once it is
 possible, in a queue of parties that only wait for single players and in one that waits for rooms;
-how many tickets a second the server takes in at full speed; and that each ticket had at most one
-seat and none was lost. Called through `mmo.proof.bench`.
+how many tickets a second the server takes in at full speed; that every team that was due was
+decided, each ticket had at most one seat and none was lost. Called through `mmo.proof.bench`.
 """
 
 import json
@@ -59,12 +59,19 @@ def result(waiting: int, new_per_s: int, found: dict[str, Any]) -> BenchResult:
             ("rules_raised", "rules that raised"),
         )
     ]
+    checks += [
+        same(f"{name}: teams decided of those that were due", phase["due"], phase["decisions"])
+        for name, phase in phases.items()
+    ]
+    parties = phases["parties"]
+    decided = parties["full_speed_due"], parties["full_speed_decisions"]
+    checks.append(same("full speed: teams decided of those that were due", *decided))
     checks.append(
         same(
             "at least as many waited", 1, int(min(p["waiting"] for p in phases.values()) >= waiting)
         )
     )
-    full, codec = found["parties"]["full_speed_per_s"], found["codec_per_s"]
+    full, codec = parties["full_speed_per_s"], found["codec_per_s"]
     worst = max(phases.values(), key=lambda phase: float(phase["p99_ms"]))
     return BenchResult(
         name="match",
@@ -75,6 +82,7 @@ def result(waiting: int, new_per_s: int, found: dict[str, Any]) -> BenchResult:
         unit="tickets a second at full speed",
         p50_ms=worst["p50_ms"],
         p99_ms=worst["p99_ms"],
+        times_of=f"a decision while {new_per_s:,} a second come",
         checks=tuple(checks),
         more={
             "waiting": waiting,

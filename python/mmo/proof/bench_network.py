@@ -168,6 +168,7 @@ class Measurement:
             unit="server CPU seconds per million messages",
             p50_ms=self.latency.p50_ms,
             p99_ms=self.latency.p99_ms,
+            times_of=f"a message at {self.rate:,.0f} a second",
             checks=(*checks, Check(f"{ROUNDS} valid rounds a depth", valid)),
             more={**depths, "latency": latency, "void_rounds": self.void_rounds, **more},
             aims=tuple(reached),

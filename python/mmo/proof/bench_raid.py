@@ -1,11 +1,12 @@
 """Rooms of eight who all fight that one raid node holds at 20 ticks a second.
 
 Owns the steps and the verdict of each: fewer than one tick in a thousand overrun, from the planned
-blow to the word of what it did within 75 ms at the 99th percentile. The node is the real raid role
-over real stores on one processor, checkpoints included; the members are a process on another one.
-The limit is the rule alone: how many rooms one processor could tick if nothing came in or went out.
-A step that fell while the members themselves were late is void: it says nothing of the node. Called
-through `mmo.proof.bench`.
+blow to the word of what it did within 75 ms at the 99th percentile, of a thousand blows at most one
+without that word. The node is the real raid role over real stores on one processor, checkpoints
+included; the members are a process on another one. The limit is the rule alone: how many rooms one
+processor could tick if nothing came in or went out. A step that fell by its latency while the
+members themselves were late is void: it says nothing of the node. Ticks that overran are the node's
+own count, and nobody's lateness excuses them. Called through `mmo.proof.bench`.
 """
 
 import json
@@ -32,6 +33,8 @@ TEAM = 8
 TICKS_PER_S = 20
 OVERRUN_MAX = 0.001
 P99_MAX_MS = 75.0
+MISSING_MAX = 0.001
+"""Blows without an answer, or that their members had no time for, of all that were due."""
 GENERATOR_LATE_MAX_MS = P99_MAX_MS
 """Members later than an effect may be spoil a step by themselves."""
 NODE, GENERATOR = "node", "generator"
@@ -83,8 +86,9 @@ def raid(seconds: float, home: Path, report: Report) -> BenchResult:
         limit_absolute=round(limit, 1),
         ratio=round(ours / limit, 4),
         unit=f"rooms of {TEAM} at {TICKS_PER_S} ticks a second",
-        p50_ms=at["p50_ms"],
-        p99_ms=at["p99_ms"],
+        p50_ms=best["p50_ms"],
+        p99_ms=best["p99_ms"],
+        times_of=f"a blow with {best['rooms']} rooms",
         checks=checks_of(rows),
         more={
             "rule_us": alone["tick_us"],
@@ -129,22 +133,34 @@ def played(tokens: RaidTokens, running: BenchStores, rooms: int, seconds: float)
         "blows_per_s": round(load["counts"].get("blows", 0) / seconds, 1),
         "datagrams_per_s": round(load["counts"].get("datagrams", 0) / seconds, 1),
         "datagrams_came": round(load["counts"].get("datagrams", 0) / due, 4),
+        "blows": load["counts"].get("blows", 0), "unsent": load["unsent"],
         "refused": load["counts"].get("refused", 0), "unanswered": load["unanswered"],
         "checkpoints": counts["checkpoints_kept_total"], "raised": counts["raised"],
         "rooms_left": counts["rooms"], "node_busy": round(cpu_share, 3),
         "generator_busy": load["busy"], "generator_late_ms": round(load["late_ms"], 1),
     }  # fmt: skip
-    row["held"] = share < OVERRUN_MAX and row["p99_ms"] <= P99_MAX_MS
-    row["limited_by"] = limit_of(row["held"], row["generator_late_ms"])
+    row["missing"] = missing(row)
+    row["held"] = (
+        share < OVERRUN_MAX and row["p99_ms"] <= P99_MAX_MS and row["missing"] <= MISSING_MAX
+    )
+    row["limited_by"] = limit_of(row["held"], row["generator_late_ms"], share)
     return row
 
 
-def limit_of(held: bool, generator_late_ms: float) -> str:
+def missing(row: dict[str, Any]) -> float:
+    """The share of the blows that were due of which no effect was told: unanswered, a refusal is
+    none, or never sent."""
+    due = row["blows"] + row["unsent"]
+    return float(round((row["unanswered"] + row["unsent"]) / max(1, due), 6))
+
+
+def limit_of(held: bool, generator_late_ms: float, overrun: float) -> str:
     """What a step fell by, "" for one that held: there the members' own lateness is in every figure
-    already, for a blow counts from its planned moment."""
+    already, for a blow counts from its planned moment. Ticks that overran are always the node's."""
     if held:
         return ""
-    return GENERATOR if generator_late_ms > GENERATOR_LATE_MAX_MS else NODE
+    late = generator_late_ms > GENERATOR_LATE_MAX_MS
+    return GENERATOR if late and overrun < OVERRUN_MAX else NODE
 
 
 def fight(port: int, tokens: Path, seconds: float) -> dict[str, Any]:
@@ -169,9 +185,9 @@ def checks_of(rows: list[dict[str, Any]]) -> tuple[Check, ...]:
         found.append(same(f"{name}: rules raised", 0, row["raised"]))
         found.append(same(f"{name}: rooms at the end", row["rooms"], row["rooms_left"]))
         if row["held"]:
-            few = row["refused"] + row["unanswered"]
-            blows = row["blows_per_s"]
-            found.append(Check(f"{name}: blows came", blows > 0 and few < blows, f"{few} not"))
+            came = row["blows"] > 0 and row["missing"] <= MISSING_MAX
+            text = f"{row['missing']:.4%} of {row['blows']} not"
+            found.append(Check(f"{name}: blows came", came, text))
     for row in [row for row in rows if row["held"]][-1:]:  # the one whose figure is told
         came = row["datagrams_came"]
         text = f"{came:.4f} of all"

@@ -18,6 +18,7 @@ from mmo.errors import OperatorError
 from mmo.proof.bench_result import BenchResult, Check, at_most, same
 from mmo.proof.bench_rounds import Report
 from mmo.proof.bench_stores import BenchStores, stores
+from mmo.proof.percentiles import percentile
 
 SCORES = 1_000_000
 PREPARE_S, MEASURE_S = 240, 120
@@ -105,7 +106,6 @@ def result(scores: int, prepared: dict[str, Any], found: dict[str, Any]) -> Benc
 
 def percentiles(taken: list[float]) -> dict[str, float]:
     """Of milliseconds."""
-    ordered = sorted(taken)
     at = {"p50_ms": 0.5, "p99_ms": 0.99, "p999_ms": 0.999}
-    found = {name: round(ordered[int(len(ordered) * share)], 3) for name, share in at.items()}
-    return {**found, "count": len(ordered)}
+    found = {name: percentile(taken, share) for name, share in at.items()}
+    return {**found, "count": len(taken)}

@@ -21,14 +21,13 @@ from mmo.proof.bench_result import BenchResult, Check, at_most, same
 from mmo.proof.bench_rounds import Report
 from mmo.proof.live_code import CROWD_S, RULES, Dev, Probers, Seen
 from mmo.proof.load import Hunters
+from mmo.proof.percentiles import P99, percentile, slowest
 
 BOTS, PROBERS = 200, 20
 SAVES_MIN = 20
 LIVE_AIM_MS = 250.0
 SWITCH_AIM = 2.0
 APART_S = 1.0  # between two saves: nobody saves more often
-SAMPLES_MIN = 100
-P99, LONGEST = "p99", "longest"
 NEAR_S = 0.25  # what was asked this near to a switch is of the switch
 
 
@@ -62,7 +61,7 @@ async def measure(window_s: float, report: Report) -> BenchResult:
             audit = await arena.command("audit", deadline_s=120, accept=(0, 1))
     live_ms, pauses_ms = saves.live_ms, saves.pauses_ms
     near, far = _latencies(probers.seen, saves.switches_s)
-    p99_near, p99_far = _percentile(near, 990), _percentile(far, 990)
+    p99_near, p99_far = percentile(near, 0.99), percentile(far, 0.99)
     slowest_is, slowest_ms = slowest(live_ms)
     backwards = probers.backwards()
     checks = (
@@ -79,7 +78,7 @@ async def measure(window_s: float, report: Report) -> BenchResult:
         limit_absolute=LIVE_AIM_MS,
         ratio=round(slowest_ms / LIVE_AIM_MS, 3),
         unit=f"milliseconds from save to live, {slowest_is} of {len(live_ms)}",
-        p50_ms=round(_percentile(live_ms, 500), 1),
+        p50_ms=round(percentile(live_ms, 0.5), 1),
         p99_ms=round(slowest_ms, 1) if slowest_is == P99 else None,
         checks=checks,
         more={
@@ -87,10 +86,9 @@ async def measure(window_s: float, report: Report) -> BenchResult:
             "slowest_is": slowest_is,
             "live_ms": [round(one, 1) for one in live_ms],
             "steps_ms_p50": {
-                name: round(_percentile(took_ms, 500), 1)
-                for name, took_ms in saves.steps_ms.items()
+                name: round(percentile(took_ms, 0.5), 1) for name, took_ms in saves.steps_ms.items()
             },
-            "pause_ms_p50": round(_percentile(pauses_ms, 500), 1),
+            "pause_ms_p50": round(percentile(pauses_ms, 0.5), 1),
             f"pause_ms_{slowest_is}": round(slowest(pauses_ms)[1], 1),
             "answer_ms_p99_normal": round(p99_far, 1),
             "answer_ms_p99_at_switch": round(p99_near, 1),
@@ -146,16 +144,3 @@ def _latencies(
         at_switch = any(abs(one.heard_s - at) < NEAR_S for at in switches_s)
         (near if at_switch else far).append((one.heard_s - one.sent_s) * 1_000)
     return near, far
-
-
-def slowest(values: Sequence[float]) -> tuple[str, float]:
-    """The slow end of some samples and its name: of fewer than `SAMPLES_MIN` the hundredth part is
-    none, and the longest is told."""
-    if len(values) < SAMPLES_MIN:
-        return LONGEST, max(values, default=0.0)
-    return P99, _percentile(values, 990)
-
-
-def _percentile(values: Sequence[float], permille: int) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, len(ordered) * permille // 1_000)] if ordered else 0.0

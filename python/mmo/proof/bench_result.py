@@ -30,12 +30,12 @@ class Aim(msgspec.Struct, frozen=True):
 
 
 class BenchResult(msgspec.Struct, frozen=True):
-    """A figure beside its limit, both measured in the same run on the same machine."""
+    """A figure beside its limit, both measured in the same run on the same machine, or its aim."""
 
     name: str
     ours: float  # in `unit`
     limit: str  # what the limit is
-    limit_absolute: float  # the limit's own figure, in `unit`
+    limit_absolute: float  # the limit's own figure, in `unit` or in `limit_unit`
     ratio: float  # the figure that the aim names first
     unit: str
     p50_ms: float | None
@@ -43,6 +43,8 @@ class BenchResult(msgspec.Struct, frozen=True):
     checks: tuple[Check, ...]
     more: dict[str, Any]
     aims: tuple[Aim, ...] = ()
+    limit_unit: str = ""  # where the limit is in another one than ours
+    times_of: str = ""  # what the percentiles are of, where that is not what `ours` was found at
 
     @property
     def held(self) -> bool:
@@ -50,9 +52,11 @@ class BenchResult(msgspec.Struct, frozen=True):
         return bool(self.checks) and all(check.held for check in self.checks)
 
     def as_json(self) -> dict[str, Any]:
-        """The documented form; aims stand under `more`, and the code and the arguments by which the
-        figure was made."""
+        """The documented form; under `more` stand aims, what is to be said of the limit and of the
+        percentiles, and by what the figure was made."""
         more = {**self.more, **origin()}
+        said = {"limit_unit": self.limit_unit, "times_of": self.times_of}
+        more |= {name: text for name, text in said.items() if text}
         more["aims"] = [msgspec.to_builtins(aim) for aim in self.aims]
         return {
             "name": self.name,

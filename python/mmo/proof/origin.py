@@ -1,13 +1,15 @@
-"""Of which code, by which command and under which interpreter a result was made.
+"""Of which code, by which command, when and on what a result was made.
 
-Owns the marks that tie a raw result to what made it: a digest of the sources, words of the command
-and the interpreter's version. Measures nothing. Called by verdicts, by benches and by whoever keeps
-progress.
+Owns the marks that tie a raw result to what made it: a digest of the sources, words of the command,
+the interpreter's version, the day and the machine. Measures nothing. Called by verdicts, by benches
+and by whoever keeps progress.
 """
 
 import hashlib
+import os
 import platform
 import sys
+import time
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -66,10 +68,26 @@ def arguments(words: list[str] | None = None) -> list[str]:
     return told
 
 
+def machine() -> str:
+    """Processors, memory and system, in one line; nothing that tells one host from its like."""
+    cpu = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{os.cpu_count()} cores of {cpu}, {memory:.0f} GB, {platform.system()}"
+
+
 def origin() -> dict[str, Any]:
-    """All three, as they stand in a raw result."""
+    """All of them, as they stand in a raw result; the day by UTC."""
     return {
         "code": code_digest(),
         "arguments": arguments(),
         "python": platform.python_version(),
+        "day": time.strftime("%Y-%m-%d", time.gmtime()),
+        "machine": machine(),
     }

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from mmo.client.meter import Meter
 from mmo.testing.measured.life import pin, serve
 from mmo.testing.measured.match_server import RAIDS, MatchServer, pause
 from mmo.wire.codec import decode, encode
@@ -49,14 +50,15 @@ async def parties(
 
     begun = (time.perf_counter(), time.process_time())
     await server.paced(seconds, steps(), new_per_s / 2)
-    figures = shown(server, begun)
+    # Every other step brings the player who completes a team.
+    figures = shown(server, begun, paced_steps(seconds, new_per_s) // 2)
     server.decided_ms.clear()
-    figures["full_speed_per_s"] = await full_speed(server, kind)
-    return figures | server.books()
+    return figures | await full_speed(server, kind) | server.books()
 
 
-async def full_speed(server: MatchServer, kind: int) -> float:
-    """Tickets a second when the next comes as soon as the node has read the last."""
+async def full_speed(server: MatchServer, kind: int) -> dict[str, Any]:
+    """Tickets a second when the next comes as soon as the node has read the last; the teams that
+    were due then and those that were decided in time."""
     made = [one for _ in range(FULL_SPEED_TICKETS // 4) for size in (3, 1)
             for one in server.puts(kind, size)]  # fmt: skip
     begun_s = time.perf_counter()
@@ -68,9 +70,12 @@ async def full_speed(server: MatchServer, kind: int) -> float:
     while len(server.decided_ms) < FULL_SPEED_TICKETS // 4 and time.perf_counter() < until_s:
         server.answer()
         await pause(0.001)
-    took_s = time.perf_counter() - begun_s
+    took_s, decided = time.perf_counter() - begun_s, len(server.decided_ms)
     await server.rest()
-    return len(made) / took_s
+    return {
+        "full_speed_per_s": len(made) / took_s,
+        "full_speed_due": FULL_SPEED_TICKETS // 4, "full_speed_decisions": decided,
+    }  # fmt: skip
 
 
 async def rooms(
@@ -99,18 +104,24 @@ async def rooms(
 
     begun = (time.perf_counter(), time.process_time())
     await server.paced(seconds, steps(), new_per_s / 2)
-    return shown(server, begun) | server.books()
+    return shown(server, begun, paced_steps(seconds, new_per_s)) | server.books()
 
 
-def shown(server: MatchServer, begun: tuple[float, float]) -> dict[str, Any]:
-    """Percentiles of the decisions and the share of the processor since `begun`."""
-    ordered = sorted(server.decided_ms)
+def paced_steps(seconds: float, new_per_s: int) -> int:
+    """Steps of a paced phase, two new tickets each in the mean."""
+    return int(seconds * (new_per_s / 2))
+
+
+def shown(server: MatchServer, begun: tuple[float, float], due: int) -> dict[str, Any]:
+    """Percentiles of the decisions, how many were due, and the share of the processor since
+    `begun`."""
     busy = (time.process_time() - begun[1]) / (time.perf_counter() - begun[0])
+    taken = Meter()
+    for took_ms in server.decided_ms:
+        taken.action("decision", took_ms)
     at = {"p50_ms": 0.5, "p99_ms": 0.99, "p999_ms": 0.999}
-    found: dict[str, Any] = {
-        name: round(ordered[int(len(ordered) * share)], 3) for name, share in at.items()
-    }
-    return found | {"decisions": len(ordered), "busy": round(busy, 3)}
+    found: dict[str, Any] = {name: taken.percentile_ms(share) for name, share in at.items()}
+    return found | {"due": due, "decisions": taken.actions, "busy": round(busy, 3)}
 
 
 def codec_alone(seconds: float) -> float:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import uvloop
 
+from mmo.client.meter import Meter
 from mmo.store import statements as sql
 from mmo.store.mysql_pool import MysqlPool
 from mmo.store.settings import StoreSettings
@@ -23,7 +24,7 @@ PLAYERS = 1_000  # prepared before
 
 async def load(settings: StoreSettings, connections: int, requests: int) -> dict[str, Any]:
     """All requests at once; how long each waited for its answer, and the whole."""
-    waited_ms: list[float] = []
+    waits = Meter()
     answered = 0
     patient = msgspec.structs.replace(settings, mysql_wait_ms=60_000)
     async with MysqlPool(patient, connections_max=connections) as pool:
@@ -33,23 +34,21 @@ async def load(settings: StoreSettings, connections: int, requests: int) -> dict
             async with pool.take() as connection:
                 row = await connection.row(sql.READ_SEATS, f"[{user}]")
             answered += row is not None and str(row[0]).startswith(f"[[{user}, ")
-            waited_ms.append((time.perf_counter() - begun) * 1e3)
+            waits.action("read", (time.perf_counter() - begun) * 1e3)
 
         begun = time.perf_counter()
         await asyncio.gather(*(ask(1) for _ in range(connections)))  # every connection is open
-        waited_ms.clear()
-        answered = 0
+        waits, answered = Meter(), 0
         begun = time.perf_counter()
         await asyncio.gather(*(ask(1 + number % PLAYERS) for number in range(requests)))
         seconds = time.perf_counter() - begun
-    waited_ms.sort()
     return {
         "connections": connections,
         "requests": requests,
         "answered": answered,
         "requests_per_s": round(requests / seconds, 1),
-        "p50_ms": round(waited_ms[len(waited_ms) // 2], 3),
-        "p99_ms": round(waited_ms[len(waited_ms) * 99 // 100], 3),
+        "p50_ms": waits.percentile_ms(0.5),
+        "p99_ms": waits.percentile_ms(0.99),
     }
 
 

@@ -2,7 +2,8 @@
 
 Owns the generator: enter, ready, prove the address, then a blow whenever its time comes, by a plan
 that no answer delays. The time from the planned moment of a blow to the word of what it did is its
-latency. Run as a process of its own by `bench raid`; prints one line of JSON.
+latency; a blow that is still without that word when the last ones were waited for counts with its
+age. Run as a process of its own by `bench raid`; prints one line of JSON.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from typing import Any
 import msgspec
 
 from mmo.client.datagrams import HEAD, Datagrams
+from mmo.client.meter import Meter
 from mmo.client.protocol import HEADER
 from mmo.testing.measured.life import pin
 from mmo.wire.codec import decode, encode
@@ -69,11 +71,11 @@ class Member:
 
 
 class Load:
-    """All members. `latencies` in milliseconds; `counts` by name of what came."""
+    """All members. `taken`: latencies; `counts` by name of what came."""
 
     def __init__(self, address: tuple[str, int], tokens: list[bytes]) -> None:
         self.counts: Counter[str] = Counter()
-        self.latencies: list[float] = []
+        self.taken = Meter()
         self.running = False
         self._poll = select.epoll()
         self._streams = [_datagram_socket() for _ in range(0, len(tokens), STREAMS_SHARED)]
@@ -115,7 +117,7 @@ class Load:
             struck = decode(opcode, body)
             planned = member.sent.pop(struck.number, None)
             if planned is not None:
-                self.latencies.append((time.perf_counter() - planned) * 1000)
+                self.taken.action("blow", (time.perf_counter() - planned) * 1000)
             self.counts["struck"] += 1
         elif opcode == Op.DATAGRAM_KEY:
             member.stream = Datagrams(decode(opcode, body))
@@ -161,14 +163,13 @@ class Load:
         ]
         heapq.heapify(plan)
         opens, ends = begin + warm_s, begin + warm_s + seconds
-        proved_at = begin
-        late_s = 0.0
+        proved_at, late_s, cpu_s = begin, 0.0, 0.0
         while (now := time.perf_counter()) < ends:
             if not self.running and now >= opens:
                 self.running = True
                 self.counts.clear()
-                self.latencies.clear()
-                cpu_s = time.process_time()
+                self.taken = Meter()
+                late_s, cpu_s = 0.0, time.process_time()
             if now - proved_at > PROVE_EVERY_S:
                 proved_at = now
                 self.prove()
@@ -179,9 +180,10 @@ class Load:
                 self._strike(self.members[number], due)
             self._serve(plan[0][0] - time.perf_counter())
         busy = (time.process_time() - cpu_s) / seconds
-        counts, latencies = dict(self.counts), sorted(self.latencies)
+        counts = dict(self.counts)  # of the window; answers are waited for beyond it
         return {"seconds": seconds, "busy": round(busy, 3), "late_ms": late_s * 1000} | {
-            "counts": counts, "latencies": len(latencies), **_percentiles(latencies)
+            "counts": counts, "unsent": unsent(plan, ends, step_s), "unanswered": self.heard_out(),
+            "latencies": self.taken.actions, **percentiles(self.taken),
         }  # fmt: skip
 
     def _strike(self, member: Member, due: float) -> None:
@@ -192,12 +194,16 @@ class Load:
         member.say(Op.RAID_ACT, body, member.number)
         self.counts["blows"] += 1
 
-    def unanswered(self) -> int:
-        """Blows of which nothing was heard after a last wait."""
+    def heard_out(self) -> int:
+        """Blows of which nothing was heard after a last wait; each counts with its age."""
         until = time.monotonic() + LATE_S
         while any(member.sent for member in self.members.values()) and time.monotonic() < until:
             self._serve(0.05)
-        return sum(len(member.sent) for member in self.members.values())
+        now = time.perf_counter()
+        silent = [due for member in self.members.values() for due in member.sent.values()]
+        for due in silent:
+            self.taken.action("blow", (now - due) * 1000)
+        return len(silent)
 
 
 def _datagram_socket() -> socket.socket:
@@ -208,14 +214,15 @@ def _datagram_socket() -> socket.socket:
     return made
 
 
-def _percentiles(latencies: list[float]) -> dict[str, float]:
-    if not latencies:
-        return {"p50_ms": 0.0, "p99_ms": 0.0, "p999_ms": 0.0}
-    last = len(latencies) - 1
-    return {
-        name: round(latencies[int(last * share)], 3)
-        for name, share in (("p50_ms", 0.5), ("p99_ms", 0.99), ("p999_ms", 0.999))
-    }
+def unsent(plan: list[tuple[float, int]], ends: float, step_s: float) -> int:
+    """Blows that were due before the end and that the members had no time for."""
+    return sum(1 + int((ends - due) / step_s) for due, _ in plan if due < ends)
+
+
+def percentiles(taken: Meter) -> dict[str, float]:
+    """Of all latencies."""
+    at = {"p50_ms": 0.5, "p99_ms": 0.99, "p999_ms": 0.999}
+    return {name: taken.percentile_ms(share) for name, share in at.items()}
 
 
 def main() -> None:
@@ -231,8 +238,7 @@ def main() -> None:
     tokens = given.tokens.read_bytes().split()
     load = Load(("127.0.0.1", given.port), tokens)
     load.enter()
-    found = load.fight(given.seconds, given.warm)
-    print(json.dumps({**found, "unanswered": load.unanswered()}), flush=True)
+    print(json.dumps(load.fight(given.seconds, given.warm)), flush=True)
 
 
 if __name__ == "__main__":

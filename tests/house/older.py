@@ -1,0 +1,67 @@
+"""What is true of kept results that are older than the bench, proof or load test they are of.
+
+Owns the sentences; `figures` puts them under its tables, and a house test wants each gone when the
+result was made again.
+"""
+
+_WITHOUT_GATES = (
+    "kept from before users who lose connections, raids without a result, processes that end and"
+    " classes that do nothing had gates: of those it says nothing."
+)
+OLDER = {
+    "prove-chaos-hour.json": (
+        "by_fault.freeze-node",
+        "Kept from before its menu had nodes that stand for longer than their lease; its full disks"
+        " ended the stores that they struck (11 of 22 blows), as a kill does.",
+    ),
+    "prove-checker.json": (
+        "without_a_bug.generations",
+        "Kept from before bugs of raids and of the switch of code were planted: its runs have no"
+        " raids and no new code.",
+    ),
+    "load-deploy.json": ("turns", _WITHOUT_GATES),
+    "bench-match.json": (
+        "times_of",
+        "kept from before it asked whether every team that was due was decided; by its counts all"
+        " were, 5,000 among parties, 10,000 in rooms and 10,000 at full speed.",
+    ),
+    "bench-mirror.json": (
+        "p99_of",
+        "kept from before the larger of two was told: its 40.5 ms are the servers' own count, the"
+        " watcher outside saw 42.3 ms at p99 from the answer on.",
+    ),
+    "bench-raid.json": (
+        "times_of",
+        "kept from before its latencies were of the rooms that it tells: they are of 100 rooms,"
+        " of 200 they were 29.7 and 58.2 ms; the answers to the last blows are not in them.",
+    ),
+    "bench-restart.json": (
+        "interrupted_ms",
+        "kept from before the time in flight and the asking again were counted, and of all thirty"
+        " players, most of whom lost no connection: those who did waited longer.",
+    ),
+    "bench-mixed.json": (
+        "pairs",
+        "kept from an older form of it, whose one client walked one journey and the twenty all of"
+        " them: its ratio says nothing.",
+    ),
+    "bench-reload.json": (
+        "slowest_is",
+        "kept from before it said so: of so few saves the p99 is the longest one.",
+    ),
+}
+"""A figure that the newer form of a bench, proof or load test has (a dot leads into a table), and
+what is true of a result without it. The documents tell it as long as the kept result has no such
+figure; a house test wants the entry gone when it has."""
+SAID_LATER = {
+    "economy": {"times_of": "a purchase at 70 % of the maximum"},
+    "handler": {"times_of": "a message at half of what depth 1 reaches"},
+    "loopback": {"times_of": "a message at half of what depth 1 reaches"},
+    "match": {"times_of": "a decision while 2,000 a second come"},
+    "mirror": {"limit_unit": "ms"},
+    "raid": {"times_of": "a blow with 100 rooms"},
+    "restart": {"limit_unit": "ms"},
+    "seam": {"times_of": "a message at half of what depth 1 reaches"},
+}
+"""What benches say by themselves now, of kept results that do not: what their percentiles are of,
+the unit of their limit. A house test wants an entry gone when the result says it."""
