@@ -2,6 +2,7 @@
 stores are looked at meanwhile."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,8 +22,12 @@ async def passes(count: int) -> None:
         await asyncio.sleep(0)
 
 
+LOOK_NS = 1_000_000
+
+
 class Stage:
-    """Faults that last until they are let go, and a cluster that recovers when it is told to."""
+    """Faults that last until they are let go, and a cluster that recovers when it is told to. Time
+    passes by a millisecond with each look at the clock: what the machine does costs none."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]) -> None:
         self.begun: list[str] = []
@@ -31,6 +36,12 @@ class Stage:
         self.recovered.set()
         self.lines: list[dict[str, Any]] = []
         monkeypatch.setattr(chaos, "MENU", {name: self._fault(name) for name in names})
+        looks = itertools.count(1)
+        clock = SimpleNamespace(
+            monotonic=lambda: next(looks) * LOOK_NS / 1e9,
+            monotonic_ns=lambda: next(looks) * LOOK_NS,
+        )
+        monkeypatch.setattr(chaos, "time", clock)
 
         async def survey(_: Any) -> None:
             return None

@@ -214,6 +214,19 @@ def test_a_refusal_after_a_copy_was_given_up_is_final(tmp_path: Path) -> None:
     assert "unknown/refused-yet-done" in judged(written(tmp_path, refused), player()).counts
 
 
+@pytest.mark.parametrize(("body", "is_found"), [(BUY, False), (BOUGHT, True)])
+def test_what_was_never_answered_was_done_as_it_was_sent_or_not_at_all(
+    tmp_path: Path, body: bytes, is_found: bool
+) -> None:
+    def silent(history: Written) -> None:
+        history.asked((NAME, 1, 1), PORT, int(Op.BUY), BUY)
+        history.unanswered((NAME, 1, 1), PORT)
+
+    done = Event(1, 1, 2, 702, request_hash(702, body), (703, BOUGHT))
+    counts = judged(written(tmp_path, silent), player(events=events(done))).counts
+    assert counts == ({"unknown/another-request": 1} if is_found else {})
+
+
 def test_a_request_to_come_again_decides_nothing(tmp_path: Path) -> None:
     def later(history: Written) -> None:
         history.asked((NAME, 1, 1), PORT, int(Op.BUY), BUY)
@@ -286,7 +299,7 @@ def test_payments_are_booked_once_as_sent(tmp_path: Path) -> None:
     }
     found = Findings()
     money.check_payments(history.payments, {NAME: USER}, orders, grants, found)
-    assert found.counts == {"once/payment": 3, "once/payment-grant": 1}
+    assert found.counts == {"once/payment": 2, "once/payment-lost": 1, "once/payment-grant": 1}
 
 
 def test_redis_ahead_behind_and_going_back_are_found(tmp_path: Path) -> None:
@@ -347,6 +360,19 @@ def test_redis_goes_back_from_the_moment_before_it_was_read(tmp_path: Path) -> N
         assert ("cache/went-back" in found.counts) == is_found
 
 
+def test_a_fault_of_which_nobody_knows_excuses_and_has_no_time_of_recovery(tmp_path: Path) -> None:
+    def seen(history: Written) -> None:
+        for at, held in ((1, 3), (2, 2)):
+            history.line("sample", at=at * 10**9, redis={USER: held}, mysql={USER: 3})
+        moments = {"began": 10**9, "ended": 10**9, "recovered": 2 * 10**9}
+        history.line("fault", what="flush-redis", target="", **moments, uncertain=True)
+
+    history, found = written(tmp_path, seen), Findings()
+    cache.check_samples(history, 8 * 10**9, found)
+    assert cache.check_recovery(history.faults, 60, found) == {}
+    assert not found.counts
+
+
 def test_the_faults_that_excuse_are_those_of_the_menu() -> None:
     assert {*cache.CACHE_FAULTS, *cache.REPAIR_FAULTS} < set(MENU)
 
@@ -377,7 +403,7 @@ def test_recovery_is_told_by_kind_and_its_absence_is_found() -> None:
     found = Findings()
     told = cache.check_recovery(faults, 60, found)
     assert told == {
-        "kill-channel": {"count": 2, "p50_ms": 2000.0, "p99_ms": 2000.0, "max_ms": 2000.0}
+        "kill-channel": {"count": 2, "p50_ms": 1000.0, "p99_ms": 2000.0, "max_ms": 2000.0}
     }
     assert found.counts == {"available/not-recovered": 1}
 

@@ -4,11 +4,14 @@ import asyncio
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
+import mysql.connector
 import pytest
 from tests.house.figures import RESULTS
 
+from mmo.cluster import control
 from mmo.errors import OperatorError
 from mmo.proof import planted
 from mmo.proof.arena import Arena
@@ -27,6 +30,7 @@ from mmo.proof.planted import (
     TOLD,
     UNDER,
     caught,
+    checker_is_proved,
     clean_order,
     expect_raided,
     told,
@@ -57,6 +61,61 @@ def test_a_servers_own_fault_is_no_catch_of_any_bug(monkeypatch: pytest.MonkeyPa
     rounds(monkeypatch, clumsy)
     row = asyncio.run(caught(NOWHERE, "operation-forgotten", 0.01))
     assert not row["by"] and "available/internal (9)" in row["beside"]
+
+
+def test_a_round_in_which_nobody_played_is_void(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert told_apart("cursor-outbox", {"cache/stale": 1}) == ("cache/stale (1)", "")
+    void = {"acknowledged/nothing": 1, "cache/stale": 1}
+    assert told_apart("cursor-outbox", void) == ("", "acknowledged/nothing (1), cache/stale (1)")
+    rounds(monkeypatch, void, {"cache/behind": 2})
+    row = asyncio.run(caught(NOWHERE, "cursor-outbox", 60.0))
+    assert (row["by"], row["rounds"]) == ("cache/behind (2)", 2)
+
+
+def test_what_a_driver_raises_ends_a_round_and_not_the_proof(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left = [mysql.connector.Error("away")]
+
+    async def play(_: Arena, order: Order) -> dict[str, Any]:
+        if left:
+            raise left.pop()
+        return {"checker": {"counts": {"once/roll": 1}}, "findings": []}
+
+    monkeypatch.setattr(planted, "play", play)
+    assert asyncio.run(caught(NOWHERE, "re-roll", 60.0))["rounds"] == 2
+
+
+def test_a_bug_with_which_nothing_starts_keeps_none_from_being_looked_for_and_all_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def planted_never(_: Arena, name: str) -> None:
+        if name != "re-roll":
+            raise TimeoutError("it does not start")
+
+    async def obeys(_: Arena) -> bool:
+        return True
+
+    monkeypatch.setattr(planted, "obeys", obeys)
+    monkeypatch.setattr(planted, "planted_now", lambda arena: "")
+    monkeypatch.setattr(planted, "hears_of", lambda arena, name: False)
+    monkeypatch.setattr(planted, "planted", planted_never)
+    monkeypatch.setenv("MMO_BUGS", "item-lost,re-roll")
+
+    async def play(_: Arena, order: Order) -> dict[str, Any]:
+        counts = {} if order.seconds == SHORT_ROUND_S and not played else {"once/roll": 1}
+        played.append(order)
+        return {**RUN, "checker": {**CHECKED, "counts": counts}, "findings": []}
+
+    played: list[Order] = []
+    monkeypatch.setattr(planted, "play", play)
+    trial = Trial("checker", lambda text: None)
+    with pytest.raises(TimeoutError):
+        asyncio.run(checker_is_proved(NOWHERE, trial, short=True))
+    told_figures = trial.verdict().figures
+    assert told_figures["caught"] == "1 of 2"
+    assert told_figures["bugs"]["item-lost"]["beside"] == "it does not start"
+    assert trial.verdict().findings == ["item-lost was not found in 0.0 s, only it does not start"]
 
 
 def test_rounds_go_on_until_a_check_of_the_bugs_own_finds_it(
@@ -150,6 +209,11 @@ def test_nobody_is_stale_says_nothing_where_redis_is_empty_or_could_not_be_asked
     (found,) = compared(samples_failed=90)
     assert found == "90 looks at the stores failed, 90 did not; ConnectionError: away"
     assert compared(samples_taken=0, samples_failed=0)
+    assert not compared(sampled_s=120)
+    (few,) = compared(sampled_s=160)
+    assert few == "only 90 looks at the stores in 160 s"
+    (hung,) = compared(sampled_s=120, samples_gap_s=61)
+    assert hung == "no look at the stores came to its end in 61 s"
 
 
 def test_what_is_kept_of_a_run_tells_how_much_was_compared() -> None:
@@ -179,3 +243,30 @@ def test_a_bug_that_would_change_nothing_is_refused() -> None:
     assert planted_store.reworded(text, ("a = a + 1, ", "")).text == "SET b = 0"
     with pytest.raises(AssertionError, match="not there any more"):
         planted_store.reworded(text, ("a = a + 1, ", ""), ("c = 0", ""))
+
+
+def test_nodes_that_were_not_killed_are_killed_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The first order for `b` is refused, and the first look at all is answered too late."""
+    pids, asked, looks = {"a": 1, "b": 2}, [], iter(range(100))
+
+    async def status() -> dict[str, Any]:
+        if next(looks) == 1:
+            raise OperatorError("E0701", "late")
+        return {"ready": True, "nodes": [{"name": n, "pid": pid} for n, pid in pids.items()]}
+
+    async def ask(_: Any, question: dict[str, str], __: float) -> None:
+        asked.append(question["name"])
+        if asked == ["a", "b"]:
+            raise OperatorError("E0708", "it is being started")
+        pids[question["name"]] += 10
+
+    monkeypatch.setattr(control, "ask_async", ask)
+    monkeypatch.setattr(planted, "KILL_AGAIN_S", 0.0)
+    monkeypatch.setattr(planted, "LOOK_EVERY_S", 0.0)
+    home = SimpleNamespace(planted_bug=tmp_path / "bug", socket=lambda *_: Path("s"))
+    arena: Any = SimpleNamespace(status=status, home=home, file=lambda: None)
+    asyncio.run(planted.planted(arena, "re-roll"))
+    assert pids["a"] > 10 and pids["b"] > 10 and asked.count("b") == 2
+    assert planted.planted_now(arena) == "re-roll"

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from mmo.client.protocol import HEADER, frame, hello
+from mmo.proof.fault_proxy import reset
 from mmo.wire import codec
 from mmo.wire.messages.session import Hello
 from mmo.wire.opcode import CloseReason, Code, Op
@@ -81,8 +82,8 @@ class Raw:
         return end
 
     def cut(self) -> None:
-        """Reset."""
-        self.writer.transport.abort()
+        """RST, also when nothing is unread."""
+        reset(self.writer)
 
 
 class Attack(msgspec.Struct, frozen=True):

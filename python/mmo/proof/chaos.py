@@ -11,19 +11,22 @@ import random
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from mmo.cluster.process import python_module
-from mmo.errors import MmoError, OperatorError
+from mmo.errors import OperatorError
 from mmo.proof.arena import Arena
 from mmo.proof.chaos_bots import Band
 from mmo.proof.fault_proxy import Proxies
 from mmo.proof.ground import Ground
 from mmo.proof.history import History
 from mmo.proof.nemesis import MENU, NOT_HERE
+from mmo.proof.not_done import NOT_NOW, Uncertain
+from mmo.proof.percentiles import percentile
 from mmo.proof.raid_books import RaidBooks
 from mmo.proof.stores import Stores
 
@@ -85,8 +88,11 @@ class Chaos:
         self._turns: set[asyncio.Task[None]] = set()
         self._recovering: set[asyncio.Task[None]] = set()
         self._not_done: dict[str, str] = {}
+        self._uncertain: dict[str, int] = {}
+        self._recovery_ms: list[float] = []  # of every fault that was done
         self._looks = {"samples_taken": 0, "samples_failed": 0}
         self._look_fault = ""  # why the last of them failed
+        self._looked_s: list[float] = []  # moments: the first look begins, or one came back
 
     async def run(self) -> dict[str, Any]:
         """The documented answer of `chaos --json`, with more beside it."""
@@ -102,13 +108,14 @@ class Chaos:
                 sampling = asyncio.create_task(self._sample(history, band))
                 await self._strike(history, band, proxies)
                 await self._calm(history, band)
-            except (MmoError, TimeoutError, AssertionError) as fault:
-                # What the bots were told so far is judged all the same.
+            except Exception as fault:
+                # Whatever it was: what the bots were told so far is judged all the same.
                 self._findings.append(f"the bots broke: {type(fault).__name__}: {fault}")
             finally:
                 if sampling is not None:
                     sampling.cancel()
                     await asyncio.gather(sampling, return_exceptions=True)
+                    self._looked_s.append(time.monotonic())
                 await band.abandon()
                 await proxies.close()
             history.line("quiet")
@@ -165,28 +172,33 @@ class Chaos:
                 return
 
     async def _one(self, name: str, ground: Ground, history: History, band: Band) -> bool:
+        """Whether the fault was done, or may have been."""
         if name in self._running:
             return False
         began = time.monotonic_ns()
         self._running.add(name)
         band.disturbances += "redis" in name
+        target, count = "", self._struck
         try:
             target = await MENU[name](ground)
-        except (LookupError, OSError, MmoError) as why:
+        except NOT_NOW as why:
             self._not_done[name] = str(why) or type(why).__name__
-            return False
+            if not isinstance(why, Uncertain):
+                return False
+            count = self._uncertain
         finally:
             self._running.discard(name)
-        span = (began, time.monotonic_ns())
-        self._struck[name] = self._struck.get(name, 0) + 1
-        _put(self._recovering, self._recovered(name, target, span, history, band))
+        count[name] = count.get(name, 0) + 1
+        fault = {
+            "what": name, "target": target, "began": began, "ended": time.monotonic_ns(),
+            "uncertain": count is self._uncertain,
+        }  # fmt: skip
+        _put(self._recovering, self._recovered(fault, history, band))
         return True
 
-    async def _recovered(
-        self, name: str, target: str, span: tuple[int, int], history: History, band: Band
-    ) -> None:
+    async def _recovered(self, fault: dict[str, Any], history: History, band: Band) -> None:
         """Wait until everyone was told of a success again, whatever strikes meanwhile."""
-        began, ended = span
+        name, target, ended = fault["what"], fault["target"], fault["ended"]
         recovered = 0
         try:
             await band.until(
@@ -196,10 +208,13 @@ class Chaos:
             recovered = time.monotonic_ns()
         except TimeoutError as late:
             self._findings.append(f"after {name} {target}: {late}")
-        history.line(
-            "fault", what=name, target=target, began=began, ended=ended, recovered=recovered
-        )
-        lasted, took = (ended - began) / 1e9, max(0, recovered - ended) / 1e6
+        history.line("fault", **fault, recovered=recovered)
+        lasted, took = (ended - fault["began"]) / 1e9, max(0, recovered - ended) / 1e6
+        if fault["uncertain"]:
+            self._say(f"{name}: nobody can say whether it was done: {self._not_done.get(name)}")
+            return
+        if recovered:
+            self._recovery_ms.append(took)
         self._say(f"{name} {target}: {lasted:.1f} s, operations succeed {took:.0f} ms later")
 
     async def _calm(self, history: History, band: Band) -> None:
@@ -231,6 +246,7 @@ class Chaos:
     async def _sample(self, history: History, band: Band) -> None:
         """What Redis shows, and what MySQL holds right after: again and again."""
         stores = Stores(self._arena)
+        self._looked_s.append(time.monotonic())
         while True:
             users = [me.user for me in band.heroes if me.user]
             try:
@@ -243,12 +259,12 @@ class Chaos:
                 self._looks["samples_taken"] += 1
                 mine = {user: heads[user] for user in users if user in heads}
                 history.line("sample", looked=looked, redis=held, mysql=mine)
+            self._looked_s.append(time.monotonic())
             await asyncio.sleep(SAMPLE_EVERY_S)
 
     def _answer(self, told: dict[str, Any], done: dict[str, int]) -> dict[str, Any]:
-        recovery = told["recovery"]
-        slowest = [row["p99_ms"] for row in recovery.values()]
-        middle = sorted(row["p50_ms"] for row in recovery.values())
+        moments = self._looked_s or [0.0]
+        gaps = (after - before for before, after in pairwise(moments))
         return {
             "seed": self._order.seed,
             "faults": sum(self._struck.values()),
@@ -257,20 +273,23 @@ class Chaos:
             "lost": told["lost"],
             "duplicated": told["duplicated"],
             "stale": told["stale"],
-            "recovery_p50_ms": middle[len(middle) // 2] if middle else 0.0,
-            "recovery_p99_ms": max(slowest, default=0.0),
+            "recovery_p50_ms": percentile(self._recovery_ms, 0.5),
+            "recovery_p99_ms": percentile(self._recovery_ms, 0.99),
             "findings": [*self._findings, *told["findings"]],
             **done,
             **self._looks,
+            "sampled_s": round(moments[-1] - moments[0], 1),
+            "samples_gap_s": round(max(gaps, default=0.0), 1),
             "sample_fault": self._look_fault,
             "saves": self._counted,
             "by_fault": self._struck,
+            "uncertain": self._uncertain,
             "not_done": {k: v for k, v in self._not_done.items() if k not in self._struck},
             "not_in_the_menu": list(NOT_HERE),
             "checker": {
                 key: value for key, value in told.items() if key not in ("findings", "recovery")
             },
-            "recovery": recovery,
+            "recovery": told["recovery"],
         }
 
 

@@ -21,7 +21,6 @@ import msgspec
 import mysql.connector
 import redis
 
-from mmo.errors import MmoError
 from mmo.proof.arena import Arena
 from mmo.proof.chaos import Order
 from mmo.proof.economy_books import Books
@@ -30,6 +29,7 @@ from mmo.proof.ground import Ground
 from mmo.proof.looks import expect_compared
 from mmo.proof.naive import OF_REDIS, PLAYERS, coin_key
 from mmo.proof.nemesis import MENU
+from mmo.proof.not_done import NOT_NOW
 from mmo.proof.planted import CALM_S, EVERY_S, play, told
 from mmo.proof.verdict import Trial
 
@@ -304,7 +304,7 @@ async def _struck(name: str, build: NaiveBuild, ground: Ground) -> bool:
             await build.strike(name, ground.rng)
         else:
             await MENU[name](ground)
-    except (LookupError, OSError, MmoError):
+    except NOT_NOW:
         return False
     return True
 

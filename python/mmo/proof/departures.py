@@ -23,6 +23,7 @@ from mmo.client.session import (
 )
 from mmo.client.steps import CENTER, GAME, LOGIN, Send, Walk
 from mmo.proof.arena import Arena
+from mmo.proof.fault_proxy import reset
 from mmo.proof.load import books_balance, nobody_is_left
 from mmo.proof.verdict import Trial
 from mmo.wire.messages.account import Login
@@ -117,9 +118,11 @@ async def disconnects(arena: Arena, trial: Trial, short: bool) -> None:
 async def _vanish(me: Hero, shell: Shell, state: State, orderly: bool) -> None:
     await shell.walk(register(me))
     await shell.walk(state(me))
-    if orderly:
-        for lane in list(shell.lanes.values()):
+    for lane in list(shell.lanes.values()):
+        if orderly:
             await lane.close()
+        else:
+            reset(lane._writer)
     shell.cut_all()
     me.loosen()
 

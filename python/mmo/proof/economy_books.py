@@ -24,9 +24,9 @@ ANSWER_S = 120
 """How long a proof waits for one answer of the database, and for its greeting."""
 
 
-def connected(arena: Arena, through: str = "") -> Any:
+def connected(arena: Arena, through: str = "", answer_s: int = ANSWER_S) -> Any:
     """A connection to the database of an arena, as its servers have; `through` another socket than
-    theirs, such as the one behind a door."""
+    theirs, such as the one behind a door. No answer is waited for longer than `answer_s`."""
     return mysql.connector.connect(
         unix_socket=through or arena.file().mysql_socket,
         user="mmo",
@@ -34,8 +34,8 @@ def connected(arena: Arena, through: str = "") -> Any:
         database="mmo",
         use_pure=True,
         connection_timeout=CONNECT_S,  # a door that closes may leave one without a word
-        read_timeout=ANSWER_S,
-        write_timeout=ANSWER_S,
+        read_timeout=answer_s,
+        write_timeout=answer_s,
     )
 
 

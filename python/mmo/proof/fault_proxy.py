@@ -36,12 +36,15 @@ class Line:
 
 def reset(writer: asyncio.StreamWriter) -> None:
     """RST to whoever is at the other end."""
-    sock = writer.get_extra_info("socket")
-    if sock is not None and writer.transport is not None:
+    transport, sock = writer.transport, writer.get_extra_info("socket")
+    if transport is None:
+        return
+    # The number of a socket that is being closed may be another's by now.
+    if sock is not None and not transport.is_closing():
         linger = struct.pack("ii", 1, 0)
         with contextlib.suppress(OSError):  # it may have ended by itself
             sock.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, linger)
-        writer.transport.abort()
+    transport.abort()
 
 
 class Proxy:

@@ -22,6 +22,7 @@ from mmo.proof.arena import Arena
 from mmo.proof.fault_proxy import Proxies
 from mmo.proof.link_door import LinkDoor
 from mmo.proof.mysql_door import MysqlDoor
+from mmo.proof.not_done import Uncertain
 from mmo.proof.stores import Stores
 
 
@@ -70,10 +71,13 @@ class Ground:
         return process.pid
 
     async def kill(self, name: str) -> None:
-        """kill -9 by the supervisor, as an operator does it. Raises `LookupError`."""
+        """kill -9 by the supervisor, as an operator does it. Raises `LookupError` when it is
+        refused, and `Uncertain` when the supervisor did not answer in time."""
         socket = self.arena.home.socket("supervisor", self.arena.file())
         try:
             await control.ask_async(socket, {"ask": "kill", "name": name}, 2.0)
+        except control.NotRunning as error:
+            raise Uncertain(str(error)) from error
         except MmoError as error:
             raise LookupError(str(error)) from error
 
@@ -98,7 +102,8 @@ class Ground:
 
 
 Fault = Callable[[Ground], Awaitable[str]]
-"""Does it and returns to whom; `LookupError` when it cannot be done now."""
+"""Does it and returns to whom; one of `not_done.NOT_NOW` when it cannot be done now, `Uncertain`
+when it may have been."""
 
 
 @asynccontextmanager
@@ -110,6 +115,13 @@ async def stopped(pid: int) -> AsyncIterator[None]:
     finally:
         with contextlib.suppress(ProcessLookupError):  # it may have been killed while it stood
             os.kill(pid, signal.SIGCONT)
+
+
+def lowest_free(pid: int) -> int:
+    """The least number that no descriptor of a process has: with it as the limit there is none
+    left, whatever it closed before."""
+    taken = {int(entry) for entry in os.listdir(f"/proc/{pid}/fd")}
+    return min(set(range(len(taken) + 1)) - taken)
 
 
 @asynccontextmanager

@@ -38,8 +38,6 @@ class History(Watcher):
         # One unbuffered write a line: what was intended is in the file whatever happens next.
         self._file = (directory / f"history-{time.time_ns()}.jsonl").open("ab", buffering=0)
         self._claims = 0
-        self.intents = 0
-        self.acknowledged = 0
         self.told: dict[str, int] = {}  # operations acknowledged, by bot
         self.last_ns: dict[str, int] = {}  # when a bot was last told of a success
         self.unknown: dict[Number, tuple[int, bytes]] = {}  # requests without a final answer
@@ -56,7 +54,6 @@ class History(Watcher):
 
     def asked(self, number: Number, port: int, opcode: int, body: bytes) -> None:
         """An intent, before it leaves."""
-        self.intents += 1
         self.unknown[number] = (opcode, body)
         self.line("intent", op=number, port=port, opcode=opcode, body=body.hex())
 
@@ -73,7 +70,6 @@ class History(Watcher):
         request = self.unknown.pop(number, None)
         name = number[0]
         if request is not None:
-            self.acknowledged += 1
             self.told[name] = self.told.get(name, 0) + 1
             recent = self.recent.setdefault(name, [])
             recent.append(request)

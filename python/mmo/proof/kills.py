@@ -4,6 +4,8 @@ Owns the order of the blows. What must hold afterwards is `load.close_with`.
 """
 
 import asyncio
+import errno
+import socket
 import time
 from functools import partial
 
@@ -130,9 +132,8 @@ async def mysql_killed(arena: Arena, trial: Trial, short: bool) -> None:
         repairs = []
         for round_number in range(1 if short else 4):
             pid = arena.file().processes["mysql"].pid
-            hits = hunters.hits
             await arena.command("kill", "mysql")
-            during = await _hits_while_down(arena, hunters, pid, hits)
+            during = await _hits_while_down(arena, hunters, pid)
             took = await arena.ready_s()
             if not trial.expect(took is not None, "the database was not repaired"):
                 break
@@ -153,15 +154,27 @@ async def mysql_killed(arena: Arena, trial: Trial, short: bool) -> None:
         await hunters.abandon()
 
 
-async def _hits_while_down(arena: Arena, hunters: Hunters, pid: int, hits: int) -> int:
-    """Blows answered until another database process runs."""
-    until = time.monotonic() + 10
+async def _hits_while_down(arena: Arena, hunters: Hunters, pid: int) -> int:
+    """Blows that were struck from now on and answered while no database listened; returns when
+    another process of it runs."""
+    before = hunters.hits + sum(me.hit_open for me in hunters.heroes)  # these are on their way
+    until, answered = time.monotonic() + 10, before
     while time.monotonic() < until:
-        process = arena.file().processes.get("mysql")
+        file, hits = arena.file(), hunters.hits
+        process = file.processes.get("mysql")
         if process is not None and process.pid not in (0, pid):
             break
+        if not _listens(file.mysql_socket):
+            answered = hits  # of before this look
         await asyncio.sleep(0.02)
-    return hunters.hits - hits
+    return max(0, answered - before)
+
+
+def _listens(path: str) -> bool:
+    """Whether somebody is behind a Unix socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        line.setblocking(False)
+        return line.connect_ex(path) in (0, errno.EAGAIN)
 
 
 async def redis_primary_killed(arena: Arena, trial: Trial, short: bool) -> None:

@@ -7,7 +7,7 @@ Called by `chaos`, which picks from the menu with a seed.
 
 import asyncio
 import contextlib
-import os
+import random
 import resource
 import time
 from typing import Any
@@ -19,8 +19,9 @@ from mmo.cluster.redis_protocol import RedisAnswerError
 from mmo.errors import OperatorError
 from mmo.proof.arena import Arena
 from mmo.proof.economy_books import connected
-from mmo.proof.ground import Fault, Ground, limited, stopped
+from mmo.proof.ground import Fault, Ground, limited, lowest_free, stopped
 from mmo.proof.kills import FAILPOINTS
+from mmo.proof.not_done import OF_DRIVERS, Uncertain
 from mmo.proof.partitions import (
     cut_link,
     cut_link_one_way,
@@ -51,6 +52,12 @@ RAID_POINTS = (
 REACHED_S = 5.0
 """How long a named point may take to be reached before another fault's turn comes."""
 
+NEVER = 1_000_000_000
+"""A point that kills when it is reached so often is as good as disarmed."""
+
+LOCKED_MAX = 16
+"""Heads of players that are held at once."""
+
 
 def _kill_role(role: str) -> Fault:
     async def fault(ground: Ground) -> str:
@@ -67,17 +74,27 @@ async def kill_at_point(ground: Ground) -> str:
     role, point = ground.rng.choice((*FAILPOINTS, *RAID_POINTS))
     name = ground.pick(ground.nodes(role))
     pid = ground.pid(name)
+    identity = identify(pid)
     try:
         await ground.arena.arm(name, point, 1 + ground.rng.randrange(5))
     except OperatorError as refusal:
+        await _disarmed(ground.arena, name, point)
         raise LookupError(str(refusal)) from refusal
-    identity = identify(pid)
     until = time.monotonic() + REACHED_S
     while time.monotonic() < until:
         if identify(pid) != identity:
             return f"{name} {point}"
         await asyncio.sleep(0.05)
+    await _disarmed(ground.arena, name, point)
+    if identify(pid) != identity:
+        return f"{name} {point}"
     raise LookupError(f"{name} never reached {point}")
+
+
+async def _disarmed(arena: Arena, name: str, point: str) -> None:
+    """A point that was not reached kills nobody later, when nobody would count it."""
+    with contextlib.suppress(OperatorError):  # one that was killed meanwhile has none armed
+        await arena.arm(name, point, NEVER)
 
 
 async def stop_node(ground: Ground) -> str:
@@ -109,11 +126,11 @@ async def starve_node(ground: Ground) -> str:
 
 
 async def no_descriptors(ground: Ground) -> str:
-    """A node may open nothing more: no connection, no file."""
+    """A node may open nothing more, no connection and no file, but in the place of what it
+    closes."""
     name = ground.pick(ground.nodes())
     pid = ground.pid(name)
-    open_now = max(int(entry) for entry in os.listdir(f"/proc/{pid}/fd")) + 1
-    async with limited(pid, resource.RLIMIT_NOFILE, open_now):
+    async with limited(pid, resource.RLIMIT_NOFILE, lowest_free(pid)):
         await asyncio.sleep(ground.span(DISK_S))
     return name
 
@@ -160,7 +177,10 @@ def _stop_redis(replicas: bool) -> Fault:
 
 async def flush_redis(ground: Ground) -> str:
     """FLUSHALL on every primary."""
-    wiped = await asyncio.to_thread(Stores(ground.arena).wipe)
+    try:
+        wiped = await asyncio.to_thread(Stores(ground.arena).wipe)
+    except (OSError, *OF_DRIVERS) as error:
+        raise Uncertain(f"some primaries may be wiped: {error}") from error
     return f"{wiped} primaries"
 
 
@@ -170,7 +190,10 @@ async def failover_redis(ground: Ground) -> str:
 
     def force() -> None:
         with ground.redis(name) as connection:
-            connection.ask("CLUSTER", "FAILOVER", "FORCE")
+            try:
+                connection.ask("CLUSTER", "FAILOVER", "FORCE")
+            except OSError as error:
+                raise Uncertain(f"{name} did not answer: {error}") from error
 
     try:
         await asyncio.to_thread(force)
@@ -201,8 +224,10 @@ def _moved(ground: Ground, primaries: list[str], key: str) -> str:
         anyone = nodes[primaries[0]]
         slot = int(anyone.text("CLUSTER", "KEYSLOT", key))
         rows: Any = anyone.ask("CLUSTER", "SLOTS")
-        owner = next(row[2][2].decode() for row in rows if row[0] <= slot <= row[1])
-        source = next(name for name in primaries if names[name] == owner)
+        owner = next((row[2][2].decode() for row in rows if row[0] <= slot <= row[1]), "")
+        source = next((name for name in primaries if names[name] == owner), "")
+        if not source:  # not `StopIteration`: no future takes it out of a thread
+            raise LookupError(f"slot {slot} belongs to no primary that answers")
         target = next(name for name in primaries if name != source)
         host, port = Stores(ground.arena).redis_addresses[int(target.removeprefix("redis-")) - 1]
         password = (ground.arena.home.secrets / "redis").read_text().strip()
@@ -234,30 +259,42 @@ async def lock_rows(ground: Ground) -> str:
     """Somebody else holds what commits need: heads of some players, or their dirty marks."""
     table = ground.rng.choice(("player_head", "cache_dirty"))
     seconds = ground.rng.uniform(*LOCK_S)  # as often longer than a commit waits as not
-    rows = await asyncio.to_thread(_held, ground.arena, table, seconds)
+    chance = random.Random(ground.rng.random())
+    rows = await asyncio.to_thread(_held, ground.arena, table, seconds, chance)
     return f"{rows} rows of {table} for {seconds:.1f} s"
 
 
-def _held(arena: Arena, table: str, seconds: float) -> int:
+def _held(arena: Arena, table: str, seconds: float, chance: random.Random) -> int:
+    rows = 0
     connection = connected(arena)
     try:
         cursor = connection.cursor()
         cursor.execute("SET SESSION idle_transaction_timeout = 0")
         cursor.execute("START TRANSACTION")
-        statement = (
-            "SELECT user_id FROM player_head ORDER BY user_id DESC LIMIT 16 FOR UPDATE"
-            if table == "player_head"
-            else "SELECT user_id FROM cache_dirty FOR UPDATE"
-        )
-        cursor.execute(statement)
-        rows = len(cursor.fetchall())
+        for statement in _locking(cursor, table, chance):
+            cursor.execute(statement)
+            rows += len(cursor.fetchall())
         time.sleep(seconds)
         connection.rollback()
         return rows
     except mysql.connector.Error as error:
-        raise LookupError(str(error)) from error
+        raise (Uncertain if rows else LookupError)(str(error)) from error
     finally:
         connection.close()
+
+
+def _locking(cursor: Any, table: str, chance: random.Random) -> list[str]:
+    """Statements that lock the dirty marks, or the heads of some of the players who are somewhere,
+    each by its key: a scan would lock all that it passes. Raises `LookupError` when nobody is
+    anywhere."""
+    if table == "cache_dirty":
+        return ["SELECT user_id FROM cache_dirty FOR UPDATE"]
+    cursor.execute("SELECT user_id FROM player_head WHERE place_number <> 0")
+    users = sorted(int(row[0]) for row in cursor.fetchall())
+    if not users:
+        raise LookupError("no player is anywhere")
+    locks = "SELECT user_id FROM player_head FORCE INDEX (PRIMARY) WHERE user_id = {} FOR UPDATE"
+    return [locks.format(user) for user in chance.sample(users, min(LOCKED_MAX, len(users)))]
 
 
 async def cut_mysql(ground: Ground) -> str:
@@ -353,7 +390,7 @@ NOT_HERE = (
     "what commits need",
     "promotion of a replica of the database: one home has one database",
     "a cap on memory: it takes a control group",
-    "clocks an hour off: servers forgive two seconds (`net.token_leeway_s`)",
+    "clocks an hour off: servers forgive two seconds (`token.token_leeway_s`)",
     "values of a stranger's in Redis: what Redis holds is ours alone, by its password",
     "rolling restarts and login storms: `prove rolling` and `make load` have them",
 )

@@ -14,7 +14,6 @@ from pathlib import Path
 import msgspec
 
 from mmo.cluster import control
-from mmo.errors import MmoError
 from mmo.proof.arena import Arena
 from mmo.proof.verdict import Trial, Verdict
 
@@ -267,16 +266,22 @@ async def prove(
     out: Path | None = None,
 ) -> Verdict:
     """Run one proof on a cluster of its own, or on the one of `home`. Whatever interrupts it is a
-    finding. With `out` the verdict is also written there as `prove-NAME.json`."""
+    finding, but that no cluster runs in `home`: raises `NotRunning` (E0701). With `out` the verdict
+    is also written there as `prove-NAME.json`."""
     trial = Trial(proof.name, say)
     began = time.monotonic()
+    is_up = False
     try:
         async with _arena(proof, home) as arena:
+            if home is not None and proof.needs_cluster:
+                await arena.status()
+            is_up = True
             trial.figure("start_s", round(time.monotonic() - began, 2))
             await proof.run()(arena, trial, short)
-    except control.NotRunning:
-        raise
-    except (MmoError, TimeoutError, OSError, AssertionError, BaseExceptionGroup) as fault:
+    except (Exception, BaseExceptionGroup) as fault:
+        # A driver's fault too, which no common word of Python's names: an hour is not lost by it.
+        if isinstance(fault, control.NotRunning) and not is_up:
+            raise
         trial.found(f"the proof was interrupted: {_told(fault)}")
     trial.figure("took_s", round(time.monotonic() - began, 1))
     verdict = trial.verdict()

@@ -28,22 +28,30 @@ RELOAD_S = 60.0
 
 
 async def reload_storm(ground: Ground) -> str:
-    """Good and bad saves of rules right after each other, while other faults strike."""
+    """Good and bad saves of rules right after each other, while other faults strike. It has begun,
+    and is recovered from, when the first of them was decided."""
     if ground.game is None:
         raise LookupError("the cluster has no game of its own that could be saved")
     if ground.storm is not None and not ground.storm.done():
         raise LookupError("the last storm is not over")
-    saves = ground.rng.randrange(*SAVES)
-    ground.storm = asyncio.create_task(_storm(ground, ground.game, saves))
+    saves, first = ground.rng.randrange(*SAVES), asyncio.Event()
+    ground.storm = asyncio.create_task(_storm(ground, ground.game, saves, first))
+    deciding = asyncio.create_task(first.wait())
+    try:
+        await asyncio.wait((ground.storm, deciding), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        deciding.cancel()
     return f"{saves} saves from now on"
 
 
-async def _storm(ground: Ground, game: Path, saves: int) -> None:
-    for _ in range(saves):
-        if ground.rng.random() < BAD_SHARE:
+async def _storm(ground: Ground, game: Path, saves: int, first: asyncio.Event) -> None:
+    """Saves, each after the other, and a good one last. `first`: one was decided."""
+    for number in range(saves):
+        if number == 1 or ground.rng.random() < BAD_SHARE:  # in each storm a bad one
             await _bad(ground, game)
         else:
             await _good(ground, game)
+        first.set()
     await _good(ground, game)
     if ground.rng.random() < BACK_SHARE:
         await _reloaded(ground, "--back")
@@ -54,7 +62,8 @@ async def _bad(ground: Ground, game: Path) -> None:
     save = KINDS[kind](random.Random(ground.rng.random()))
     (game / save.path).write_text(save.text, encoding="utf-8")
     said = await _reloaded(ground)
-    ground.count("bad saves refused" if "error" in said else "bad saves")
+    is_refused = _code(said).startswith(OF_CODE)
+    ground.count("bad saves refused" if is_refused else "bad saves not decided")
     if said.get("changed"):
         ground.wrong.append(f"a bad save ({kind}) was taken: {said}: {save.text!r}")
 
@@ -63,10 +72,14 @@ async def _good(ground: Ground, game: Path) -> None:
     text = RULES.format(word=ground.rng.randrange(10**9))
     (game / DICE).write_text(text, encoding="utf-8")
     said = await _reloaded(ground)
-    code = said.get("error", {}).get("code", "")
     ground.count("good saves taken" if said.get("changed") else "good saves not taken")
-    if code.startswith(OF_CODE):
+    if _code(said).startswith(OF_CODE):
         ground.wrong.append(f"a good save was refused: {said}")
+
+
+def _code(said: dict[str, Any]) -> str:
+    """The code of a refusal, empty without one."""
+    return str(said.get("error", {}).get("code", ""))
 
 
 async def _reloaded(ground: Ground, *words: str) -> dict[str, Any]:

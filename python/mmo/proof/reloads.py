@@ -20,6 +20,7 @@ from mmo.proof.injuries import INJURIES, Injuries
 from mmo.proof.live_code import CROWD_S, RULES, Dev, Probers, game_of
 from mmo.proof.live_rooms import RoomRaiders, witness_rooms
 from mmo.proof.load import Hunters, close_with
+from mmo.proof.percentiles import percentile
 from mmo.proof.raids import END_S, close_raids
 from mmo.proof.verdict import Trial
 
@@ -126,9 +127,8 @@ class Run:
     def figures(self) -> None:
         """Times of the reloads without an injury."""
         for name, values in (("live_ms", self._live_ms), ("pause_ms", self._pause_ms)):
-            ordered = sorted(values) or [0.0]
-            self._trial.figure(f"{name}_p50", round(ordered[len(ordered) // 2], 1))
-            self._trial.figure(f"{name}_p99", round(ordered[len(ordered) * 99 // 100], 1))
+            self._trial.figure(f"{name}_p50", round(percentile(values, 0.5), 1))
+            self._trial.figure(f"{name}_p99", round(percentile(values, 0.99), 1))
         self._trial.figure("refused_and_made_again", self._dev.again)
         self._trial.figure("generation", self._generation)
         self._trial.figure("generations_held_by_rooms_at_most", self._held_most)

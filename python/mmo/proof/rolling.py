@@ -16,6 +16,7 @@ from mmo.client.shopper import shop_until_over
 from mmo.client.steps import Walk
 from mmo.proof.arena import Arena
 from mmo.proof.load import Crew, books_balance, nobody_is_left
+from mmo.proof.percentiles import percentile
 from mmo.proof.verdict import Trial
 
 RESTART_S = 600.0
@@ -58,10 +59,9 @@ async def rolling(arena: Arena, trial: Trial, short: bool) -> None:
     trial.figure("connections_lost", meter.losses)
     trial.figure("p50_ms", fleet.summary.p50_ms)
     trial.figure("p99_ms", fleet.summary.p99_ms)
-    pauses = sorted(meter.pauses_ms)
-    if pauses:
-        trial.figure("pause_p99_ms", round(pauses[len(pauses) * 99 // 100], 1))
-        trial.figure("pause_max_ms", round(pauses[-1], 1))
+    if meter.pauses_ms:
+        trial.figure("pause_p99_ms", round(percentile(meter.pauses_ms, 0.99), 1))
+        trial.figure("pause_max_ms", round(max(meter.pauses_ms), 1))
     await books_balance(arena, trial, count)
     await nobody_is_left(arena, trial)
 

@@ -7,33 +7,28 @@ here on purpose. Blocking; called in a thread.
 import time
 from typing import Any
 
-import mysql.connector
 import redis
 
 from mmo.proof.arena import Arena
+from mmo.proof.economy_books import connected
+
+ANSWER_S = 30
+"""How long a look waits for MySQL: longer than any fault lets it stand."""
 
 
 class Stores:
     """Both stores of an arena, as its operator reaches them."""
 
     def __init__(self, arena: Arena) -> None:
-        file = arena.file()
-        secrets = arena.home.secrets
-        self._socket = file.mysql_socket
-        self._password = (secrets / "mysql").read_text().strip()
-        self._redis_password = (secrets / "redis").read_text().strip()
+        self._arena = arena
+        self._redis_password = (arena.home.secrets / "redis").read_text().strip()
         self._kept: Any = None
-        self.redis_addresses = [_address(text) for text in file.redis_nodes]
+        self.redis_addresses = [_address(text) for text in arena.file().redis_nodes]
 
     def heads(self) -> dict[int, int]:
-        """Version of every player, from MySQL."""
-        connection: Any = mysql.connector.connect(
-            unix_socket=self._socket,
-            user="mmo",
-            password=self._password,
-            database="mmo",
-            use_pure=True,
-        )
+        """Version of every player, from MySQL. Raises `mysql.connector.Error`, also when nobody
+        greets or answers in time."""
+        connection = connected(self._arena, answer_s=ANSWER_S)
         try:
             cursor = connection.cursor()
             cursor.execute("SELECT user_id, version FROM player_head")
@@ -64,12 +59,6 @@ class Stores:
             raise
         self._kept = cluster
         return found
-
-    def close(self) -> None:
-        """End what is kept."""
-        if self._kept is not None:
-            self._kept.close()
-            self._kept = None
 
     def boards(self, seasons: set[int]) -> dict[tuple[int, int], int]:
         """Score by season and user on the boards in Redis."""

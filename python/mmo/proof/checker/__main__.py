@@ -19,6 +19,9 @@ from mmo.proof.checker.operations import Owned
 from mmo.proof.checker.truth import PlayerBooks, RaidTruth, Truth, boards, snapshots
 
 QUIET_LOOK_S = 0.25
+DUPLICATED = ("duplicated", "answered-twice", "never-sent", "token", "payment", "never-earned")
+"""Names of findings that say of something that it was done, or given, more often than once or
+without cause."""
 
 
 def arguments() -> argparse.Namespace:
@@ -108,7 +111,9 @@ class Judge:
         self.rolls += money.check_rolls(books, keys, found)
 
     def _cache(self, players: dict[int, PlayerBooks]) -> None:
-        """Redis gets what is left of the bound since all went quiet, and is judged then."""
+        """Redis gets what is left of the bound since all went quiet, which is when the bots were
+        gone and their raids settled and so some time after the last answer, and is judged then.
+        Meanwhile a board that is being filled is waited for, too."""
         told = self._told
         if not told.redis:
             return
@@ -124,7 +129,8 @@ class Judge:
             shown = boards(nodes, password, self.raids.boards)
             self.places = raids.check_boards(self.raids, shown, late)
             is_behind = late.count("stale") and not late.count("ahead", "content")
-            if not is_behind or time.monotonic() > until:
+            is_bare = bool(self.raids.ranking) and not self.places
+            if not (is_behind or is_bare) or time.monotonic() > until:
                 break
             time.sleep(QUIET_LOOK_S)
         for check, name, text in late.texts:
@@ -155,9 +161,9 @@ class Judge:
             **self.counted,
             "places_compared": self.places,
             "generations": self.generations,
-            "faults": len(history.faults),
-            "lost": found.count("lost"),
-            "duplicated": found.count("duplicated", "answered-twice", "never-sent", "token"),
+            "faults": sum(not fault.uncertain for fault in history.faults),
+            "lost": found.count("lost", "payment-lost"),
+            "duplicated": found.count(*DUPLICATED),
             "stale": found.count("stale", "behind", "ahead"),
             "counts": found.counts,
             "findings": [f"{check}/{name}: {text}" for check, name, text in found.texts],

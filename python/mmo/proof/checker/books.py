@@ -204,9 +204,8 @@ def check_payments(
         rows = orders.get(order, [])
         user = users.get(payment.account, 0)
         if payment.booked_at and len(rows) != 1:
-            found.add(
-                "once", "payment", f"order {order} was acknowledged, is booked {len(rows)} times"
-            )
+            text = f"order {order} was acknowledged, is booked {len(rows)} times"
+            found.add("once", "payment" if rows else "payment-lost", text)
         for number, owner, amount in rows:
             if (owner, amount) != (user, payment.amount):
                 text = (

@@ -73,13 +73,15 @@ class Payment:
 
 @dataclass(slots=True)
 class Fault:
-    """One fault. `recovered`: when operations succeeded again everywhere, 0: never seen."""
+    """One fault. `recovered`: when operations succeeded again everywhere, 0: never seen.
+    `uncertain`: nobody can say whether it was done; it excuses what it would."""
 
     what: str
     target: str
     began: int
     ended: int
     recovered: int
+    uncertain: bool = False
 
 
 @dataclass(slots=True)
@@ -152,9 +154,10 @@ class History:
                 )
                 self.samples.append(Sample(row.get("looked", row["at"]), row["at"], held, heads))
             elif kind == "fault":
-                self.faults.append(
-                    Fault(*(row[key] for key in ("what", "target", "began", "ended", "recovered")))
-                )
+                words = ("what", "target", "began", "ended", "recovered")
+                fault = Fault(*(row[key] for key in words))
+                fault.uncertain = row.get("uncertain", False)
+                self.faults.append(fault)
             elif kind == "quiet":
                 self.quiet_at = row["at"]
 

@@ -21,7 +21,8 @@ Owned = list[tuple[Number, Operation]]
 
 
 def check_operations(books: PlayerBooks, mine: Owned, found: Findings) -> None:
-    """Acknowledged operations are in the log once with the same bytes; nothing else is."""
+    """Acknowledged operations are in the log once with the same bytes, others as they were sent
+    or not at all; nothing else is."""
     logged = {(event.epoch, event.counter): event for event in books.events if event.epoch > 0}
     known = {(number[1], number[2]): operation for number, operation in mine}
     for (name, epoch, counter), operation in mine:
@@ -44,9 +45,13 @@ def check_operations(books: PlayerBooks, mine: Owned, found: Findings) -> None:
             if operation.answered - {event.hash}:
                 text = f"{what}: another request of the same number was answered"
                 found.add("acknowledged", "another-request", text)
-        elif event is not None and operation.was_refused:
-            code = operation.refusals[-1][1]
-            found.add("unknown", "refused-yet-done", f"{what} was refused ({code}), is in the log")
+        elif event is not None:
+            if operation.was_refused:
+                code, text = operation.refusals[-1][1], "was refused, is in the log"
+                found.add("unknown", "refused-yet-done", f"{what} {text} ({code})")
+            if event.hash not in {asked for _, _, asked in operation.sent}:
+                text = f"{what} was done as another request than any that was sent"
+                found.add("unknown", "another-request", text)
     hashes: dict[bytes, tuple[int, int]] = {}
     for number, event in logged.items():
         if number not in known:
