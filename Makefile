@@ -27,7 +27,7 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_QUIET := 1
 
-.PHONY: help start stop test lint fmt bench proof load fuzz build servers
+.PHONY: help start stop test lint fmt bench proof load fuzz build servers components
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -44,14 +44,20 @@ servers:
 
 build: $(STAMPS)/core
 
-test: $(STAMPS)/tests $(STAMPS)/generator
+# What a toolchain of the least profile lacks; of one that is not there the build says more.
+components:
+	@! command -v cargo >/dev/null || \
+		{ cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1 || \
+		{ echo "rustfmt or clippy is missing: rustup component add rustfmt clippy"; exit 1; }
+
+test: components $(STAMPS)/tests $(STAMPS)/generator
 	@.ci/servers redis-server mariadbd valgrind
 	@$(BIN)/python .ci/parts.py
 
-lint: $(STAMPS)/tests
+lint: components $(STAMPS)/tests
 	@$(BIN)/python .ci/parts.py lint
 
-fmt: $(STAMPS)/tests
+fmt: components $(STAMPS)/tests
 	cargo fmt --all
 	$(BIN)/ruff check --fix --quiet python tests loadtest .ci
 	$(BIN)/ruff format python tests loadtest .ci
@@ -85,13 +91,13 @@ $(STAMPS)/core: $(STAMPS)/venv $(CORE_SOURCES) pyproject.toml
 	@command -v cargo >/dev/null || { echo "no Rust toolchain found: see https://rustup.rs"; exit 1; }
 	@cargo --version | awk '{ split($$2, v, "."); exit !(v[1] > 1 || v[2] >= 88) }' || \
 		{ echo "$$(cargo --version) is too old: Rust 1.88 or newer is needed, see https://rustup.rs"; exit 1; }
-	$(BIN)/maturin develop --release --quiet
+	$(BIN)/maturin develop --release --locked --quiet
 	@touch $@
 
 $(STAMPS)/tests: $(STAMPS)/core
-	$(BIN)/maturin develop --release --quiet --extras dev,load
+	$(BIN)/maturin develop --release --locked --quiet --extras dev,load
 	@touch $@
 
 $(STAMPS)/generator: $(STAMPS)/venv $(BENCH_SOURCES)
-	cargo build --release --quiet --package mmo-bench
+	cargo build --release --locked --quiet --package mmo-bench
 	@touch $@

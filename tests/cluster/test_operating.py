@@ -134,10 +134,10 @@ async def test_a_drained_server_leaves_its_player_at_another_without_a_login(are
         assert me.meter.logins_forced == 0 and me.meter.count("Login") == 1
         assert me.meter.losses == {"connection to game lost: the server leaves": 1}
         assert (await arena.node(name))["state"] == "stopped"
-        assert (await arena.command("start"))["ready"]
         await shell.walk(hold_on(me, lambda: log_out(me)))
     finally:
         shell.cut_all()
+        assert (await arena.command("start", deadline_s=60))["ready"]
 
 
 async def test_a_player_goes_on_at_another_center_when_his_own_is_drained(arena: Arena) -> None:
@@ -154,10 +154,10 @@ async def test_a_player_goes_on_at_another_center_when_his_own_is_drained(arena:
         assert me.center is not None and me.center[1] in others
         assert not me.meter.findings
         assert me.meter.logins_forced == 0 and me.meter.count("Login") == 1
-        assert (await arena.command("start"))["ready"]
         await shell.walk(log_out(me))
     finally:
         shell.cut_all()
+        assert (await arena.command("start", deadline_s=60))["ready"]
 
 
 async def test_a_server_added_live_is_entered_and_goes_again_and_the_home_knows(

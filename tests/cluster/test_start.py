@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.ports import PORTS
 
 from mmo.cluster.control import ask
 from mmo.cluster.home import Home
@@ -25,10 +26,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 NODES = ["login-1", "center-1", "channel-1", "channel-2", "matching-1", "raid-1", "cash-1"]
 
 RUN = [sys.executable, "-m", "mmo.cli", "run"]
-# Far from where other homes of this machine look first, and those of a second test process, so that
-# a block that is let go stays free.
-PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-ENVIRONMENT = {**os.environ, "MMO__CLUSTER__PORT_FIRST": str(24_100 + 3_000 * PROCESS)}
+ENVIRONMENT = {**os.environ, **PORTS}
 
 
 class Operator:

@@ -27,6 +27,8 @@ def secrets_in(text: str) -> list[str]:
 
 
 def test_the_test_command_of_the_readme_is_what_continuous_integration_runs() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.search(r"(?m)^make test\b", readme)
     run = ROOT / ".ci" / "run"
     assert os.access(run, os.X_OK)
     assert re.search(r"\bmake test\b", run.read_text(encoding="utf-8"))
@@ -42,13 +44,15 @@ def test_every_make_command_of_the_readme_exists() -> None:
 
 
 def test_no_secret_is_among_the_sources() -> None:
-    faults = []
+    faults, judged = [], set()
     for path in committed_files():
         # Bots and tests play with accounts of their own, made and wiped with their cluster.
-        players = {"tests", "client", "proof"} & set(path.parts)
+        players = {"tests", "client", "proof"} & set(path.relative_to(ROOT).parts)
         if path.suffix in TEXTS and not players:
+            judged.add(short(path))
             text = path.read_text(encoding="utf-8", errors="replace")
             faults += [f"{short(path)}: {found}" for found in secrets_in(text)]
+    assert {"README.md", "Makefile", "python/mmo/default.toml", "rust/src/lib.rs"} <= judged
     assert not faults, "\n".join(faults)
 
 

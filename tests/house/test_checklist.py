@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 from tests.house.tree import ROOT, functions, parsed, table
 
-from mmo.cli.roles import ROLE_NAMES, load_role
-
 STATEMENTS = [str(number) for number in [*range(1, 91), 92]]
 WEAKNESSES = [f"W-{number:02}" for number in range(1, 107)]
 NAMED = re.compile(r"^(?P<path>[\w./-]+\.(?:py|rs))::(?P<name>\w+)$")
@@ -57,32 +55,6 @@ def test_each_has_a_test_and_each_named_test_exists(name: str) -> None:
     assert named, f"{name} has no test"
     faults = [fault for entry in named if (fault := faults_of(entry))]
     assert not faults, "\n".join(faults)
-
-
-def overdue(
-    later: dict[str, list[int]], named: dict[str, list[str]], installed: set[str]
-) -> list[str]:
-    """Statements whose system is installed in a role while no test that they name is one of it."""
-    return [
-        f"{number}: {system} is installed; name a test of it"
-        for system, numbers in later.items()
-        if system in installed
-        for number in numbers
-        if not any(system in entry for entry in named[str(number)])
-    ]
-
-
-def test_a_feature_that_has_come_has_tests_of_its_own() -> None:
-    installed = {system for name in ROLE_NAMES for system in load_role(name).systems}
-    faults = overdue(table("checklist.toml")["later"], entries(), installed)
-    assert not faults, "\n".join(faults)
-
-
-def test_a_planted_feature_without_tests_is_found() -> None:
-    later = {"ranking": [23]}
-    assert not overdue(later, {"23": ["tests/a.py::test_x"]}, {"hunt"})
-    assert overdue(later, {"23": ["tests/a.py::test_x"]}, {"hunt", "ranking"})
-    assert not overdue(later, {"23": ["tests/systems/test_ranking.py::test_x"]}, {"ranking"})
 
 
 def test_a_planted_wrong_entry_is_found() -> None:

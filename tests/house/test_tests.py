@@ -5,10 +5,14 @@ Owns the judgement over the tests of both languages; never runs them.
 
 import ast
 import re
+from pathlib import Path
 
+import pytest
 from tests.house.rust_text import blanked, only_tests
 from tests.house.tree import (
+    ROOT,
     dotted,
+    files_below,
     functions,
     nodes,
     parsed,
@@ -17,6 +21,7 @@ from tests.house.tree import (
     short,
 )
 
+RUST_TESTS = ROOT / "rust" / "tests"
 SKIPS = {"pytest.skip", "pytest.importorskip", "pytest.xfail", "unittest.skip", "unittest.skipIf"}
 SKIP_MARKS = {"pytest.mark.skip", "pytest.mark.skipif", "pytest.mark.xfail"}
 RUST_SLEEP = re.compile(r"\b(?:thread::sleep|time::sleep|sleep_until|park_timeout)\b")
@@ -107,13 +112,23 @@ def test_no_rust_test_sleeps_or_is_ignored() -> None:
     for path in rust_files("rust/src", "rust/tests"):
         text = path.read_text(encoding="utf-8")
         code = blanked(text)
-        tests = code if path.parent.name == "tests" else only_tests(code)
+        tests = code if RUST_TESTS in path.parents else only_tests(code)
         for pattern in (RUST_SLEEP, re.compile(r"#\[ignore")):
             faults += [
                 f"{short(path)}:{tests.count(chr(10), 0, match.start()) + 1}: {match.group()}"
                 for match in pattern.finditer(tests)
             ]
     assert not faults, "\n".join(faults)
+
+
+def test_files_are_found_in_a_checkout_below_a_folder_of_any_name(tmp_path: Path) -> None:
+    top = tmp_path / "target" / "checkout"
+    for name in ("python/a.py", "python/target/b.py"):
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).touch()
+    assert files_below("*.py", ("python",), top) == [top / "python/a.py"]
+    with pytest.raises(AssertionError, match="would pass"):
+        files_below("*.rs", ("python",), top)
 
 
 def test_planted_naps_skips_and_toothless_tests_are_found() -> None:

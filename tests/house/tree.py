@@ -16,23 +16,27 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "python" / "mmo"
 RUST_SOURCES = ROOT / "rust" / "src"
 HOUSE = ROOT / "tests" / "house"
-PYTHON_ROOTS = ("python", "tests", "loadtest")
+PYTHON_ROOTS = ("python", "tests", "loadtest", ".ci")
 RUST_ROOTS = ("rust",)
 
 
 def python_files(*roots: str) -> list[Path]:
     """All Python sources below the given folders of the repository, or below all of ours."""
-    return _files("*.py", roots or PYTHON_ROOTS)
+    return files_below("*.py", roots or PYTHON_ROOTS)
 
 
 def rust_files(*roots: str) -> list[Path]:
     """All Rust sources below the given folders of the repository, or below `rust`."""
-    return _files("*.rs", roots or RUST_ROOTS)
+    return files_below("*.rs", roots or RUST_ROOTS)
 
 
-def _files(pattern: str, roots: tuple[str, ...]) -> list[Path]:
-    found = (path for root in roots for path in (ROOT / root).rglob(pattern))
-    return sorted(path for path in found if not {"target", "__pycache__"} & set(path.parts))
+def files_below(pattern: str, roots: tuple[str, ...], top: Path = ROOT) -> list[Path]:
+    """Files below folders of the checkout `top`, without what a build made."""
+    every = (path for root in roots for path in (top / root).rglob(pattern))
+    made = {"target", "__pycache__"}
+    found = sorted(path for path in every if not made & set(path.relative_to(top).parts))
+    assert found, f"no {pattern} below {', '.join(roots)}: whatever is judged would pass"
+    return found
 
 
 def committed_files() -> list[Path]:

@@ -4,8 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import mysql.connector
+import pytest
 
 from mmo.cluster.mysql_server import ManagedMysql
+
+pytestmark = pytest.mark.services
 
 
 def test_temporary_tables_are_kept_in_the_home(mysql_server: ManagedMysql) -> None:

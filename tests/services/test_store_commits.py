@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from mysql.connector.errors import DatabaseError
+from tests.contract.stores import loaded
 
 from mmo.cluster.mysql_server import ManagedMysql
 from mmo.errors import StoreUnavailable
@@ -62,13 +63,6 @@ async def players(store: DurableStore, count: int) -> list[Player]:
             await connection.execute(ADD_PLAYER, user, f"user-{user}")
             await connection.execute(ADD_HEAD, user)
     return [await loaded(store, user) for user in users]
-
-
-async def loaded(store: DurableStore, user: int) -> Player:
-    """The player as committed."""
-    player = await store.load(user)
-    assert player is not None
-    return player
 
 
 def earn(player: Player, counter: int, *more: Change, amount: int = 1) -> PlayerCommit:

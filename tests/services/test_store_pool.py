@@ -89,8 +89,7 @@ async def test_a_wait_ends_at_its_deadline(store_settings: SettingsOf) -> None:
 
 async def test_a_cancelled_waiter_passes_its_turn_on(pool: MysqlPool) -> None:
     first, second = pool.take(), pool.take()
-    await first.__aenter__()
-    await second.__aenter__()
+    lent = {(await one.__aenter__()).server_id for one in (first, second)}
     tasks = [asyncio.create_task(my_id(pool)) for _ in range(3)]
     await waiters(pool, 3)
     tasks[0].cancel()
@@ -99,7 +98,8 @@ async def test_a_cancelled_waiter_passes_its_turn_on(pool: MysqlPool) -> None:
     assert await tasks[2] > 0
     await second.__aexit__(None, None, None)
     assert pool.stats()["mysql_in_use"] == 0 and pool.stats()["mysql_waiters"] == 0
-    assert {await my_id(pool), await my_id(pool)}
+    async with pool.take() as one, pool.take() as two:
+        assert {one.server_id, two.server_id} == lent
 
 
 async def test_an_open_transaction_is_undone_on_return(pool: MysqlPool) -> None:

@@ -3,13 +3,14 @@
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 from tests.conftest import forget_all
 from tests.contract.raid_books import members, opening, result
 from tests.contract.stores import Cluster
+from tests.services.asked import until
 
 from mmo.cli.rebuild import _filled
 from mmo.cluster.redis_servers import ManagedRedis
@@ -24,7 +25,6 @@ from mmo.store.durable import DurableStore
 
 pytestmark = pytest.mark.services
 
-DEADLINE_S = 30.0
 MARKS = Statement("SELECT user_id, score FROM ranking_dirty WHERE season = %s ORDER BY user_id")
 AGE_MARKS = Statement("UPDATE ranking_dirty SET since_ms = since_ms - 60000 WHERE season = %s")
 FORGET_MARKS = Statement("DELETE FROM ranking_dirty")
@@ -62,13 +62,6 @@ async def alive(store_settings: SettingsOf) -> AsyncIterator[DurableStore]:
 def season() -> int:
     """A season of this test."""
     return next(_seasons)
-
-
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Ask again, over the network, until it is so."""
-    async with asyncio.timeout(DEADLINE_S):
-        while not await condition():
-            pass
 
 
 async def whole(store: DurableStore, season: int) -> None:

@@ -44,7 +44,11 @@ def test_payment_when_the_player_is_away_then_waits_for_his_next_arrival(realm: 
     back, again = realm.arrive("quokka")
     realm.move(2_000)
     heard = [told for told in back.heard() if isinstance(told, CashChanged)]
-    assert again.cash == 300 or heard == [CashChanged(300, 300)]
+    assert again.cash == 0 and heard == [CashChanged(300, 300)]
+    back.leaves()
+    realm.move(15_000)
+    _, later = realm.arrive("quokka")
+    assert later.cash == 300
 
 
 def test_refund_when_it_overtakes_its_charge_then_both_are_booked_in_the_end(realm: Realm) -> None:

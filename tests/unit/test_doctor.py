@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.ports import PORTS
 
 from mmo.cli import doctor, doctor_checks, doctor_cluster, doctor_list, open_files
 from mmo.cli.doctor_checks import Finding
@@ -18,7 +19,7 @@ from mmo.cluster.topology import assign_ports, take_block
 from mmo.config.load import load_config
 from mmo.errors import StoreUnavailable
 
-CONFIG = load_config(environment={}).config
+CONFIG = load_config(environment=PORTS).config
 CENTER = {
     "name": "center-1", "role": "center", "number": 2, "state": "ready", "ready": True, "error": "",
     "restarts": 0, "generation": 3, "loop_lag_p99_ms": 2.0, "links": [11], "store_away": False,

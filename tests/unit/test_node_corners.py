@@ -3,13 +3,14 @@
 from collections.abc import Callable, Sequence
 
 import pytest
+from tests.unit.node_clients import a_player
 from tests.unit.node_game import messages as m
 from tests.unit.node_game.roles import CHANNEL
 from tests.unit.node_game.rules import SHAPES
 
 from mmo.store import PlayerCommit, Verdict
 from mmo.testing.fake_store import FakeStore
-from mmo.testing.world import Client, World
+from mmo.testing.world import World
 from mmo.wire.messages.session import Refused
 from mmo.wire.opcode import CloseReason, Code
 
@@ -32,12 +33,6 @@ class MovingStore(FakeStore):
                 self.database.heads[commit.player.user].version += 1
             happening()
         return await super().commit(group)
-
-
-def a_player(game: World, name: str = "Ann") -> Client:
-    player = game.player(name)
-    player.heard()
-    return player
 
 
 def test_eviction_when_player_is_loaded_again_before_it_leaves_no_ghost(world: MakeWorld) -> None:

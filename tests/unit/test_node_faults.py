@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from tests.unit.node_clients import a_player
 from tests.unit.node_game import messages as m
 from tests.unit.node_game.roles import CENTER, CHANNEL
 
@@ -24,12 +25,6 @@ def a_world(world: MakeWorld, role: Any = CHANNEL, **settings: Any) -> tuple[Wor
     game = world(role, store=store, systems_package=GAME, **settings)
     store.database.clock_ms = game.clock
     return game, store
-
-
-def a_player(game: World, name: str = "Ann") -> Client:
-    player = game.player(name)
-    player.heard()
-    return player
 
 
 def gold_of(store: FakeStore, player: Client) -> int:

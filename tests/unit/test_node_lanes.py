@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tests.unit.node_clients import a_player
 from tests.unit.node_game import messages as m
 from tests.unit.node_game.roles import CHANNEL
 
 from mmo.store import PlayerCommit, Verdict
 from mmo.testing.fake_store import FakeStore
-from mmo.testing.world import Client, World
+from mmo.testing.world import World
 from mmo.wire.messages.session import Refused
 from mmo.wire.opcode import CloseReason, Code
 
@@ -45,12 +46,6 @@ def held_world(world: MakeWorld, **settings: Any) -> tuple[World, HoldingStore]:
     game = world(CHANNEL, store=store, systems_package=GAME, **settings)
     store.database.clock_ms = game.clock
     return game, store
-
-
-def a_player(game: World, name: str = "Ann") -> Client:
-    player = game.player(name)
-    player.heard()
-    return player
 
 
 def test_message_when_lane_is_open_is_decided_in_line(world: MakeWorld) -> None:

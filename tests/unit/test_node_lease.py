@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+from tests.unit.node_clients import a_player
 from tests.unit.node_game import messages as m
-from tests.unit.test_node_faults import a_player, a_world, gold_of
+from tests.unit.test_node_faults import a_world, gold_of
 
 from mmo.errors import StoreUnavailable
 from mmo.testing.world import World

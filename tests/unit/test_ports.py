@@ -5,6 +5,7 @@ import socket
 
 import msgspec
 import pytest
+from tests.ports import PORTS
 
 from mmo.cluster.home import AddedNode
 from mmo.cluster.topology import (
@@ -20,7 +21,7 @@ from mmo.config import NodeEntry
 from mmo.config.load import load_config
 from mmo.errors import OperatorError
 
-CONFIG = load_config(environment={}).config
+CONFIG = load_config(environment=PORTS).config
 ENTRIES = CONFIG.nodes
 
 

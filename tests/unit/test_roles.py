@@ -10,10 +10,17 @@ from mmo import roles
 from mmo.content import data_directory, load_content
 from mmo.contract import Env, NodeView, Role, Sender
 from mmo.node.core_table import core_fields
-from mmo.node.handlers import Table, build_table
-from mmo.wire.opcode import Op
+from mmo.node.handlers import LINK_OPCODES, Table, build_table
+from mmo.wire.opcode import INTERNAL, Op
 
 ROLES = tuple(roles.ROLES)
+PUSHES = {
+    *(Op.CLOSING, Op.REFUSED, Op.LOGIN_WAIT, Op.WELCOME, Op.SERVER_LEAVING, Op.KILL_REWARD),
+    *(Op.GRANT_REWARD, Op.ITEMS_EXPIRED, Op.PASS_PROGRESS, Op.CASH_CHANGED),
+    *(Op.RAID_MATCHED, Op.RAID_UNMATCHED, Op.RAID_FREED, Op.RAID_ENTERED, Op.DATAGRAM_KEY),
+    *(Op.RAID_TEAM, Op.RAID_START, Op.RAID_STRUCK, Op.RAID_STREAM, Op.RAID_ENDED),
+}
+"""What a server tells a client without a request of the same name."""
 
 
 def table_of(role: Role) -> Table:
@@ -57,25 +64,13 @@ def test_role_when_it_owns_players_then_it_takes_tokens_grants_and_kills(name: s
 def test_role_when_a_client_speaks_then_no_link_or_internal_opcode_is_open_to_him(
     name: str,
 ) -> None:
-    opcodes = {opcode for opcode, _, _ in core_of(name)["client_opcodes"]}
+    core = core_of(name)
+    opcodes = {opcode for opcode, _, _ in core["client_opcodes"]}
     assert all(opcode >= 100 for opcode in opcodes)
-    internal = {
-        Op.KILL_EARNED,
-        Op.GRANT_CLAIM,
-        Op.LOGIN_VERIFIED,
-        Op.REGISTER_HASHED,
-        Op.KILL_REWARD,
-        Op.WELCOME,
-        Op.CLOSING,
-        Op.ITEMS_EXPIRE,
-        Op.ITEMS_EXPIRED,
-        Op.PASS_EVENT,
-        Op.PASS_PROGRESS,
-        Op.PAYMENT_NOTICE,
-        Op.CASH_CHANGED,
-        Op.GRANT_REWARD,
-    }
-    assert not opcodes & internal
+    links = {opcode for _, opcode in core["link_opcodes"]}
+    assert links and links <= set(LINK_OPCODES) and not links & opcodes
+    answers = {op for op in Op if op.name.endswith(("_OK", "PONG"))}
+    assert not opcodes & (INTERNAL - {Op.ENTER} | PUSHES | answers)
 
 
 def test_roles_when_clients_need_no_token_then_only_the_login_server_serves_them() -> None:

@@ -27,9 +27,9 @@ MUTABLE_CALLS = frozenset(
 )
 MEMORY = frozenset({"cache", "lru_cache", "cached_property", "singledispatch"})
 CLOCKS = frozenset({"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time"})
-CHANCE = frozenset({"Random", "random.Random"})
-"""Of the module `random`: the type of what `env` hands to a rule, and nothing that draws by itself:
-a rule whose chance is not its message's is decided otherwise when it is asked again."""
+SEEDED_CHANCE = "from random import Random"
+"""The type of what `env` hands to a rule is all it may have of chance: a rule that draws by itself
+decides otherwise when the same message is asked again."""
 OUTSIDE_CALLS = frozenset(
     {"open", "print", "input", "exec", "eval", "__import__", "compile", "globals", "setattr"}
 )
@@ -193,11 +193,8 @@ def _outside(tree: ast.Module) -> Iterator[Hazard]:
                 yield _at(node, f"{name}() reaches outside of the rule")
             elif ".".join(name.split(".")[-2:]) in CLOCKS:
                 yield _at(node, f"{name}() reads a clock; use env.now_ms")
-            elif name in CHANCE and not (node.args or node.keywords):
-                yield _at(node, f"{name}() draws from the machine; use env.rng")
-        elif isinstance(node, ast.Attribute) and dotted(node).startswith("random."):
-            if dotted(node) not in CHANCE:
-                yield _at(node, f"{dotted(node)} draws from the machine; use env.rng")
+            elif name == "Random" and all(ast.unparse(one) == "None" for one in node.args):
+                yield _at(node, "Random() draws from the machine; use env.rng")
         elif isinstance(node, ast.ExceptHandler) and _catches_all(node):
             yield Hazard(node.lineno, node.col_offset, "catches everything, the watchdog too")
         elif isinstance(node, ast.FunctionDef) and node.name == "__exit__":
@@ -237,8 +234,6 @@ def _imports(tree: ast.Module, games: tuple[str, ...]) -> Iterator[Hazard]:
             yield _at(node, "an import inside of a function runs after the check")
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-            if any(alias.name == "random" and alias.asname for alias in node.names):
-                yield _at(node, "import random under its own name")
             bare = [name for name in names if name.split(".")[0] in ("mmo", *games)]
             if bare:
                 yield _at(node, f"import {bare[0]}: write `from {bare[0]} import name`")
@@ -246,8 +241,9 @@ def _imports(tree: ast.Module, games: tuple[str, ...]) -> Iterator[Hazard]:
             module = node.module or ""
             names = [module] if "." in module else [f"{module}.{a.name}" for a in node.names]
         for name in names:
-            if name.startswith("random.") and name not in CHANCE:
-                yield _at(node, f"{name} draws from the machine; use env.rng")
+            if name.split(".")[0] == "random" and ast.unparse(node) != SEEDED_CHANCE:
+                yield _at(node, f"imports chance of its own: write `{SEEDED_CHANCE}`, use env.rng")
+                break
             if not _is_allowed(name, games):
                 yield _at(node, f"imports {name.rstrip('.')}, which a rule may not reach")
                 break
