@@ -9,7 +9,7 @@ from mmo.store.tls import REPLACED, VerifiedConnection
 
 
 @pytest.mark.parametrize(("kind", "name"), REPLACED)
-def test_a_driver_without_what_is_replaced_is_refused_before_it_connects(
+async def test_a_driver_without_what_is_replaced_is_refused_before_it_connects(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: type, name: str
 ) -> None:
     connection = VerifiedConnection()
