@@ -163,7 +163,8 @@ fn admit(net: &Rc<Net>, stream: TcpStream, address: SocketAddr, tls: Option<&Tls
         None => {
             let (reader, writer) = stream.into_split();
             if let Some(connection) = open_client(&net, place, address, Some(writer)) {
-                spawn_local(serve(net, connection, Stream::Tcp(reader), None));
+                let stream = Stream::Tcp(reader);
+                spawn_local(serve(net, connection, stream, None, || {}));
             }
         }
         Some(tls) => {
@@ -192,7 +193,7 @@ async fn shake_hands(
     };
     if let Some(connection) = open_client(&net, place, address, None) {
         let stream = Stream::Any(Box::new(stream));
-        serve(net, connection, stream, None).await;
+        serve(net, connection, stream, None, || {}).await;
     }
 }
 

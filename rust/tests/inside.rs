@@ -92,7 +92,13 @@ fn served(net: &Rc<Net>) -> (Rc<Connection>, DuplexStream) {
     connection.set_user(net, 7);
     let (own, other) = tokio::io::duplex(1_024);
     let stream = Stream::Any(Box::new(own));
-    spawn_local(serve(Rc::clone(net), Rc::clone(&connection), stream, None));
+    spawn_local(serve(
+        Rc::clone(net),
+        Rc::clone(&connection),
+        stream,
+        None,
+        || {},
+    ));
     (connection, other)
 }
 
@@ -175,7 +181,13 @@ fn attack_record_that_never_becomes_whole_holds_back_no_mail() {
         async |net| {
             let trickling = open(&net, HOST);
             let stream = Stream::Any(Box::new(Trickle));
-            spawn_local(serve(Rc::clone(&net), Rc::clone(&trickling), stream, None));
+            spawn_local(serve(
+                Rc::clone(&net),
+                Rc::clone(&trickling),
+                stream,
+                None,
+                || {},
+            ));
             let connection = open(&net, HOST);
             post_close(&net, &connection);
             until("mail", || connection.is_closing()).await;

@@ -127,6 +127,34 @@ fn silent_link_is_ended_by_heartbeat() {
 }
 
 #[test]
+fn peer_that_speaks_once_more_gets_what_was_sent_before_its_link_was_closed() {
+    let mut center = World::with(|settings| {
+        settings.server_number = 1;
+        settings.heartbeat_ms = 30_000;
+        settings.close_flush_ms = 10_000;
+    });
+    let mut peer = HandMade::shake(&center, 2);
+    let conn = up(&mut center);
+    for seq in 0..4 {
+        center.send(conn, LINK_ACT, seq, &[5; 199_990]);
+    }
+    center
+        .server
+        .close(ConnId::from_i64(conn), CloseReason::LinkLost)
+        .unwrap();
+    center.next(opcode::PEER_DOWN);
+    // Most of it is still on the side of the core, in the system's keeping.
+    peer.client.send(LINK_ACT, 1, b"one more");
+    let _next = HandMade::shake(&center, 2);
+    up(&mut center);
+    let got: Vec<_> = std::iter::from_fn(|| peer.client.frame())
+        .filter(|(opcode, ..)| *opcode == LINK_ACT)
+        .map(|(_, seq, body)| (seq, body.len()))
+        .collect();
+    assert_eq!(got, [0, 1, 2, 3].map(|seq| (seq, 199_990)));
+}
+
+#[test]
 fn attack_link_of_a_role_may_send_only_what_its_role_may() {
     let mut center = server(1, "center", 1);
     for opcode in [

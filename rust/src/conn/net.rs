@@ -422,7 +422,7 @@ impl Net {
         self.registry.borrow().live()
     }
 
-    /// How many clients were closed and have not closed yet.
+    /// How many peers were closed here and have not closed yet.
     #[must_use]
     pub fn lingering(&self) -> usize {
         self.lingering.get()

@@ -23,9 +23,15 @@ use crate::pool::SlotPool;
 use crate::queue::{Body, Event};
 use crate::ring::Ring;
 
-/// Serves `connection` until it ended. `early` are bytes that were read before. Holds the
-/// connection, and so a client's place, until the socket is dropped.
-pub async fn serve(net: Rc<Net>, connection: Rc<Connection>, stream: Stream, early: Option<Ring>) {
+/// Serves `connection` until it ended, calls `ended`, and lingers. `early` are bytes that were read
+/// before. Holds the connection, and so a client's place, until the socket is dropped.
+pub async fn serve(
+    net: Rc<Net>,
+    connection: Rc<Connection>,
+    stream: Stream,
+    early: Option<Ring>,
+    ended: impl FnOnce(),
+) {
     let held_back = early.is_some();
     let mut task = Serving {
         net,
@@ -50,9 +56,9 @@ pub async fn serve(net: Rc<Net>, connection: Rc<Connection>, stream: Stream, ear
     } else {
         drop(writer);
     }
-    let lingers = !broken && !task.connection.is_link();
     task.net.end(&task.connection);
-    if lingers {
+    ended();
+    if !broken {
         // Boxed: this part of the future would otherwise cost every idle connection its size.
         let time = Duration::from_millis(task.net.settings.close_flush_ms);
         task.net.lingering.update(|count| count + 1);

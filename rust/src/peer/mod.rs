@@ -25,7 +25,7 @@ use crate::conn::{Connection, Peer};
 use crate::error::CloseReason;
 use crate::frame::{self, HEADER_BYTES, LENGTH_BYTES, LENGTH_MIN};
 use crate::gate::Gate;
-use crate::ids::opcode;
+use crate::ids::{ConnId, opcode};
 use crate::ring::Ring;
 use handshake::{Acceptor, BODY_BYTES_MAX, Dialler, Identity, NONCE_BYTES};
 use lookup::Lookup;
@@ -317,27 +317,27 @@ impl Links {
             incarnation: peer.incarnation,
         };
         self.up.borrow_mut().insert(peer.number, link);
-        let links = Rc::clone(self);
-        spawn_local(async move {
-            let id = connection.id;
-            serve(
-                Rc::clone(&links.net),
-                connection,
-                Stream::Tcp(reader),
-                early,
-            )
-            .await;
-            let mut up = links.up.borrow_mut();
-            if up
-                .get(&peer.number)
-                .is_some_and(|link| link.connection.id == id)
-            {
-                up.remove(&peer.number);
-            }
-            drop(up);
-            links.went_down.notify_waiters();
-        });
+        let (links, id) = (Rc::clone(self), connection.id);
+        let ended = move || links.leave(peer.number, id);
+        let stream = Stream::Tcp(reader);
+        spawn_local(serve(
+            Rc::clone(&self.net),
+            connection,
+            stream,
+            early,
+            ended,
+        ));
         Ok(())
+    }
+
+    /// The link of `id` to `peer` ended. It may linger, but the next one need not wait for that.
+    fn leave(&self, peer: u16, id: ConnId) {
+        let mut up = self.up.borrow_mut();
+        if up.get(&peer).is_some_and(|link| link.connection.id == id) {
+            up.remove(&peer);
+        }
+        drop(up);
+        self.went_down.notify_waiters();
     }
 
     /// Waits until there is no link to `peer`.

@@ -205,8 +205,8 @@ async fn stop(net: &Net, grace_ms: u64) {
     }
 }
 
-/// Waits for clients to close after they were told. The system may still hold the last words to
-/// them, and forgets those when it has to answer a client's own for a socket that is gone. Not for
+/// Waits for peers to close after they were told. The system may still hold the last words to
+/// them, and forgets those when it has to answer a peer's own for a socket that is gone. Not for
 /// long: whoever waits for the end of the process waits for this too.
 async fn see_off(net: &Net, grace_ms: u64) {
     let longest_ms = net.settings.close_flush_ms.min(SEE_OFF_MS_MAX);
