@@ -133,6 +133,8 @@ pub struct Gate {
     bytes: Bucket,
     open_since_ns: u64,
     heard_ns: u64,
+    /// No frame is a sign of life any more.
+    is_deaf: bool,
     /// When the frame that is incomplete now was begun; 0: none is.
     frame_since_ns: u64,
     /// Since when it is not read for want of room here; 0: it is read.
@@ -152,6 +154,7 @@ impl Gate {
             bytes: Bucket::default(),
             open_since_ns: now_ns,
             heard_ns: now_ns,
+            is_deaf: false,
             frame_since_ns: 0,
             held_since_ns: 0,
             slack_ns: 0,
@@ -168,6 +171,7 @@ impl Gate {
             bytes: Bucket::default(),
             open_since_ns: now_ns,
             heard_ns: now_ns,
+            is_deaf: false,
             frame_since_ns: 0,
             held_since_ns: 0,
             slack_ns: 0,
@@ -207,7 +211,9 @@ impl Gate {
         wire_bytes: usize,
         now_ns: u64,
     ) -> Verdict {
-        self.heard_ns = now_ns;
+        if !self.is_deaf {
+            self.heard_ns = now_ns;
+        }
         match self.peer {
             Peer::User => self.judge_client(rules, number, wire_bytes, STATE_USER, now_ns),
             Peer::Open { unproved_bytes } => {
@@ -322,6 +328,12 @@ impl Gate {
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.held_since_ns > 0
+    }
+
+    /// From now on the time without a frame runs whatever comes: nothing reaches the peer any more,
+    /// and he must not stay for what he says.
+    pub fn stop_hearing(&mut self) {
+        self.is_deaf = true;
     }
 
     /// Notes that all is judged that came from the peer, unless he is not read now.

@@ -4,6 +4,7 @@
 
 mod world;
 
+use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::pin::Pin;
@@ -266,6 +267,102 @@ fn reader_that_stops_is_counted_once_however_often_it_is_looked_at() {
         until("stopped again", || waits() == 2).await;
         assert_eq!(net.crossing.inbound.waiting(), 4);
     });
+}
+
+#[test]
+fn what_came_before_a_stream_took_no_more_is_not_lost() {
+    let small_queue = |settings: &mut Settings| {
+        settings.inbound_high_water = 4;
+        settings.inbound_low_water = 1;
+    };
+    inside(small_queue, async |net| {
+        let (connection, mut other) = served(&net);
+        other
+            .write_all(&frame(ACT, 1, b"").repeat(20))
+            .await
+            .unwrap();
+        until("stopped", || net.stats().reader_waits_total.get() == 1).await;
+        drop(other);
+        for seq in 0..3 {
+            connection.add_own(&net, PONG, seq, b"");
+            connection.flush(&net);
+            yield_now().await;
+        }
+        assert_eq!(connection.waiting(), 0, "the write failed");
+        let seen = RefCell::new(Vec::new());
+        until("its end", || {
+            while let Some(event) = net.crossing.inbound.pop() {
+                seen.borrow_mut().push(event.opcode);
+            }
+            net.crossing.resume.store(true, Ordering::Release);
+            net.pass();
+            seen.borrow().last() == Some(&opcode::CLOSED)
+        })
+        .await;
+        let acts = seen.borrow().iter().filter(|one| **one == ACT).count();
+        assert_eq!(acts, 20);
+    });
+}
+
+/// A stream that takes nothing and goes on speaking.
+struct Shouting(bool);
+
+impl AsyncRead for Shouting {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.0 = !self.0;
+        if self.0 {
+            buffer.put_slice(&frame(PING, 1, b""));
+            return Poll::Ready(Ok(()));
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Shouting {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+    }
+}
+
+impl ByteStream for Shouting {
+    fn socket(&self) -> Option<&tokio::net::TcpStream> {
+        None
+    }
+}
+
+#[test]
+fn attack_player_who_takes_nothing_does_not_stay_for_what_he_says() {
+    inside(
+        |settings| settings.idle_ms = 50,
+        async |net| {
+            let connection = open(&net, HOST);
+            connection.set_user(&net, 7);
+            let stream = Stream::Any(Box::new(Shouting(false)));
+            spawn_local(serve(Rc::clone(&net), connection, stream, None, || {}));
+            until("its end", || {
+                net.sweep();
+                net.stats().connections.get() == 0
+            })
+            .await;
+            let seen = std::iter::from_fn(|| net.crossing.inbound.pop());
+            let last = seen.last().unwrap();
+            let idle = u32::from(CloseReason::Idle.number());
+            assert_eq!((last.opcode, last.seq), (opcode::CLOSED, idle));
+        },
+    );
 }
 
 #[test]

@@ -4,11 +4,11 @@
 
 mod world;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mmo_core::error::CloseReason;
 use mmo_core::ids::{ConnId, opcode};
-use world::{LINK_ACT, LINK_OTHER, SECRET, World, frame};
+use world::{LINK_ACT, LINK_OTHER, PATIENCE, SECRET, World, frame};
 
 fn server(number: u16, role: &str, incarnation: u64) -> World {
     World::with(|settings| {
@@ -123,6 +123,37 @@ fn silent_link_is_ended_by_heartbeat() {
     assert_eq!(
         (down.conn, down.seq),
         (conn, u32::from(CloseReason::LinkLost.number()))
+    );
+}
+
+#[test]
+fn what_came_before_a_link_could_not_be_written_any_more_is_not_lost() {
+    let mut center = World::with(|settings| {
+        settings.server_number = 1;
+        settings.heartbeat_ms = 10;
+        settings.inbound_events_max = 4;
+        settings.inbound_high_water = 4;
+        settings.inbound_low_water = 1;
+    });
+    let mut peer = HandMade::shake(&center, 2);
+    let conn = up(&mut center);
+    let acts: Vec<_> = (0..20).map(|seq| frame(LINK_ACT, seq, b"")).collect();
+    peer.client.raw(&acts.concat());
+    let deadline = Instant::now() + PATIENCE;
+    while center.stat("inbound_waiting") < 4 {
+        assert!(Instant::now() < deadline, "never full");
+        std::thread::yield_now();
+    }
+    drop(peer);
+    // Time for the ping that draws the reset, and for the one that fails.
+    std::thread::sleep(Duration::from_millis(200));
+    for seq in 0..20 {
+        assert_eq!(center.next(LINK_ACT).seq, seq);
+    }
+    let down = center.next(opcode::PEER_DOWN);
+    assert_eq!(
+        (down.conn, down.seq),
+        (conn, u32::from(CloseReason::PeerClosed.number()))
     );
 }
 

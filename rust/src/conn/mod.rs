@@ -62,7 +62,9 @@ pub struct Connection {
     /// The socket takes no more now; the task waits for it.
     blocked: Cell<bool>,
     dirty: Cell<bool>,
-    /// Nothing can be sent any more.
+    /// Why a write failed, if one did: nothing more is sent, and what came is still read.
+    mute: Cell<Option<CloseReason>>,
+    /// It is neither read nor written any more.
     broken: Cell<bool>,
     /// Its last event was emitted.
     ended: Cell<bool>,
@@ -87,6 +89,7 @@ impl Connection {
             closing: Cell::new(None),
             blocked: Cell::new(false),
             dirty: Cell::new(false),
+            mute: Cell::new(None),
             broken: Cell::new(false),
             ended: Cell::new(false),
             lends: Cell::new(false),
@@ -163,7 +166,7 @@ impl Connection {
     }
 
     fn with_outbox(&self, net: &Net, add: impl FnOnce(&mut Outbox)) {
-        if !self.broken.get() {
+        if !self.broken.get() && !self.is_mute() {
             add(self
                 .outbox
                 .borrow_mut()
@@ -191,6 +194,11 @@ impl Connection {
         if self.is_closing() {
             return;
         }
+        // Reading only finds that the stream is over; the write that failed knows why.
+        let reason = match (reason, self.mute.get()) {
+            (CloseReason::PeerClosed, Some(failed)) => failed,
+            _ => reason,
+        };
         let can_tell = !matches!(
             reason,
             CloseReason::PeerClosed
@@ -210,13 +218,32 @@ impl Connection {
         self.wake();
     }
 
-    /// Gives up on sending.
+    /// Gives up on sending, and on what came and was not handed on.
     pub fn break_off(&self, net: &Net) {
         self.broken.set(true);
+        self.drop_outbox(net);
+        self.wake();
+    }
+
+    /// A write failed: sends no more, but still reads what came before, which may wait for room
+    /// here. The end of reading ends the connection, and so does its time without a frame, which
+    /// no frame begins anew from now on.
+    fn fall_mute(&self, net: &Net, error: &io::Error) {
+        self.mute.set(Some(reason_of(error)));
+        self.blocked.set(false);
+        self.gate.borrow_mut().stop_hearing();
+        self.drop_outbox(net);
+        self.release(net);
+    }
+
+    fn is_mute(&self) -> bool {
+        self.mute.get().is_some()
+    }
+
+    fn drop_outbox(&self, net: &Net) {
         if let Some(outbox) = self.outbox.borrow_mut().take() {
             net.give_back_outbox(outbox);
         }
-        self.wake();
     }
 
     /// Writes what waits, as far as the socket takes it, without waiting.
@@ -233,10 +260,8 @@ impl Connection {
                 self.blocked.set(true);
                 self.wake();
             }
-            Err(error) => {
-                self.begin_close(net, reason_of(&error));
-                self.break_off(net);
-            }
+            Err(_) if self.is_closing() => self.break_off(net),
+            Err(error) => self.fall_mute(net, &error),
         }
     }
 

@@ -110,8 +110,7 @@ impl Serving {
                 };
             }
             if let Poll::Ready(Err(error)) = written {
-                self.connection.begin_close(&self.net, reason_of(&error));
-                continue;
+                self.connection.fall_mute(&self.net, &error);
             }
             match self.poll_read(context) {
                 Poll::Pending => {
@@ -344,6 +343,7 @@ impl Serving {
                     room -= 1;
                     delivered += 1;
                 }
+                Verdict::Echo(_) if self.connection.is_mute() => {}
                 Verdict::Echo(reply) => {
                     let outbox = waiting.get_or_insert_with(|| net.take_outbox());
                     outbox.add_frame(reply, next.seq, next.body);
@@ -418,6 +418,9 @@ impl Serving {
 
     /// Writes all that waits; pending with the task to be woken when the socket takes more.
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.connection.is_mute() {
+            return Poll::Ready(Ok(()));
+        }
         if let Some(written) = self.write_at_once() {
             return Poll::Ready(written);
         }
