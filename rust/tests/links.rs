@@ -302,10 +302,27 @@ fn attack_handshakes_use_up_no_place_of_a_link() {
     let (_, proof) = dialler.answer(&challenge).unwrap();
     third.send(opcode::LINK_PROOF, 0, &proof);
     assert_eq!(third.frame().unwrap().0, opcode::LINK_REFUSED);
-    let mut more: Vec<_> = (0..2).map(|_| center.link_client()).collect();
-    assert_eq!(more[1].frame(), None, "no third handshake at once");
+    let _more: Vec<_> = (0..2).map(|_| center.link_client()).collect();
+    assert_eq!(silent.frame(), None, "no third handshake at once");
     center.send(at_first, LINK_ACT, 1, b"");
     assert_eq!(first.client.frame().unwrap().0, LINK_ACT);
+}
+
+#[test]
+fn attack_handshakes_that_never_end_keep_no_link_from_being_made() {
+    let mut center = World::with(|settings| {
+        settings.server_number = 1;
+        settings.links_max = 2;
+        settings.dial_ms = 60_000;
+    });
+    let mut silent: Vec<_> = (0..5).map(|_| center.link_client()).collect();
+    let _peer = HandMade::shake(&center, 2);
+    up(&mut center);
+    let mut channel = server(3, "channel", 1);
+    channel.server.dial(1, &address(&center)).unwrap();
+    up(&mut channel);
+    up(&mut center);
+    assert_eq!(silent[0].frame(), None, "the oldest made room");
 }
 
 #[test]

@@ -7,9 +7,10 @@
 pub mod handshake;
 mod lookup;
 
-use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -38,8 +39,6 @@ pub struct Links {
     keepers: RefCell<HashMap<u16, Keeper>>,
     /// Servers that are being dialled at this moment.
     dialling: RefCell<HashSet<u16>>,
-    /// Handshakes of those who dialled us.
-    shaking: Cell<usize>,
     went_down: Notify,
 }
 
@@ -78,7 +77,6 @@ impl Links {
             up: RefCell::default(),
             keepers: RefCell::default(),
             dialling: RefCell::default(),
-            shaking: Cell::new(0),
             went_down: Notify::new(),
         })
     }
@@ -127,6 +125,8 @@ impl Links {
 
     /// Accepts links for ever; `server` aborts it when the core stops.
     pub async fn accept(self: Rc<Self>, listener: TcpListener) {
+        // Handshakes of those who dialled us, the oldest first.
+        let mut shaking: VecDeque<(SocketAddr, JoinHandle<()>)> = VecDeque::new();
         loop {
             self.net.pass_if_due();
             let Ok((stream, address)) = listener.accept().await else {
@@ -135,25 +135,27 @@ impl Links {
                 continue;
             };
             self.net.note_work(1);
-            // Strangers use up handshakes, never the places of those who proved themselves.
-            if self.shaking.get() >= self.links_max() {
-                self.refuse(|| format!("link from {address}: links_max handshakes"));
-                continue;
+            shaking.retain(|(_, task)| !task.is_finished());
+            // Strangers use up handshakes, never the places of those who proved themselves. Who
+            // knows the secret is done in a moment, so it is the oldest that makes room.
+            if shaking.len() >= self.links_max()
+                && let Some((oldest, task)) = shaking.pop_front()
+            {
+                task.abort();
+                self.refuse(|| format!("link from {oldest}: links_max handshakes"));
             }
-            // Counted before the task runs: many may come before it does.
-            self.shaking.set(self.shaking.get() + 1);
             let links = Rc::clone(&self);
-            spawn_local(async move {
+            let task = spawn_local(async move {
                 let time = Duration::from_millis(links.net.settings.dial_ms);
                 let shaken = tokio::time::timeout(time, links.clone().shake_accepted(stream));
                 let outcome = shaken
                     .await
                     .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-                links.shaking.set(links.shaking.get() - 1);
                 if let Err(error) = outcome {
                     links.refuse(|| format!("link from {address}: {error}"));
                 }
             });
+            shaking.push_back((address, task));
         }
     }
 
