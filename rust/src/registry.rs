@@ -35,7 +35,9 @@ impl Slots {
 
     fn live(&self, id: ConnId) -> Option<&Slot> {
         let slot = self.0.get(id.slot())?;
-        (slot.live.load(Ordering::Acquire) == id.as_u64()).then_some(slot)
+        // A slot without a connection says 0, and so does whoever names none.
+        let is_live = id.as_u64() != 0 && slot.live.load(Ordering::Acquire) == id.as_u64();
+        is_live.then_some(slot)
     }
 
     /// Network thread: bytes posted for `id` since it opened that do not wait any more.
@@ -360,6 +362,21 @@ mod tests {
         );
         assert_eq!(sender.count(second, 0), Err(Refusal::Full));
         assert_eq!(sender.count(second, 0), Err(Refusal::Gone));
+    }
+
+    #[test]
+    fn nobody_is_sent_to_under_0_while_the_slot_is_free() {
+        let slots = Slots::new(1);
+        let mut registry = Registry::new(Arc::clone(&slots));
+        let mut sender = Sender::new(Arc::clone(&slots), 100, 100);
+        let none = ConnId::from_i64(0);
+        assert_eq!(sender.count(none, 0), Err(Refusal::Gone));
+        assert!(!sender.is_live(none) && !sender.shut(none));
+        let only = registry.open(false, |_| ()).unwrap();
+        slots.set_datagram_until(only, 9);
+        registry.close(only);
+        assert_eq!(sender.count(none, 0), Err(Refusal::Gone));
+        assert!(!slots.takes_datagrams(none, 0));
     }
 
     #[test]
