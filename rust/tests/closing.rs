@@ -172,6 +172,16 @@ fn shutdown_does_not_wait_for_a_client_that_does_not_read() {
 }
 
 #[test]
+fn grace_of_any_length_ends_when_all_are_gone() {
+    let mut world = World::new();
+    let (mut client, conn) = world.player(1);
+    world.server.begin_shutdown(u64::MAX).unwrap();
+    assert_eq!(client.closing(), Some(CloseReason::ServerStopping));
+    assert_eq!(world.closed(conn), CloseReason::ServerStopping);
+    world.next(opcode::STOPPED);
+}
+
+#[test]
 fn core_that_was_never_started_stops_and_drops() {
     let server = mmo_core::server::Server::new(world::settings()).unwrap();
     assert!(matches!(

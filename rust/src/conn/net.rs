@@ -432,7 +432,8 @@ impl Net {
     pub fn begin_stop(&self, grace_ms: u64) {
         self.stopping.set(true);
         let all: Vec<_> = self.registry.borrow().iter().cloned().collect();
-        let close_by_ns = self.now_ns() + grace_ms.saturating_mul(NS_PER_MS);
+        let grace_ns = grace_ms.saturating_mul(NS_PER_MS);
+        let close_by_ns = self.now_ns().saturating_add(grace_ns);
         for connection in all {
             connection.begin_close(self, CloseReason::ServerStopping);
             connection.close_by_ns.set(close_by_ns);
