@@ -310,6 +310,10 @@ fn fanout_closes_who_is_slow_and_tells_how_many_took_it() {
         assert_eq!(quick.frame().unwrap().2.len(), body.len());
     }
     assert_eq!(took, 1);
+    assert_eq!(world.stat("send_refused_total"), 1, "there is no room");
+    let again = world.server.fanout(ids.into_iter(), ACT, b"", false);
+    assert_eq!(again.unwrap(), 1);
+    assert_eq!(world.stat("send_refused_total"), 2, "it is on its way out");
     assert_eq!(world.closed(conn), CloseReason::SlowConsumer);
 }
 

@@ -63,6 +63,7 @@ enum Network {
 struct Counts {
     sent: Count,
     fanned_out: Count,
+    /// Messages that were not taken: the connection was gone or full, or the body too long.
     refused: Count,
     wakes: Count,
     pumps: Count,
@@ -202,21 +203,26 @@ impl Server {
         let now_ns = self.crossing.now_ns();
         let fits = body.len() + DATAGRAM_EXTRA_BYTES <= self.settings.datagram_bytes_max as usize;
         let Some(header) = frame::header(opcode, 0, body.len()) else {
+            self.counts.refused.add(ids.count() as u64);
             return Ok(0);
         };
         for id in ids {
             if lossy && fits && self.crossing.slots.takes_datagrams(id, now_ns) {
                 if outgoing.sender.is_live(id) {
                     datagrams.push(id);
+                } else {
+                    self.counts.refused.add(1);
                 }
                 continue;
             }
             match outgoing.sender.count(id, body.len()) {
                 Ok(()) => target.push(id),
-                Err(Refusal::Gone) => {}
-                Err(Refusal::Full) => {
-                    let close = Command::Close(id, CloseReason::SlowConsumer);
-                    outgoing.post.commands.push(close);
+                Err(refusal) => {
+                    self.counts.refused.add(1);
+                    if refusal == Refusal::Full {
+                        let close = Command::Close(id, CloseReason::SlowConsumer);
+                        outgoing.post.commands.push(close);
+                    }
                 }
             }
         }
