@@ -159,3 +159,12 @@ impl NetCore {
         Ok(py.detach(|| self.server.finish_shutdown())?)
     }
 }
+
+impl Drop for NetCore {
+    /// Nobody else's Python waits while the network thread is joined.
+    fn drop(&mut self) {
+        let server = &self.server;
+        // Where there is no interpreter any more, `Server` joins by itself.
+        let _ = Python::try_attach(|py| py.detach(|| server.finish_shutdown()));
+    }
+}
