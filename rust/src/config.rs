@@ -93,7 +93,7 @@ settings! {
     heartbeat_ms: u64,
     /// Silence that ends a link.
     heartbeat_lost_ms: u64,
-    /// Shortest pause before dialling again.
+    /// What the pause before dialling again begins with; chance takes up to half of a pause away.
     redial_ms_min: u64,
     /// Longest pause before dialling again.
     redial_ms_max: u64,

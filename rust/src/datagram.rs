@@ -176,7 +176,7 @@ impl Datagrams {
         // Whoever holds the key could else have the stream sent to a third party.
         let is_own = match &connection.peer {
             Peer::Client(place) => place.address() == subscriber(from.ip()),
-            Peer::Server { .. } => false,
+            Peer::Server => false,
         };
         if !is_own || !identity.prove(proof) {
             return false;

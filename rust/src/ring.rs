@@ -1,7 +1,8 @@
 //! The receive ring of a connection, and the pool it comes from.
 //!
 //! Owns bytes of a frame that has begun and not ended, or that back-pressure holds. A connection
-//! without such bytes holds no ring. Never reads a socket. Called by `conn`, on one thread.
+//! without such bytes holds no ring. Never reads a socket. Called by `conn` and `peer`, on one
+//! thread.
 
 /// Bytes in the order they arrived, contiguous, in a fixed block: what is consumed at the front
 /// makes room at the back by one move, which happens at most once a read.
@@ -21,12 +22,6 @@ impl Ring {
             begin: 0,
             end: 0,
         }
-    }
-
-    /// Bytes it can hold.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.block.len()
     }
 
     /// What has arrived and is not consumed.

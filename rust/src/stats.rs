@@ -37,7 +37,8 @@ impl Count {
 
 macro_rules! stats {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// All numbers of one core except those that queues and pools know themselves.
+        /// All numbers of one core except those that queues and pools know themselves, and those
+        /// that `server` counts on the other thread.
         #[derive(Debug)]
         pub struct Stats {
             $($(#[$doc])* pub $name: Count,)*
@@ -70,7 +71,7 @@ stats! {
     accepted_total,
     /// Accepting failed, mostly for want of descriptors.
     accept_errors_total,
-    /// Times that accepting waited for a free connection slot.
+    /// Times that accepting waited for a free place, or for Python to take ends of earlier ones.
     accept_waits_total,
     /// Bytes read from clients and links.
     received_bytes_total,
@@ -80,12 +81,6 @@ stats! {
     echoed_messages_total,
     /// Bytes written to clients and links.
     sent_bytes_total,
-    /// Frames queued for sending by Python.
-    sent_messages_total,
-    /// Frames of shared bodies queued for sending by Python.
-    fanout_messages_total,
-    /// Messages refused to the sender because the connection was gone or full.
-    send_refused_total,
     /// Times a connection had to wait for its socket to take more.
     write_waits_total,
     /// Tokens that were believed.
@@ -102,13 +97,9 @@ stats! {
     rings_lent,
     /// Wakes of the Python thread.
     python_wakes_total,
-    /// Wakes of the network thread by the Python thread.
-    network_wakes_total,
-    /// Calls of `pump` that found events.
-    pump_batches_total,
     /// Links dialled.
     link_dials_total,
-    /// Dials that ended without a link.
+    /// Dials that failed; one that gave way to the peer's own did not.
     link_dial_failures_total,
     /// Handshakes of links refused here.
     links_refused_total,

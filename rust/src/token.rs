@@ -1,7 +1,7 @@
 //! Tokens: strict verification of a JWT signed with Ed25519.
 //!
 //! Owns what a token must look like to be believed. Never reads a clock, never panics on any
-//! bytes, and never judges whether a token was used before: that is the store's. Called by `gate`.
+//! bytes, and never judges whether a token was used before: that is the store's. Called by `conn`.
 
 use std::fmt;
 

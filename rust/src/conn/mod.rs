@@ -30,13 +30,8 @@ use places::Place;
 pub enum Peer {
     /// A client, who holds this place.
     Client(Place),
-    /// A server of this number and incarnation.
-    Server {
-        /// Its unique number.
-        number: u16,
-        /// Which start of it.
-        incarnation: u64,
-    },
+    /// A server.
+    Server,
 }
 
 /// One live connection. Shared by its task, the registry and whoever flushes it.
@@ -99,7 +94,7 @@ impl Connection {
     /// Whether this is a link.
     #[must_use]
     pub fn is_link(&self) -> bool {
-        matches!(self.peer, Peer::Server { .. })
+        matches!(self.peer, Peer::Server)
     }
 
     /// The user or server number that was proved, or 0.
@@ -158,7 +153,8 @@ impl Connection {
         self.note_dirty(net);
     }
 
-    /// Adds a frame of the core's own, outside the sender's account; the caller flushes.
+    /// Adds a frame of the core's own, which is on the sender's account only while it waits; the
+    /// caller flushes.
     pub fn add_own(&self, net: &Net, opcode: u16, seq: u32, body: &[u8]) {
         self.with_outbox(net, |outbox| {
             outbox.add_frame(opcode, seq, body);

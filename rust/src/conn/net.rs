@@ -162,7 +162,7 @@ impl Net {
         writer: Option<tokio::net::tcp::OwnedWriteHalf>,
         first: (u16, String),
     ) -> Option<Rc<Connection>> {
-        let is_link = matches!(peer, Peer::Server { .. });
+        let is_link = matches!(peer, Peer::Server);
         let user = gate.user();
         let mut registry = self.registry.borrow_mut();
         let id = registry.open(is_link, |id| {
@@ -199,7 +199,7 @@ impl Net {
         stats.closed(reason);
         let user = connection.user();
         let opcode = match &connection.peer {
-            Peer::Server { .. } => {
+            Peer::Server => {
                 stats.links.set(stats.links.get() - 1);
                 opcode::PEER_DOWN
             }

@@ -300,12 +300,9 @@ impl Links {
             opcode::PEER_UP,
             format!("{}:{}", peer.role, peer.incarnation),
         );
-        let who = Peer::Server {
-            number: peer.number,
-            incarnation: peer.incarnation,
-        };
         let (reader, writer) = stream.into_split();
-        let Some(connection) = self.net.open(who, gate, Some(writer), first) else {
+        let opened = self.net.open(Peer::Server, gate, Some(writer), first);
+        let Some(connection) = opened else {
             self.net.crossing.inbound.release_lifecycle(2);
             return Err(io::ErrorKind::QuotaExceeded.into());
         };

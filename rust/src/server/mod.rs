@@ -8,7 +8,7 @@ mod thread;
 use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use crate::config::Settings;
@@ -21,6 +21,7 @@ use crate::pool::{Slot, SlotPool};
 use crate::queue::{Body, Event};
 use crate::registry::{Command, Order, Post, Refusal, Sender};
 use crate::stats::{Count, Record};
+use crate::sync::lock;
 
 /// The ports that were bound.
 #[derive(Clone, Copy, Debug, Default)]
@@ -61,11 +62,15 @@ enum Network {
 /// Numbers counted by the Python thread.
 #[derive(Default)]
 struct Counts {
+    /// Frames queued for sending.
     sent: Count,
+    /// Frames of shared bodies queued for sending.
     fanned_out: Count,
     /// Messages that were not taken: the connection was gone or full, or the body too long.
     refused: Count,
+    /// Wakes of the network thread.
     wakes: Count,
+    /// Calls of `pump` that found events.
     pumps: Count,
 }
 
@@ -450,11 +455,6 @@ impl Outbound<'_> {
         self.server.post(&mut self.outgoing);
         std::mem::take(&mut self.refused)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // Every state here is whole between two statements, so a panic elsewhere spoils nothing.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a datagram holds besides its body: room, sequence, opcode and MAC.
