@@ -117,5 +117,5 @@ class NetCore:
         SERVER_STOPPING; STOPPED is the last event, and by then every port is free."""
 
     def finish_shutdown(self) -> None:
-        """Join the network thread and free everything. Clients that did not close by themselves yet
+        """Join the network thread and free everything. Peers that did not close by themselves yet
         are waited for, at most the grace time, `close_flush_ms` and a second. Idempotent."""
