@@ -21,7 +21,7 @@ from mmo.wire.messages.account import LoginOk
 from mmo.wire.messages.hunt import GrantReward
 from mmo.wire.messages.presence import MoveOk, ServerListAsk, ServerListOk, ServerRow
 from mmo.wire.messages.raid import RaidEnded, RaidStart, RaidStream, RaidStruck, ScoreRow
-from mmo.wire.messages.raid_queue import RaidCancelOk, RaidQueueOk, RaidUnmatched
+from mmo.wire.messages.raid_queue import RaidCancelOk, RaidFreed, RaidQueueOk, RaidUnmatched
 from mmo.wire.messages.session import HelloOk, Refused
 from mmo.wire.opcode import Code
 from mmo.wire.raid_stream import ROOM
@@ -258,6 +258,19 @@ def test_a_wait_for_a_match_goes_on_over_a_refused_ticket_and_a_lost_center() ->
     assert happened == ["unmatched", "lost"]
     assert len(book.actions.by_kind["RaidQueue"]) == 3
     assert list(book.actions.by_kind["RaidMatched"]) == [pytest.approx(50_000, abs=300)]
+
+
+def test_who_hears_that_a_raid_was_aborted_before_he_was_matched_queues_again() -> None:
+    clock = Clock()
+    me, book = load_hero(clock)
+
+    def goes_on() -> bool:
+        if clock.now > 120.0 and not me.raids.aborted:
+            me.hear(RaidFreed(7, finished=False))
+        return clock.now < 150.0
+
+    walked(seek_raid(me, goes_on), clock, lambda asked: ANSWERS.get(asked, Pong(b"")))
+    assert len(book.actions.by_kind["RaidQueue"]) == 2 and not book.figures()["retries"]
 
 
 # -- frames that never came -----------------------------------------------------------------------

@@ -130,14 +130,15 @@ def find_raid(
 
 
 def _wait_for_match(me: Hero, goes_on: Callable[[], bool]) -> Walk[RaidMatched | None]:
-    """Wait for the match; sometimes ask why, sometimes leave the queue. None: out of the queue."""
-    log = me.raids
-    began = me.clock()
+    """Wait for the match; sometimes ask why, sometimes leave the queue. None: out of the queue, by
+    an answer or because the raid he was matched to was aborted before he was told of it."""
+    log, began = me.raids, me.clock()
+    aborted = len(log.aborted)
     leaves, due = me.rng.random() < CANCEL_SHARE, None
     if me.rng.random() < EXPLAIN_SHARE:
         expects = (int(Code.NOT_QUEUED), int(Code.MATCHING_AWAY))
         yield from ask(me, CENTER, RaidExplain(), expects=expects)
-    while log.matched is None and not log.unmatched:
+    while log.matched is None and not log.unmatched and len(log.aborted) == aborted:
         if leaves or not goes_on():
             me.due, meant = due, me.clock() if due is None else due
             reply = yield from ask(
