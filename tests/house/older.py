@@ -20,25 +20,10 @@ OLDER = {
         " raids and no new code.",
     ),
     "load-deploy.json": ("turns", _WITHOUT_GATES),
-    "bench-match.json": (
-        "times_of",
-        "kept from before it asked whether every team that was due was decided; by its counts all"
-        " were, 5,000 among parties, 10,000 in rooms and 10,000 at full speed.",
-    ),
-    "bench-mirror.json": (
-        "p99_of",
-        "kept from before the larger of two was told: its 40.5 ms are the servers' own count, the"
-        " watcher outside saw 42.3 ms at p99 from the answer on.",
-    ),
     "bench-raid.json": (
         "times_of",
         "kept from before its latencies were of the rooms that it tells: they are of 100 rooms,"
         " of 200 they were 29.7 and 58.2 ms; the answers to the last blows are not in them.",
-    ),
-    "bench-restart.json": (
-        "interrupted_ms",
-        "kept from before the time in flight and the asking again were counted, and of all thirty"
-        " players, most of whom lost no connection: those who did waited longer.",
     ),
     "bench-mixed.json": (
         "pairs",
@@ -57,10 +42,7 @@ SAID_LATER = {
     "economy": {"times_of": "a purchase at 70 % of the maximum"},
     "handler": {"times_of": "a message at half of what depth 1 reaches"},
     "loopback": {"times_of": "a message at half of what depth 1 reaches"},
-    "match": {"times_of": "a decision while 2,000 a second come"},
-    "mirror": {"limit_unit": "ms"},
     "raid": {"times_of": "a blow with 100 rooms"},
-    "restart": {"limit_unit": "ms"},
     "seam": {"times_of": "a message at half of what depth 1 reaches"},
 }
 """What benches say by themselves now, of kept results that do not: what their percentiles are of,
