@@ -20,11 +20,6 @@ OLDER = {
         " raids and no new code.",
     ),
     "load-deploy.json": ("turns", _WITHOUT_GATES),
-    "bench-raid.json": (
-        "times_of",
-        "kept from before its latencies were of the rooms that it tells: they are of 100 rooms,"
-        " of 200 they were 29.7 and 58.2 ms; the answers to the last blows are not in them.",
-    ),
     "bench-mixed.json": (
         "pairs",
         "kept from an older form of it, whose one client walked one journey and the twenty all of"
@@ -42,7 +37,6 @@ SAID_LATER = {
     "economy": {"times_of": "a purchase at 70 % of the maximum"},
     "handler": {"times_of": "a message at half of what depth 1 reaches"},
     "loopback": {"times_of": "a message at half of what depth 1 reaches"},
-    "raid": {"times_of": "a blow with 100 rooms"},
     "seam": {"times_of": "a message at half of what depth 1 reaches"},
 }
 """What benches say by themselves now, of kept results that do not: what their percentiles are of,
