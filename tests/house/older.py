@@ -20,15 +20,6 @@ OLDER = {
         " raids and no new code.",
     ),
     "load-deploy.json": ("turns", _WITHOUT_GATES),
-    "bench-mixed.json": (
-        "pairs",
-        "kept from an older form of it, whose one client walked one journey and the twenty all of"
-        " them: its ratio says nothing.",
-    ),
-    "bench-reload.json": (
-        "slowest_is",
-        "kept from before it said so: of so few saves the p99 is the longest one.",
-    ),
 }
 """A figure that the newer form of a bench, proof or load test has (a dot leads into a table), and
 what is true of a result without it. The documents tell it as long as the kept result has no such
