@@ -24,7 +24,7 @@ from mmo.client.fleet import muster_of, source_of
 from mmo.client.hero import Policy
 from mmo.client.hunting import choose_channel, hold_on, settle, strike
 from mmo.client.journeys import go_elsewhere
-from mmo.client.raider import at_center, fight, seek_raid, take_rewards
+from mmo.client.raider import fight, seek_raid, take_rewards
 from mmo.client.session import (
     arrive,
     code_name,
@@ -293,7 +293,7 @@ class Raider(Player):
         if found is not None:
             yield from fight(me, found)
             me.leave_battle()
-            yield from at_center(me, lambda: take_rewards(me))
+            yield from hold_on(me, lambda: take_rewards(me), to_lobby=True)
             if found.raid not in me.raids.scores:
                 BOOK.raids_aborted.add(found.raid)
         self.idle = found is None or found.raid not in me.raids.scores

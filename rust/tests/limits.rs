@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use mmo_core::error::{CloseReason, CoreError};
 use mmo_core::ids::{ConnId, opcode};
 use mmo_core::server::Server;
-use world::{ACT, World, frame, token};
+use world::{ACT, World, frame, spin, token};
 
 #[test]
 fn queue_at_high_water_stops_readers_and_nothing_is_lost() {
@@ -163,15 +163,6 @@ fn full_queue(world: &mut World) -> world::Client {
     client.raw(&frame(ACT, 1, b"x").repeat(100));
     spin(|| world.stat("inbound_waiting") == 4);
     client
-}
-
-/// Waits as `World::wait` does, but takes no events.
-fn spin(held: impl Fn() -> bool) {
-    let deadline = Instant::now() + world::PATIENCE;
-    while !held() {
-        assert!(Instant::now() < deadline, "never");
-        std::thread::yield_now();
-    }
 }
 
 fn small_queue(settings: &mut mmo_core::config::Settings) {

@@ -7,14 +7,9 @@ import ast
 
 from tests.house.tree import dotted, functions, nodes, parsed, python_files, short
 
+from mmo.node.hazards import CLOCKS, MEMORY, MUTABLE_CALLS, OUTSIDE_CALLS
+
 HOT = ("python/mmo/systems", "python/mmo/roles")
-MUTABLE_CALLS = {
-    "list", "dict", "set", "bytearray", "defaultdict", "deque", "Counter", "OrderedDict", "count",
-    "cycle", "Random", "WeakKeyDictionary", "WeakValueDictionary", "ContextVar",
-}  # fmt: skip
-MEMORY = {"cache", "lru_cache", "cached_property", "singledispatch"}
-CLOCKS = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time"}
-OUTSIDE_CALLS = {"open", "print", "input", "exec", "eval", "__import__", "compile"}
 
 
 def held(tree: ast.Module) -> list[str]:

@@ -163,7 +163,7 @@ def test_a_look_that_fails_is_counted_and_the_moment_of_one_is_before_redis_was_
 
     monkeypatch.setattr(chaos, "Stores", Seen)
     band: Any = SimpleNamespace(heroes=[SimpleNamespace(user=7), SimpleNamespace(user=0)])
-    arena: Any = SimpleNamespace()
+    arena: Any = SimpleNamespace(home=SimpleNamespace(directory=tmp_path))
     history: Any = SimpleNamespace(line=line)
     run = Chaos(arena, Order(1, 0.1, ()), tmp_path, lambda _: None)
     with pytest.raises(Enough):
@@ -176,3 +176,26 @@ def test_a_look_that_fails_is_counted_and_the_moment_of_one_is_before_redis_was_
     answer = run._answer({**dict.fromkeys(names, 0), "recovery": {}, "findings": []}, {})
     assert (answer["samples_taken"], answer["samples_failed"]) == (1, 2)
     assert answer["sample_fault"] == "ConnectionError: away"
+
+
+def test_a_look_that_fails_tells_no_path_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Away:
+        def __init__(self, arena: Any) -> None:
+            pass
+
+        def snapshots(self, users: list[int]) -> dict[int, int]:
+            raise ConnectionError(f"nobody at {tmp_path}/mysql/server.sock")
+
+    async def once(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(chaos, "Stores", Away)
+    monkeypatch.setattr(asyncio, "sleep", once)
+    arena: Any = SimpleNamespace(home=SimpleNamespace(directory=tmp_path))
+    band: Any = SimpleNamespace(heroes=[])
+    run = Chaos(arena, Order(1, 0.1, ()), tmp_path, lambda _: None)
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(run._sample(SimpleNamespace(), band))  # type: ignore[arg-type]
+    assert run._look_fault == "ConnectionError: nobody at HOME/mysql/server.sock"

@@ -91,7 +91,7 @@ def node_settings(
     values |= {
         "number": ports.number,
         "name": ports.name,
-        "host": config.cluster.advertised_host or config.cluster.host,
+        "host": config.cluster.told_host,
         "link_host": config.cluster.link_host,
         "client_port": ports.client_port,
         "link_port": ports.link_port,

@@ -186,6 +186,11 @@ class Hero:
         due, self.due = self.due, None
         return self.clock() if due is None else due
 
+    def mean(self, due: float | None) -> float:
+        """What is asked next was meant at `due`, without it now. Returns when."""
+        self.due = due
+        return self.clock() if due is None else due
+
     def meant_after(self, last: float, wait_ms: float) -> float:
         """When the act after the one that was meant at `last` is meant."""
         now, catch_up_ms = self.clock(), self.policy.catch_up_ms

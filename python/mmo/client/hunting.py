@@ -5,6 +5,7 @@ and locust.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -133,13 +134,12 @@ def hunt_while(me: Hero, goes_on: Callable[[], bool]) -> Walk[None]:
             yield from come_back(me, lost)
 
 
-def hold_on(me: Hero, walk: Callable[[], Walk[None]], *, to_lobby: bool = False) -> Walk[None]:
-    """Walk a stretch from its beginning again after each lost connection. `to_lobby`: who is at the
-    center comes back there."""
+def hold_on(me: Hero, walk: Callable[[], Walk[Any]], *, to_lobby: bool = False) -> Walk[Any]:
+    """Walk a stretch from its beginning again after each lost connection, and return what it
+    returns. `to_lobby`: who is at the center comes back there."""
     while True:
         try:
-            yield from walk()
-            return
+            return (yield from walk())
         except Lost as lost:
             yield from come_back(me, lost, to_lobby=to_lobby)
 

@@ -6,11 +6,10 @@ ranking must show the best of all results. Called by `journeys`, proofs and locu
 """
 
 from collections.abc import Callable
-from typing import Any
 
-from mmo.client.coming_back import come_back
 from mmo.client.datagrams import PROVE_AGAIN_S
 from mmo.client.hero import Hero
+from mmo.client.hunting import hold_on
 from mmo.client.raid_log import RAID_GRANT
 from mmo.client.session import (
     BLAMELESS,
@@ -73,8 +72,8 @@ def raid_until_over(
         found = yield from seek_raid(me, goes_on)
         if found is not None:
             yield from fight(me, found, between)
-    yield from at_center(me, lambda: take_rewards(me))
-    yield from at_center(me, lambda: compare_ranking(me))
+    yield from hold_on(me, lambda: take_rewards(me), to_lobby=True)
+    yield from hold_on(me, lambda: compare_ranking(me), to_lobby=True)
     for fault in me.raids.wrong:
         me.meter.error(f"{me.name}: {fault}")
     yield Drop(RAID)
@@ -85,19 +84,12 @@ def raid_until_over(
     yield from log_out(me)
 
 
-def at_center(me: Hero, walk: Callable[[], Walk[Any]]) -> Walk[Any]:
-    """Walk a stretch from its beginning again after each lost connection to the center."""
-    while True:
-        try:
-            return (yield from walk())
-        except Lost as lost:
-            yield from come_back(me, lost, to_lobby=True)
-
-
 def seek_raid(me: Hero, goes_on: Callable[[], bool]) -> Walk[RaidMatched | None]:
     """`find_raid`, again after each lost connection to the center; what he waited goes on."""
     since = me.clock()
-    seat: RaidMatched | None = yield from at_center(me, lambda: find_raid(me, goes_on, since))
+    seat: RaidMatched | None = yield from hold_on(
+        me, lambda: find_raid(me, goes_on, since), to_lobby=True
+    )
     return seat
 
 
@@ -109,7 +101,7 @@ def find_raid(
     log, retry = me.raids, Retry(me, "finding a raid")
     began = me.clock() if since is None else since
     while True:
-        meant = me.clock() if me.due is None else me.due
+        meant = me.mean(me.due)
         log.matched, log.unmatched = None, 0
         held = (Code.ALREADY_QUEUED, Code.ALREADY_MATCHED)
         refusals = (*held, Code.ALREADY_IN_RAID, Code.MATCHING_AWAY)
@@ -140,7 +132,7 @@ def _wait_for_match(me: Hero, goes_on: Callable[[], bool]) -> Walk[RaidMatched |
         yield from ask(me, CENTER, RaidExplain(), expects=expects)
     while log.matched is None and not log.unmatched and len(log.aborted) == aborted:
         if leaves or not goes_on():
-            me.due, meant = due, me.clock() if due is None else due
+            meant = me.mean(due)
             reply = yield from ask(
                 me, CENTER, RaidCancel(),
                 expects=(int(Code.NOT_QUEUED), int(Code.ALREADY_MATCHED), int(Code.MATCHING_AWAY)),
@@ -198,7 +190,7 @@ def fight(
         if found.raid in me.raids.aborted:
             return
         # A server that took the raid over may have told a new seat already.
-        seat = me.raids.matched or (yield from at_center(me, lambda: rejoin(me)))
+        seat = me.raids.matched or (yield from hold_on(me, lambda: rejoin(me), to_lobby=True))
 
 
 def battle(me: Hero, raid: int, between: Callable[[Hero], Walk[None]] | None = None) -> Walk[None]:

@@ -226,7 +226,7 @@ def log_in(
     while True:
         try:
             yield from visit_login(me)
-            me.due, meant = due, me.clock() if due is None else due
+            meant = me.mean(due)
             ask_in = Login(me.name, me.password if password is None else password, me.ticket)
             reply = yield from ask(me, LOGIN, ask_in, expects=(*expects, int(Code.SERVER_AWAY)))
         except Lost as lost:
@@ -330,7 +330,7 @@ def move_somewhere(me: Hero, *, avoid: int = 0) -> Walk[None]:
         rows = [row for row in rows if row.open and row.number != avoid]
         rows.sort(key=lambda row: (row.users >= row.users_max, row.users + 2 * me.rng.random()))
         for row in rows:
-            me.due, meant = due, me.clock() if due is None else due
+            meant = me.mean(due)
             code = yield from _move(me, row.number)
             if not code:
                 return

@@ -116,6 +116,10 @@ class Cluster(_Section, frozen=True):
     port_first: Annotated[int, msgspec.Meta(ge=1024, le=65_400)]
     content_directory: Annotated[str, msgspec.Meta(pattern=r"^(/.*)?$")]
 
+    @property
+    def told_host(self) -> str:
+        return self.advertised_host or self.host
+
 
 class Net(_Section, frozen=True):
     """`[net]`: limits of the client connections of one node, named as in `CoreSettings`."""

@@ -152,7 +152,7 @@ def _other_relations(config: Config) -> tuple[Relation, ...]:
         (
             "cluster.advertised_host or cluster.host an address that clients can dial, not"
             " all addresses of a machine",
-            not _is_any(config.cluster.advertised_host or config.cluster.host),
+            not _is_any(config.cluster.told_host),
         ),
         (
             "cluster.link_host an address that servers can dial, not all addresses of a machine",

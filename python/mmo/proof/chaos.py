@@ -254,7 +254,8 @@ class Chaos:
             except Exception as fault:
                 # Whatever the drivers raise while a store is away: then there is no sample.
                 self._looks["samples_failed"] += 1
-                self._look_fault = f"{type(fault).__name__}: {fault}"
+                text = str(fault).replace(str(self._arena.home.directory), "HOME")
+                self._look_fault = f"{type(fault).__name__}: {text}"
             else:
                 self._looks["samples_taken"] += 1
                 mine = {user: heads[user] for user in users if user in heads}

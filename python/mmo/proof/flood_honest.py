@@ -14,9 +14,9 @@ import msgspec
 
 from mmo.client.fleet import muster_of
 from mmo.client.hero import Hero
-from mmo.client.hunting import hunt_while, settle
+from mmo.client.hunting import hold_on, hunt_while, settle
 from mmo.client.journeys import Journey, hunt_until_over
-from mmo.client.raider import at_center, fight, find_raid, raid_until_over
+from mmo.client.raider import fight, find_raid, raid_until_over
 from mmo.client.session import arrive, register
 from mmo.client.steps import RAID, Dial, Drop, Lost, Pause, Prove, Send, Walk
 from mmo.proof.arena import Arena
@@ -220,7 +220,7 @@ class HonestRaiders(Crew):
                 yield Pause(OUTSIDE_MS)
                 continue
             self._queued.add(me.name)
-            found = yield from at_center(me, lambda: find_raid(me, self._may_queue))
+            found = yield from hold_on(me, lambda: find_raid(me, self._may_queue), to_lobby=True)
             self._queued.discard(me.name)
             if found is not None:
                 yield from fight(me, found)

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from mmo.client.aio import Shell
 from mmo.client.fleet import muster, source_of
 from mmo.client.hero import Hero
+from mmo.client.hunting import hold_on
 from mmo.client.meter import Meter
-from mmo.client.raider import KIND, at_center, compare_ranking, fight, find_raid, take_rewards
+from mmo.client.raider import KIND, compare_ranking, fight, find_raid, take_rewards
 from mmo.client.session import arrive, ask, log_out, register, show
 from mmo.client.steps import CENTER, RAID, Receive, Send, Walk
 from mmo.proof.arena import Arena
@@ -154,11 +155,11 @@ async def _raid_again(trial: Trial, pair: list[Hero], first: int, state: str) ->
     def again(me: Hero) -> Walk[None]:
         yield from arrive(me)
         while goes_on():
-            found = yield from at_center(me, lambda: find_raid(me, goes_on))
+            found = yield from hold_on(me, lambda: find_raid(me, goes_on), to_lobby=True)
             if found is not None:
                 yield from fight(me, found)
-        yield from at_center(me, lambda: take_rewards(me))
-        yield from at_center(me, lambda: compare_ranking(me))
+        yield from hold_on(me, lambda: take_rewards(me), to_lobby=True)
+        yield from hold_on(me, lambda: compare_ranking(me), to_lobby=True)
         yield from log_out(me)
 
     try:

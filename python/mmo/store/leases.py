@@ -22,6 +22,7 @@ from mmo.store.mysql_pool import MysqlPool
 from mmo.store.settings import StoreSettings
 from mmo.store.statements import NOW_MS
 
+ENDED_S = 1  # longest wait for the lock of a connection that was killed
 _LOCK_NAME = "CONCAT('mmo-node:', DATABASE(), ':', %s)"
 
 HOLDER = Statement(f"""
@@ -29,8 +30,7 @@ HOLDER = Statement(f"""
         COALESCE(IS_USED_LOCK({_LOCK_NAME}), CONNECTION_ID()) <> CONNECTION_ID()
     FROM node_lease WHERE number = %s FOR UPDATE
 """)
-TAKE_LOCK = Statement(f"SELECT GET_LOCK({_LOCK_NAME}, 0)")
-TAKE_LOCK_SOON = Statement(f"SELECT GET_LOCK({_LOCK_NAME}, 1)")
+TAKE_LOCK = Statement(f"SELECT GET_LOCK({_LOCK_NAME}, %s)")
 LOCKED_BY = Statement(f"SELECT IS_USED_LOCK({_LOCK_NAME})")
 FREE_LOCK = Statement(f"DO RELEASE_LOCK({_LOCK_NAME})")
 NEXT_INCARNATION = Statement("UPDATE incarnation SET next = LAST_INSERT_ID(next + 1) WHERE id = 1")
@@ -143,12 +143,11 @@ class Leases:
         (holder,) = await connection.row(LOCKED_BY, number) or (None,)
         if holder is not None:
             await end_connection(connection, int(holder))
-        if await connection.row(TAKE_LOCK_SOON, number) != (1,):
+        if not await self._lock(connection, number, ENDED_S):
             raise _held(number, None)
-        self._locked_on = connection.server_id
 
-    async def _lock(self, connection: Connection, number: int) -> bool:
-        taken: bool = await connection.row(TAKE_LOCK, number) == (1,)
+    async def _lock(self, connection: Connection, number: int, wait_s: int = 0) -> bool:
+        taken: bool = await connection.row(TAKE_LOCK, number, wait_s) == (1,)
         if taken:
             self._locked_on = connection.server_id
         return taken

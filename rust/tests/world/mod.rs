@@ -339,3 +339,12 @@ fn readable(descriptor: i32, patience: Duration) -> bool {
     let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
     poll(&mut waited, timeout).is_ok_and(|ready| ready > 0)
 }
+
+/// Waits as `World::wait` does, but takes no events.
+pub fn spin(held: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !held() {
+        assert!(Instant::now() < deadline, "never");
+        std::thread::yield_now();
+    }
+}
