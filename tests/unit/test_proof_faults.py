@@ -140,18 +140,13 @@ def test_a_word_of_which_nobody_knows_is_in_the_history_and_not_counted(
     assert not run._struck and run._uncertain == {"word": 1} and not run._recovery_ms
 
 
-def test_an_order_that_nobody_answered_is_uncertain_and_a_refused_one_is_not(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    home = SimpleNamespace(socket=lambda *_: Path("s"))
-    made: Any = SimpleNamespace(home=home, file=lambda: None)
-    ground = Ground(made, None, None)  # type: ignore[arg-type]
+def test_an_order_that_nobody_answered_is_uncertain_and_a_refused_one_is_not() -> None:
     faults: list[Exception] = [control.NotRunning(Path("s")), OperatorError("E0708", "not now")]
 
-    async def ask(*_: Any) -> None:
+    async def kill(_: str) -> None:
         raise faults.pop(0)
 
-    monkeypatch.setattr(control, "ask_async", ask)
+    ground = Ground(SimpleNamespace(kill=kill), None, None)  # type: ignore[arg-type]
     with pytest.raises(Uncertain):
         asyncio.run(ground.kill("mysql"))
     with pytest.raises(LookupError) as refused:

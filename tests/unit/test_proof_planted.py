@@ -11,7 +11,6 @@ import mysql.connector
 import pytest
 from tests.house.figures import RESULTS
 
-from mmo.cluster import control
 from mmo.errors import OperatorError
 from mmo.proof import planted
 from mmo.proof.arena import Arena
@@ -256,17 +255,16 @@ def test_nodes_that_were_not_killed_are_killed_again(
             raise OperatorError("E0701", "late")
         return {"ready": True, "nodes": [{"name": n, "pid": pid} for n, pid in pids.items()]}
 
-    async def ask(_: Any, question: dict[str, str], __: float) -> None:
-        asked.append(question["name"])
+    async def kill(name: str) -> None:
+        asked.append(name)
         if asked == ["a", "b"]:
             raise OperatorError("E0708", "it is being started")
-        pids[question["name"]] += 10
+        pids[name] += 10
 
-    monkeypatch.setattr(control, "ask_async", ask)
     monkeypatch.setattr(planted, "KILL_AGAIN_S", 0.0)
     monkeypatch.setattr(planted, "LOOK_EVERY_S", 0.0)
-    home = SimpleNamespace(planted_bug=tmp_path / "bug", socket=lambda *_: Path("s"))
-    arena: Any = SimpleNamespace(status=status, home=home, file=lambda: None)
+    home = SimpleNamespace(planted_bug=tmp_path / "bug")
+    arena: Any = SimpleNamespace(status=status, home=home, kill=kill)
     asyncio.run(planted.planted(arena, "re-roll"))
     assert pids["a"] > 10 and pids["b"] > 10 and asked.count("b") == 2
     assert planted.planted_now(arena) == "re-roll"

@@ -137,6 +137,12 @@ class Arena:
         os.kill(pid, signal.SIGKILL)
         return pid
 
+    async def kill(self, name: str) -> None:
+        """kill -9 of a process by the supervisor, as `mmo-cluster kill` has it done, and no later:
+        the start of a command outlasts many a repair. Raises `OperatorError`."""
+        question = {"ask": "kill", "name": name}
+        await control.ask_async(self.home.socket("supervisor", self.file()), question, 2.0)
+
     async def arm(self, name: str, point: str, times: int = 1) -> None:
         """Let a node end itself at the `times`-th reach of a named point. Raises `OperatorError`
         where `node.failpoints` does not allow it."""

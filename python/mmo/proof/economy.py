@@ -15,7 +15,6 @@ from mmo.client.journeys import Journey, walk_guarded
 from mmo.client.session import arrive, ask, log_out, register
 from mmo.client.shopper import shop_until_over
 from mmo.client.steps import CENTER, Pause, Walk
-from mmo.cluster import control
 from mmo.errors import MmoError
 from mmo.proof.arena import Arena
 from mmo.proof.economy_books import Books
@@ -144,10 +143,9 @@ async def kill_one(arena: Arena, rng: random.Random, kind: str) -> str:
     else:
         names = [node.name for node in arena.file().nodes if node.role == kind]
     rng.shuffle(names)
-    socket = arena.home.socket("supervisor", arena.file())
     for name in names:
         try:
-            await control.ask_async(socket, {"ask": "kill", "name": name}, 2.0)
+            await arena.kill(name)
         except MmoError:
             continue  # it is being started
         return name

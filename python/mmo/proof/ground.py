@@ -73,9 +73,8 @@ class Ground:
     async def kill(self, name: str) -> None:
         """kill -9 by the supervisor, as an operator does it. Raises `LookupError` when it is
         refused, and `Uncertain` when the supervisor did not answer in time."""
-        socket = self.arena.home.socket("supervisor", self.arena.file())
         try:
-            await control.ask_async(socket, {"ask": "kill", "name": name}, 2.0)
+            await self.arena.kill(name)
         except control.NotRunning as error:
             raise Uncertain(str(error)) from error
         except MmoError as error:

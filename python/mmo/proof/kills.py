@@ -126,13 +126,13 @@ def is_alive(pid: int) -> bool:
 
 async def mysql_killed(arena: Arena, trial: Trial, short: bool) -> None:
     """Kill -9 of the database under hunters: combat goes on, nothing acknowledged is lost."""
-    hunters = Hunters(arena, 10 if short else 40, seed=42)
+    hunters = Hunters(arena, 30 if short else 40, seed=42)  # of few, all wait for rewards
     try:
         await hunters.begin()
         repairs = []
         for round_number in range(1 if short else 4):
             pid = arena.file().processes["mysql"].pid
-            await arena.command("kill", "mysql")
+            await arena.kill("mysql")
             during = await _hits_while_down(arena, hunters, pid)
             took = await arena.ready_s()
             if not trial.expect(took is not None, "the database was not repaired"):

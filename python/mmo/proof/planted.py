@@ -17,7 +17,6 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from mmo.cluster import control
 from mmo.errors import MmoError, OperatorError
 from mmo.proof import live_code
 from mmo.proof.arena import LOOK_EVERY_S, START_S, Arena
@@ -294,10 +293,9 @@ async def planted(arena: Arena, name: str) -> None:
 
 async def _killed(arena: Arena, names: list[str]) -> None:
     """Order it for each; one that is being started refuses."""
-    socket = arena.home.socket("supervisor", arena.file())
     for name in names:
         with contextlib.suppress(MmoError):
-            await control.ask_async(socket, {"ask": "kill", "name": name}, 2.0)
+            await arena.kill(name)
 
 
 async def caught(
