@@ -109,11 +109,14 @@ def test_change_it_live_works_as_printed(run: Run, tmp_path: Path) -> None:
 
 def test_write_a_client_works_as_printed(run: Run, tmp_path: Path) -> None:
     text = (ROOT / "docs" / "tutorials" / "write-a-client.md").read_text(encoding="utf-8")
-    parts = [match["text"] for match in BLOCK.finditer(text) if match["file"] == "client.py"]
-    assert len(parts) == 4
-    (tmp_path / "client.py").write_text("\n\n".join(parts), encoding="utf-8")
-    for line in commands_of(text):
-        done = run(line)
-        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
-        if line.startswith("python"):
-            assert "the same answer again" in done.stdout, done.stdout
+    for name, count in (("client.py", 4), ("raid.py", 1)):
+        parts = [match["text"] for match in BLOCK.finditer(text) if match["file"] == name]
+        assert len(parts) == count
+        (tmp_path / name).write_text("\n\n".join(parts), encoding="utf-8")
+    printed = [run(line) for line in commands_of(text)]
+    for done in printed:
+        assert done.returncode == 0, f"{done.args}\n{done.stdout}\n{done.stderr}"
+    said = [done.stdout for done in printed]
+    assert any("the same answer again" in lines for lines in said), said
+    ended = [line for lines in said for line in lines.splitlines() if " datagrams, " in line]
+    assert len(ended) == 2 and not any("; 0 datagrams" in line for line in ended), said

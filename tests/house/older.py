@@ -10,9 +10,8 @@ _WITHOUT_GATES = (
 )
 OLDER = {
     "prove-chaos-hour.json": (
-        "by_fault.freeze-node",
-        "Kept from before its menu had nodes that stand for longer than their lease; its full disks"
-        " ended the stores that they struck (11 of 22 blows), as a kill does.",
+        "audit_players",
+        "Kept from before the books were audited at its end, and before who was paid was there.",
     ),
     "prove-checker.json": (
         "without_a_bug.generations",

@@ -175,6 +175,12 @@ password_file = "redis"
 """
 
 
+def test_the_file_for_production_has_all_that_production_asks_for() -> None:
+    loaded = load_config(Path(__file__).parents[2] / "deploy" / "production.toml", {})
+    assert loaded.config.cluster.profile == "production"
+    assert loaded.config.cluster.host == "0.0.0.0" and loaded.config.net.tls_certificate_file
+
+
 def test_production_starts_only_with_secrets_of_its_own(tmp_path: Path) -> None:
     load_config(overlay(tmp_path, PRODUCTION), {})
     for line in PRODUCTION.splitlines():
