@@ -378,7 +378,7 @@ class PlayerCard(msgspec.Struct, frozen=True):
     raid_kind: int = 0
     raid_seat: int = 0
     raid_number: int = 0  # server that runs it
-    entries: int = 0  # raids entered on the asked day, aborted ones left out
+    entries: tuple[int, ...] = ()  # kinds of the raids entered on the asked day, aborted left out
 
 
 class RankingEntry(msgspec.Struct, frozen=True, array_like=True):
@@ -425,7 +425,7 @@ class Outside(Protocol):
         ...
 
     async def card(self, user: int, day: int) -> PlayerCard | None:
-        """What others may read of a player; `entries` counts the raids of `day` (YYYYMMDD)."""
+        """What others may read of a player; `entries` are the raids of `day` (YYYYMMDD)."""
         ...
 
     async def ranking_page(self, season: int, user: int, start: int, count: int) -> RankingView:

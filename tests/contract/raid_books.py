@@ -1,6 +1,6 @@
 """Raids for the contract tests: numbers nobody has, rows with the fields that a test cares for.
 
-Owns what the tests of raids and of the ranking share; asks nothing itself.
+Owns what the tests of raids and of the ranking share; judges nothing itself.
 """
 
 import hashlib
@@ -70,6 +70,24 @@ def opening(seated: Sequence[RaidMember], incarnation: int, **fields: object) ->
         now_ms=50,
     )
     return msgspec.structs.replace(row, **fields)
+
+
+async def opened(cluster: Cluster, store: Store, count: int = 2, **fields: object) -> RaidOpened:
+    """A raid that is open at a living server."""
+    seated = await members(cluster, store, count)
+    row = opening(seated, await leased(store), **fields)
+    assert await store.write(row)
+    return row
+
+
+async def raids_of(store: Store, row: RaidOpened, day: int = DAY) -> list[tuple[int, int]]:
+    """The unsettled raid and the day's entries of its kind, member by member."""
+    found = []
+    for member in row.members:
+        card = await store.card(member.user, day)
+        assert card is not None
+        found.append((card.raid, card.entries.count(row.kind)))
+    return found
 
 
 def bundle(gold: int) -> bytes:

@@ -14,7 +14,9 @@ from tests.contract.raid_books import (
     bundle,
     leased,
     members,
+    opened,
     opening,
+    raids_of,
     result,
     seat_token,
 )
@@ -42,29 +44,11 @@ REPLAY_BYTES_MAX = 1_048_576
 CHECKPOINT_BYTES_MAX = 262_144
 
 
-async def opened(cluster: Cluster, store: Store, count: int = 2, **fields: object) -> RaidOpened:
-    """A raid that is open at a living server."""
-    seated = await members(cluster, store, count)
-    row = opening(seated, await leased(store), **fields)
-    assert await store.write(row)
-    return row
-
-
 async def state_of(store: Store, row: RaidOpened) -> RaidState:
     """Where the raid stands."""
     found = await store.raid(row.raid)
     assert found is not None
     return found.state
-
-
-async def raids_of(store: Store, row: RaidOpened, day: int = DAY) -> list[tuple[int, int]]:
-    """The unsettled raid and the entries of the day, member by member."""
-    found = []
-    for member in row.members:
-        card = await store.card(member.user, day)
-        assert card is not None
-        found.append((card.raid, card.entries))
-    return found
 
 
 async def grants_of(store: Store, row: RaidOpened) -> set[Grant]:
@@ -107,7 +91,7 @@ async def test_nobody_is_in_two_unsettled_raids(cluster: Cluster, store: Store) 
     assert not await store.write(second)
     assert await store.raid(second.raid) is None
     card = await store.card(stranger.user, DAY)
-    assert card is not None and (card.raid, card.entries) == (0, 0)
+    assert card is not None and (card.raid, card.entries) == (0, ())
     assert await store.write(result(first, 3, 4))
     assert await store.write(second)
 
@@ -123,26 +107,6 @@ async def test_of_two_openings_at_once_one_gets_the_player(cluster: Cluster, sto
     held = await asyncio.gather(store.write(rows[0]), other.write(rows[1]))
     assert sorted(held) == [False, True]
     assert (await raids_of(store, rows[held.index(True)]))[0] == (rows[held.index(True)].raid, 1)
-
-
-async def test_entries_of_a_day_end_and_aborted_ones_come_back(
-    cluster: Cluster, store: Store
-) -> None:
-    row = await opened(cluster, store, entries_max=2)
-    assert await store.write(aborted(row))
-    assert await raids_of(store, row) == [(0, 0)] * 2
-    for used in (1, 2):
-        row = opening(row.members, row.incarnation, entries_max=2)
-        assert await store.write(row)
-        assert await raids_of(store, row) == [(row.raid, used)] * 2
-        assert await store.write(result(row, 1, 1))
-    again = opening(row.members, row.incarnation, entries_max=2)
-    assert not await store.write(again)
-    assert await store.raid(again.raid) is None
-    assert await raids_of(store, row) == [(0, 2)] * 2
-    assert await raids_of(store, row, DAY + 1) == [(0, 0)] * 2
-    assert await store.write(msgspec.structs.replace(again, day=DAY + 1))
-    assert await raids_of(store, row, DAY + 1) == [(again.raid, 1)] * 2
 
 
 @pytest.mark.parametrize("wrong", ["nobody", "unknown", "twice", "one seat"])
@@ -180,7 +144,7 @@ async def test_a_seat_is_claimed_once_by_its_newest_token(cluster: Cluster, stor
     member = row.members[0]
     assert (card.user, card.name, card.session_epoch) == (member.user, member.name, 1)
     assert (card.raid, card.raid_kind, card.raid_seat) == (row.raid, KIND, 0)
-    assert (card.raid_number, card.entries) == (SERVER, 1)
+    assert (card.raid_number, card.entries) == (SERVER, (KIND,))
     assert await store.raid_enter(entry(row, "new")) is None
     assert await store.raid_enter(entry(row, "")) is None
     assert await store.write(seat_token(row, 0, "rejoin"))

@@ -162,7 +162,7 @@ async def test_a_database_of_before_the_raids_keeps_its_players(
     player = await store.load(1)
     assert player is not None and (player.growth.level, player.wallet.gold) == (7, 50)
     card = await store.card(1, 20260101)
-    assert card is not None and (card.name, card.raid, card.entries) == ("ann", 0, 0)
+    assert card is not None and (card.name, card.raid, card.entries) == ("ann", 0, ())
     assert (await store.ranking_page(1, 1, 1, 3)).size == 0
     await store.close()
 

@@ -94,6 +94,18 @@ def test_register_when_the_name_has_not_the_form_then_is_refused(name: str) -> N
 
 
 @pytest.mark.parametrize(
+    "code",
+    [
+        *(0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180E, 0x180F, 0x2800),
+        *(0x3164, 0xFE00, 0xFE0F, 0xFFA0, 0x1D159, 0xE0100, 0xE01EF),
+    ],
+)
+def test_register_when_the_name_has_a_blank_that_is_no_space_then_is_refused(code: int) -> None:
+    for name in (chr(code) * 2, f"a{chr(code)}b", f"ab{chr(code)}"):
+        assert refusal_of(registering(name))[0] == Code.NAME_INVALID
+
+
+@pytest.mark.parametrize(
     ("length", "good"), [(0, False), (7, False), (8, True), (128, True), (129, False)]
 )
 def test_register_when_the_password_is_too_short_or_long_then_is_refused(
@@ -193,6 +205,11 @@ def with_center() -> Game:
     game = Game("login", 1)
     game.hear(CENTER, "center")
     return game
+
+
+def test_login_when_the_name_would_be_refused_today_then_comes_in_all_the_same() -> None:
+    old = verified(True, name="\u3164\u3164")
+    assert isinstance(done(logging_in(with_center(), old)).row, SessionOpened)
 
 
 def test_login_when_right_then_opens_the_session_it_read_and_sends_to_a_center() -> None:

@@ -235,7 +235,8 @@ class Economy(RuleBasedStateMachine):
 
     @rule(event=st.sampled_from(["login", "raid", "sing"]))
     def lives(self, event: str) -> None:
-        outcome = self.act(season_pass.count_event, PassEvent(1, event), "pass_progress")
+        needs = ("pass_progress", "counters")
+        outcome = self.act(season_pass.count_event, PassEvent(1, event), *needs)
         assert self.sources(outcome) == set()
 
     @rule(

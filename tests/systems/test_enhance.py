@@ -40,12 +40,15 @@ def sword(uid: int = 1, *, enhanced: int = 0, attempts: int = 0, **more: Any) ->
     return Item(uid, EQUIPMENT, 0, 3, 1, enhanced, attempts=attempts, **more)
 
 
-def ask(resident: Player, uid: int = 1, rolled: int | None = None) -> Outcome | Refuse:
+def ask(
+    resident: Player, uid: int = 1, rolled: int | None = None, table: int = 0
+) -> Outcome | Refuse:
     """What one attempt says, with a roll of the test's choice if one is given."""
     env = Game("channel", 11).env(1)
     if rolled is not None:
         env.roll = lambda *arguments: rolled
-    outcome: Outcome | Refuse = enhance(Enhance(OP, uid), **parts(resident, *NEEDS), env=env)
+    message = Enhance(OP, uid, table)
+    outcome: Outcome | Refuse = enhance(message, **parts(resident, *NEEDS), env=env)
     return outcome
 
 
@@ -89,6 +92,13 @@ def test_attempt_when_at_the_highest_level_then_is_refused_before_the_table_is_r
 def test_attempt_when_a_coin_is_missing_then_is_refused_and_counts_for_nothing(level: int) -> None:
     resident = player(gold=TABLE.step[level].cost_gold - 1, items=(sword(enhanced=level),))
     assert_refused(ask(resident), Code.NOT_ENOUGH_GOLD)
+
+
+def test_attempt_when_another_table_was_shown_then_is_refused_and_costs_nothing() -> None:
+    resident = player(gold=100, items=(sword(),))
+    for table in (TABLE.table + 1, -1, 2**63 - 1):
+        assert_refused(ask(resident, table=table), Code.PRICE_CHANGED, str(TABLE.table))
+    assert done(ask(resident, table=TABLE.table)).changes == done(ask(resident)).changes
 
 
 @pytest.mark.parametrize("kind", [CONSUMABLE, MATERIAL])

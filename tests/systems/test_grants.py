@@ -122,6 +122,23 @@ def test_correction_when_it_takes_items_then_what_shrank_and_what_is_gone_are_to
     assert me.items == {item.uid: item_view(item) for item in held}
 
 
+def test_correction_when_the_bag_is_full_then_what_it_gives_goes_where_it_took() -> None:
+    resident = player(1, items=tuple(Item(uid, 0, uid, 1, 1) for uid in range(10)))
+    items = (BundleItem(0, 2, 1, 3), BundleItem(0, 1, -1))
+    assert claim(resident, items=(items[0],)) == Outcome()
+    reply = claim(resident, items=items).replies[0]
+    assert (len(reply.gone), len(resident.bag.items(0))) == (1, 10)
+    assert [(one.code, one.slot, one.enhance) for one in reply.items] == [(2, 0, 3)]
+    assert resident.bag.at(0, 0) is not None
+
+
+def test_correction_when_it_gives_and_takes_of_one_stack_then_it_is_told_as_it_stands() -> None:
+    resident = player(1, items=(Item(1, 2, 0, 1, 5),))
+    reply = claim(resident, items=(BundleItem(2, 1, 4), BundleItem(2, 1, -3))).replies[0]
+    assert [(one.uid, one.count) for one in reply.items] == [(1, 6)]
+    assert resident.bag.items() == [Item(1, 2, 0, 1, 6)]
+
+
 def test_grant_when_an_expired_item_holds_the_slot_then_it_leaves_and_the_next_claim_fits() -> None:
     swords = [Item(uid, 0, uid, 1, 1, expires_ms=NOW_MS) for uid in range(10)]
     resident = player(1, items=tuple(swords))

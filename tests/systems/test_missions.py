@@ -23,6 +23,7 @@ from mmo.wire.messages.shop import Buy
 from mmo.wire.opcode import Code, Op
 
 OP = (1, 1)
+DAY_MS = 86_400_000
 
 
 def all_events() -> Season:
@@ -74,7 +75,10 @@ def test_enhancement_when_tried_then_moves_its_mission_whatever_comes_of_it() ->
 @pytest.mark.parametrize(
     ("source_kind", "bundle", "missions"),
     [
-        (SourceKind.RAID, Bundle(), [5]),
+        (SourceKind.RAID, Bundle(exp=1), [5]),
+        (SourceKind.RAID, Bundle(gold=1, score=9), [5]),
+        (SourceKind.RAID, Bundle(items=(BundleItem(2, 1, 1),)), [5]),
+        (SourceKind.RAID, Bundle(score=9), []),  # who idled, or did less than his share
         (Op.KILL_EARNED, Bundle(gold=1), [2]),  # whose player had moved on: counted where he is
         (Op.KILL_EARNED, Bundle(exp=1), [2]),
         (Op.KILL_EARNED, Bundle(items=(BundleItem(2, 1, 1),)), []),  # a straw man
@@ -95,10 +99,30 @@ def test_login_when_counted_then_moves_its_mission() -> None:
     resident = player()
     env = at(STARTS, all_events()).env(1)
     counted = season_pass.count_event(
-        PassEvent(1, "login"), **parts(resident, "pass_progress"), env=env
+        PassEvent(1, "login"), **parts(resident, "pass_progress", "counters"), env=env
     )
     applied(resident, counted)
     assert resident.pass_progress[1].missions == (MissionCount(1, 0, 1),)
+
+
+def test_login_when_counted_today_then_later_ones_move_nothing_until_tomorrow() -> None:
+    resident, running = player(), msgspec.structs.replace(all_events(), ends_ms=9 * DAY_MS)
+    moments = {
+        DAY_MS - 1: [2],
+        DAY_MS: [2],
+        DAY_MS + 1: [0, 0],
+        DAY_MS - 2: [0],  # at a server whose clock is behind
+        2 * DAY_MS - 1: [0],
+        2 * DAY_MS: [2, 0],
+    }
+    for now_ms, counts in moments.items():
+        for count in counts:
+            env = at(now_ms, running).env(1)
+            needs = parts(resident, "pass_progress", "counters")
+            outcome = season_pass.count_event(PassEvent(1, "login"), **needs, env=env)
+            assert len(outcome.changes) == count
+            applied(resident, outcome)
+    assert resident.pass_progress[1].missions == (MissionCount(1, 0, 3),)
 
 
 def test_missions_when_a_client_wants_them_done_then_no_message_of_his_says_so() -> None:

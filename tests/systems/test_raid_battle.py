@@ -23,6 +23,7 @@ from mmo.systems.raid_battle import (
     chance,
     is_idle,
     map_of,
+    prize_chance,
     run,
 )
 
@@ -393,7 +394,50 @@ def test_prize_when_it_is_a_chance_then_some_seeds_have_it() -> None:
     assert 30 <= rare <= 90  # 300 permille
 
 
-def test_record_when_of_other_rules_then_is_refused() -> None:
-    record = BattleRecord(RULES + 1, RAIDS.blobs[1, 0], 1, TWO, [])
+def draws(seed: int, seat: int, rules: int = RULES) -> list[int]:
+    """The first chances of a seat's prizes, whole."""
+    state, found = prize_chance(seed, seat, rules), []
+    for _ in range(16):
+        state, drawn = chance(state, 2**32)
+        found.append(drawn)
+    return found
+
+
+def test_prizes_when_drawn_for_several_seats_then_no_draw_is_that_of_another() -> None:
+    for seed in range(100):
+        mine = [draws(seed, seat) for seat in range(8)]
+        assert len({drawn for each in mine for drawn in each}) == 8 * 16
+
+
+def test_prizes_when_two_neighbours_win_them_then_as_often_as_by_chance() -> None:
+    prize = RAIDS.arenas[1, 0].rewards[-1].prizes[0]
+    even = msgspec.structs.replace(prize, permille=500)
+    reward = msgspec.structs.replace(
+        RAIDS.arenas[1, 0].rewards[-1],
+        prizes=(even, msgspec.structs.replace(even, code=prize.code + 1)),
+    )
+    arena = calm(rewards=(reward,))
+    battle = ended(arena, (150, 120))
+    alike = 0
+    for seed in range(400):
+        taken = [bundle_of(arena, battle, seed, seat) for seat in (0, 1)]
+        codes = [{item.code for item in one.items} for one in taken if one is not None]
+        alike += (prize.code + 1 in codes[0]) == (prize.code in codes[1])
+    assert 150 <= alike <= 250  # all of them when the one's second draw is the other's first
+
+
+def test_record_when_of_rules_1_then_has_the_prizes_of_those() -> None:
+    for seed in (0, 1, 2**62 - 1):
+        first, second = draws(seed, 0, 1), draws(seed, 1, 1)
+        assert first[1:] == second[:-1] and first != draws(seed, 0)
+    assert draws(1, 0, 1)[:2] == [1_212_246_328, 2_241_234_014]
+    blob = RAIDS.blobs[1, 0]
+    old, new = (BattleRecord(rules, blob, 1, TWO, [(1, 0, 0, 0)]) for rules in (1, RULES))
+    assert run(old) == run(new)
+
+
+@pytest.mark.parametrize("rules", [RULES + 1, 0, -1])
+def test_record_when_of_rules_that_nobody_knows_then_is_refused(rules: int) -> None:
+    record = BattleRecord(rules, RAIDS.blobs[1, 0], 1, TWO, [])
     with pytest.raises(ValueError, match="rules"):
         run(record)

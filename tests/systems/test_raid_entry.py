@@ -407,7 +407,8 @@ def run_edge(edge: Any, message: Any, outside: Any) -> Any:
 
 
 def test_edge_when_it_reads_the_card_then_the_wish_carries_it_and_nothing_of_the_client() -> None:
-    card = PlayerCard(USER, "anna", 3, 9, 0, ((3, 2, 0),), 77, 1, 0, RAID, 4)
+    entries = (1, 1, 1, 2, 2, 2, 2, 3)
+    card = PlayerCard(USER, "anna", 3, 9, 0, ((3, 2, 0),), 77, 1, 0, RAID, entries)
     outside = Cards(card)
     carded = run_edge(raid_card.queue, RaidQueue(2, "AB", 3), outside)
     assert carded == RaidQueueCarded(2, "AB", 3, "anna", 3, 9, [(3, 2, 0)], 77, 4)

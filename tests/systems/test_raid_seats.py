@@ -130,11 +130,32 @@ def test_member_when_he_enters_then_sees_the_room_and_gets_a_datagram_key(game: 
     entered = game.enter(BOB)
     assert (entered.raid, entered.kind, entered.seat) == (RAID, 1, 1)
     assert entered.state == RaidState.OPEN and entered.remaining_ms == KIND.waiting_ms
-    assert entered.hp == entered.hp_max > 0
     assert [(row.user, row.here) for row in entered.team] == [(ANN, False), (BOB, True)]
     assert game.kept == [ProveDatagrams(BOB, RAID)]
     game.enter(ANN)
     assert [row.here for row in game.told(BOB, RaidTeam)[-1].team] == [True, True]
+
+
+def test_map_when_the_battle_did_not_begin_then_nothing_tells_it(game: RaidGame) -> None:
+    """Else a team could look, leave, have its entries back and draw again."""
+    told = []
+    for number in range(RAID, RAID + 30):
+        game.reserve(ANN, BOB, number=number)
+        told.append(msgspec.structs.replace(game.enter(ANN, number=number), raid=0, now_ms=0))
+        for user in (ANN, BOB):
+            game.leave(user)
+        game.tick(number=number)
+    assert len({row.map for row in game.rows_of(RaidOpened)}) > 1
+    assert told == [told[0]] * 30
+    assert (told[0].map, told[0].hp, told[0].hp_max) == (-1, 0, 0)
+
+
+def test_map_when_the_battle_runs_then_who_comes_back_is_told_it(game: RaidGame) -> None:
+    game.begin(ANN, BOB)
+    game.part(BOB)
+    entered = game.enter(BOB)
+    battle = game.battle
+    assert (entered.map, entered.hp, entered.hp_max) == (game.room.map, battle.hp, battle.hp_max)
 
 
 def test_level_and_power_when_he_enters_then_are_those_of_the_books_now(game: RaidGame) -> None:

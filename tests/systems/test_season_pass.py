@@ -54,7 +54,7 @@ def happen(resident: Player, event: str, *seasons: Season, now_ms: int = STARTS)
     """An event without a commit of its own, applied."""
     env = at(now_ms, *seasons).env(1)
     outcome = season_pass.count_event(
-        PassEvent(1, event), **parts(resident, "pass_progress"), env=env
+        PassEvent(1, event), **parts(resident, "pass_progress", "counters"), env=env
     )
     applied(resident, outcome)
     return outcome
@@ -79,11 +79,11 @@ def claim(
 
 
 def buy_line(
-    resident: Player, running: Season, number: int = 1, now_ms: int = STARTS
+    resident: Player, running: Season, number: int = 1, now_ms: int = STARTS, price: int = 0
 ) -> Outcome | Refuse:
     """What opening the paid line says."""
     outcome: Outcome | Refuse = season_pass.buy_line(
-        PassBuy(OP, number),
+        PassBuy(OP, number, price),
         **parts(resident, "wallet", "pass_progress"),
         env=at(now_ms, running).env(1),
     )
@@ -317,6 +317,14 @@ def test_paid_line_when_bought_first_of_all_then_the_row_is_new() -> None:
 @pytest.mark.parametrize("cash", [-7, 0, 49])
 def test_paid_line_when_cash_is_missing_then_is_refused(cash: int) -> None:
     assert_refused(buy_line(player(cash=cash), season()), Code.NOT_ENOUGH_CASH)
+
+
+def test_paid_line_when_another_price_was_shown_then_is_refused_and_costs_nothing() -> None:
+    for price in (49, 51, -50, 2**63 - 1):
+        outcome = buy_line(player(cash=99), season(), price=price)
+        assert_refused(outcome, Code.PRICE_CHANGED, "50")
+    stated, silent = (done(buy_line(player(cash=99), season(), price=p)) for p in (50, 0))
+    assert stated.changes == silent.changes
 
 
 def test_paid_line_when_the_pass_is_unknown_then_is_refused() -> None:

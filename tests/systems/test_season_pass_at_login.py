@@ -4,6 +4,7 @@ import msgspec
 from tests.systems.game import CENTER, CONTENT, Game, applied, done, parts, player
 
 from mmo.content.passes import Season
+from mmo.state.counters import CounterRaised
 from mmo.state.pass_progress import MissionCount, PassMoved, PassProgress
 from mmo.state.player import Player
 from mmo.systems.season_pass import count_event
@@ -62,10 +63,12 @@ def test_season_pass_when_an_event_moves_it_then_level_and_exp_are_a_durable_cha
     resident, game = player(1), at(SEASON.starts_ms)
     login = next(row for row in SEASON.missions if row.event == "login")
     outcome = done(
-        count_event(PassEvent(1, "login"), **parts(resident, "pass_progress"), env=game.env(1))
+        count_event(
+            PassEvent(1, "login"), **parts(resident, "pass_progress", "counters"), env=game.env(1)
+        )
     )
-    (moved,) = outcome.changes
-    assert isinstance(moved, PassMoved)
+    moved, counted = outcome.changes
+    assert isinstance(moved, PassMoved) and isinstance(counted, CounterRaised)
     assert moved.missions == (MissionCount(login.number, 0, 1),)
     applied(resident, outcome)
     (view,) = told(game, resident).passes

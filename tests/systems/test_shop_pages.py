@@ -30,8 +30,20 @@ def test_shop_pages_when_read_together_then_hold_every_line_once() -> None:
 
 def test_season_pass_page_when_asked_then_is_the_one_object_made_with_the_content() -> None:
     game = Game("center", CENTER)
-    for page, made in enumerate(CONTENT.passes.pages):
+    passes = CONTENT.passes
+    game.now_ms = max(season.starts_ms for season in passes.seasons.values())
+    for page, made in enumerate(passes.pages_at(game.now_ms)):
         assert done(pass_page(PassPageAsk(page), env=game.env(3))).replies[0] is made
+        assert codec.decode(Op.PASS_PAGE_OK, made.body).rewards
+    beyond = len(passes.pages_at(game.now_ms))
+    assert_refused(pass_page(PassPageAsk(beyond), env=game.env(3)), Code.PASS_UNKNOWN)
+
+
+def test_season_pass_page_when_no_pass_runs_then_is_one_without_rewards() -> None:
+    game = Game("center", CENTER)
+    game.now_ms = min(season.starts_ms for season in CONTENT.passes.seasons.values()) - 1
+    (told,) = done(pass_page(PassPageAsk(0), env=game.env(3))).replies
+    assert codec.decode(Op.PASS_PAGE_OK, told.body).rewards == []
 
 
 def test_shop_page_when_there_is_none_of_that_number_then_is_refused() -> None:

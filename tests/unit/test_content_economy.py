@@ -168,17 +168,37 @@ def test_pass_when_it_has_a_thousand_levels_then_every_reward_is_on_a_page() -> 
         for name in ("paid", "free")
     ]
     built = passes_of({**SEASON, "exp_need": [1] * 1000, "reward": rewards})
-    views = [view for page in built.pages for view in decode(Op.PASS_PAGE_OK, page.body).rewards]
+    pages = built.pages_at(built.seasons[1].starts_ms)
+    views = [view for page in pages for view in decode(Op.PASS_PAGE_OK, page.body).rewards]
     assert [(view.level, view.line) for view in views] == [
         (level, number) for level in range(1, 1001) for number in (0, 1)
     ]
-    assert all(len(page.body) <= 512 for page in built.pages)
+    assert all(len(page.body) <= 512 for page in pages)
 
 
 def test_passes_when_none_exist_then_one_empty_page_says_so() -> None:
     built = passes_of()
-    assert decode(Op.PASS_PAGE_OK, built.pages[0].body).rewards == []
+    assert decode(Op.PASS_PAGE_OK, built.pages_at(0)[0].body).rewards == []
     assert built.running(0) == []
+
+
+def test_pass_pages_when_looked_at_in_time_then_hold_the_rewards_of_what_runs() -> None:
+    at = "2026-01-0{}T00:00:00Z".format
+    row = {**SEASON, "reward": [{"level": 1, "gold": 1}]}
+    built = passes_of(
+        *(
+            {**row, "number": number, "starts": at(starts), "ends": at(ends)}
+            for number, starts, ends in ((3, 8, 9), (2, 3, 6), (1, 1, 4))
+        )
+    )
+    seen = set()
+    for moment in {edge + late for edge in built.edges_ms for late in (-1, 0, 1)}:
+        told = [decode(Op.PASS_PAGE_OK, page.body) for page in built.pages_at(moment)]
+        listed = {view.pass_id for page in told for view in page.rewards}
+        assert listed == {season.number for season in built.running(moment)}
+        assert {page.pages for page in told} == {len(told)}
+        seen.add((frozenset(listed), told[0].catalogue))
+    assert len(seen) == len({catalogue for _, catalogue in seen}) == 5
 
 
 def test_passes_when_looked_at_in_time_then_only_running_ones_are_there_by_number() -> None:

@@ -1,10 +1,13 @@
 """Scripted raids: played by the rules, repeated from their records, lies found."""
 
+import hashlib
 import io
 
 import msgspec
 
 from mmo.ops.replay import judged
+from mmo.state.raid_battle import BattleRecord
+from mmo.systems.raid_battle import RULES, bundle_of, run
 from mmo.testing.measured.raid_series import Played, read, repeat, write
 
 COUNT = 40
@@ -51,3 +54,30 @@ def test_result_when_anything_of_it_is_changed_then_is_found() -> None:
     assert not judged(msgspec.structs.replace(record, replay=bytes(inputs)), one.grants).holds
     assert not judged(record, {}).holds
     assert isinstance(one, Played)
+
+
+def by_rules(one: Played, rules: int) -> Played:
+    """The same raid as rules of that number would have settled it."""
+    fought = msgspec.msgpack.decode(one.record.replay, type=BattleRecord)
+    fought = msgspec.structs.replace(fought, rules=rules)
+    arena, battle = run(fought)
+    replay = msgspec.msgpack.encode(fought)
+    record = msgspec.structs.replace(
+        one.record, replay=replay, inputs_hash=hashlib.sha256(replay).digest()
+    )
+    due = {
+        member.user: bundle_of(arena, battle, fought.seed, member.seat, rules)
+        for member in record.members
+    }
+    grants = {user: msgspec.msgpack.encode(bundle) for user, bundle in due.items() if bundle}
+    return msgspec.structs.replace(one, record=record, grants=grants)
+
+
+def test_record_when_of_older_rules_then_is_held_against_the_prizes_of_those() -> None:
+    others = 0
+    for one in read(io.BytesIO(series())):
+        old = by_rules(one, 1)
+        assert judged(old.record, old.grants).findings == []
+        assert by_rules(one, RULES) == one
+        others += not judged(old.record, one.grants).holds
+    assert others

@@ -6,16 +6,26 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from mmo.client import shopper
 from mmo.client.hero import Hero
 from mmo.client.meter import Meter
 from mmo.client.protocol import Answer
 from mmo.client.purchases import take_down
-from mmo.client.shopper import Market, operate, repeat_last
+from mmo.client.shopper import Market, operate, read_market, repeat_last
 from mmo.client.steps import CENTER, Receive, Send, Walk
-from mmo.wire.messages.enhance import EnhanceOk
+from mmo.wire.messages.enhance import Enhance, EnhanceOk, OddsAsk, OddsOk, OddsRow
 from mmo.wire.messages.inventory import ItemsExpired, ItemUse, ItemUseOk
+from mmo.wire.messages.pass_view import PassView
 from mmo.wire.messages.presence import ItemView, Welcome
+from mmo.wire.messages.season_pass import (
+    PassBuy,
+    PassPageAsk,
+    PassPageOk,
+    PassStateAsk,
+    PassStateOk,
+)
 from mmo.wire.messages.session import Refused
+from mmo.wire.messages.shop import ShopLineView, ShopPageAsk, ShopPageOk
 from mmo.wire.opcode import Code
 
 POTION = ItemView(5, 1, 0, 1, 3, 0)
@@ -119,3 +129,41 @@ def test_repeat_when_one_number_differs_then_is_an_error(me: Hero) -> None:
     answered(operate(me, market, USE), me, USED)
     answered(repeat_last(me, market), me, ItemUseOk(5, 1, 1, 0, 2, 0, 70))
     assert me.meter.errors == 1 and "second time" in me.meter.findings[0]
+
+
+LINE = ShopLineView(1, 0, 1, "Sword", 1, 0, 0, 9, 0, 0, 0, 0)
+PASS = PassView(3, "One", 0, 9, 2, 0, 0, False, 50, [], [])
+TOLD: dict[type, Any] = {
+    ShopPageAsk: ShopPageOk(77, 0, 1, [LINE]),
+    PassPageAsk: PassPageOk(8, 0, 1, []),
+    PassStateAsk: PassStateOk([PASS]),
+    OddsAsk: OddsOk(4, [OddsRow(0, 1_000_000, 5)]),
+}
+
+
+def said(walk: Walk[Any]) -> list[Any]:
+    """What a walk says while it is told of the market, up to what is answered otherwise."""
+    sent: list[Any] = []
+    try:
+        step = next(walk)
+        while isinstance(step, Send):
+            sent.append(step.message)
+            answer = TOLD.get(type(step.message))
+            if answer is None:
+                break
+            walk.send(7)
+            step = walk.send(Answer(7, answer))
+    except StopIteration:
+        pass
+    return sent
+
+
+def test_price_when_it_was_shown_then_is_said_with_the_wish(me: Hero) -> None:
+    market = Market()
+    assert {type(one) for one in said(read_market(me, market))} == set(TOLD)
+    me.record.items[9] = RENTED
+    tried, _ = shopper._enhance(me, market) or (None, ())
+    assert isinstance(tried, Enhance) and (tried.uid, tried.table) == (RENTED.uid, 4)
+    wishes = {said(shopper._refused_once(me, market))[0] for _ in range(200)}
+    bought = {(one.pass_id, one.price) for one in wishes if isinstance(one, PassBuy)}
+    assert bought == {(3, 50), (3, 51)}  # what it costs, and what it does not

@@ -61,13 +61,15 @@ Wish = tuple[Any, tuple[Code, ...]]
 
 
 class Market:
-    """What a shopper learnt of the catalogue, the rewards and the odds, and what he did last."""
+    """What a shopper learnt of the catalogue, the passes and the odds, and what he did last."""
 
     def __init__(self) -> None:
         self.catalogue = 0
         self.lines: list[ShopLineView] = []
         self.rewards: list[PassRewardView] = []
+        self.prices: dict[int, int] = {}  # of the paid line, by pass
         self.odds: list[OddsRow] = []
+        self.table = 0  # that of the odds
         self.last: tuple[Any, bytes] | None = None  # the last answered request and its answer
         self.last_at: Address | None = None  # the channel server that gave it, None: a center
 
@@ -163,7 +165,7 @@ def _hunt(me: Hero, goes_on: Callable[[], bool]) -> Walk[None]:
 
 
 def read_market(me: Hero, market: Market) -> Walk[None]:
-    """The whole catalogue, all rewards and the odds, once a login."""
+    """The whole catalogue, all rewards, what the paid lines cost and the odds, once a login."""
     market.lines, market.rewards, page, pages = [], [], 0, 1
     while page < pages:
         told = yield from ask(me, _owner(me), ShopPageAsk(page))
@@ -174,7 +176,10 @@ def read_market(me: Hero, market: Market) -> Walk[None]:
         told = yield from ask(me, _owner(me), PassPageAsk(page))
         market.rewards += told.rewards
         pages, page = told.pages, page + 1
-    market.odds = list((yield from ask(me, _owner(me), OddsAsk())).rows)
+    passes = (yield from ask(me, _owner(me), PassStateAsk())).passes
+    market.prices = {one.pass_id: one.price_cash for one in passes}
+    odds = yield from ask(me, _owner(me), OddsAsk())
+    market.odds, market.table = list(odds.rows), odds.table
 
 
 def shop_once(me: Hero, market: Market) -> Walk[None]:
@@ -248,15 +253,16 @@ def _refused_once(me: Hero, market: Market) -> Walk[None]:
         (Buy(op, number, -1, 1, 1), Code.SHOP_LINE_UNKNOWN),
         (Buy(op, number, line.line, 0, line.price), Code.QUANTITY_INVALID),
         (Buy(op, number, line.line, number_max, line.price), Code.QUANTITY_INVALID),
-        (Enhance(op, number_max), Code.ITEM_UNKNOWN),
+        (Enhance(op, number_max, market.table), Code.ITEM_UNKNOWN),
         (ItemUse(op, -1), Code.ITEM_UNKNOWN),
         (ItemDrop(op, 0, 1), Code.ITEM_UNKNOWN),
         (PassClaim(op, -1, 1, 0), Code.PASS_UNKNOWN),
     )
-    for running in market.rewards[:1]:
+    for running, price in list(market.prices.items())[:1]:
         tries += (
-            (PassClaim(op, running.pass_id, number_max, 0), Code.PASS_REWARD_UNKNOWN),
-            (PassBuy(op, running.pass_id), Code.NOT_ENOUGH_CASH),
+            (PassClaim(op, running, number_max, 0), Code.PASS_REWARD_UNKNOWN),
+            (PassBuy(op, running, price), Code.NOT_ENOUGH_CASH),
+            (PassBuy(op, running, price + 1), Code.PRICE_CHANGED),
         )
     message, code = me.rng.choice(tries)
     answer = yield from operate(me, market, message, (code,))
@@ -292,7 +298,9 @@ def _enhance(me: Hero, market: Market) -> Wish | None:
         for item in _items(me, lambda item: item.kind == EQUIPMENT)
         if item.enhance < len(market.odds) and market.odds[item.enhance].cost <= me.record.gold
     ]
-    return (Enhance(me.next_operation(), me.rng.choice(ready).uid), ()) if ready else None
+    if not ready:
+        return None
+    return Enhance(me.next_operation(), me.rng.choice(ready).uid, market.table), ()
 
 
 def _use(me: Hero, market: Market) -> Wish | None:

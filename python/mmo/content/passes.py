@@ -3,7 +3,8 @@
 Owns `passes.toml` in its checked form. Read by rules as `env.content.passes`, never changed.
 """
 
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated
 
@@ -106,25 +107,41 @@ class Season(msgspec.Struct, frozen=True):
 
 
 class Passes(msgspec.Struct, frozen=True):
-    """All passes by number, with the pages of their rewards."""
+    """All passes by number, with the pages of rewards of those that run together."""
 
-    catalogue: int
     seasons: dict[int, Season]
-    pages: tuple[Encoded, ...]
+    edges_ms: tuple[int, ...]  # when any pass begins or ends, ascending
+    pages: tuple[tuple[Encoded, ...], ...]  # before the first edge, then from each one on
 
     def running(self, now_ms: int) -> list[Season]:
         """The passes that run at a moment, by number."""
         return [season for season in self.seasons.values() if season.running(now_ms)]
 
+    def pages_at(self, now_ms: int) -> tuple[Encoded, ...]:
+        """The rewards of the passes that run at a moment; no pass: one empty page."""
+        return self.pages[bisect_right(self.edges_ms, now_ms)]
+
 
 def build_passes(file: PassFile, master: Mapping[tuple[int, int], ItemRow]) -> Passes:
-    """Check all passes against the item master and build the pages, sorted by pass, level and line.
-    Raises `ContentError` E0603 naming the row."""
+    """Check all passes against the item master and build the pages for every time between two
+    edges, sorted by pass, level and line. Raises `ContentError` E0603 naming the row."""
     seasons: dict[int, Season] = {}
     for index, row in enumerate(sorted(file.season, key=lambda each: each.number)):
         if row.number in seasons:
             raise contradiction("passes.toml", f"season[{index}]", f"number {row.number} is twice")
         seasons[row.number] = _season(f"season {row.number}", row, master)
+    moments = {edge for one in seasons.values() for edge in (one.starts_ms, one.ends_ms)}
+    edges_ms = tuple(sorted(moments))
+    pages = tuple(
+        _pages((one for one in seasons.values() if one.running(from_ms)), file.page_bytes_max)
+        for from_ms in edges_ms
+    )
+    return Passes(seasons, edges_ms, (_pages((), file.page_bytes_max), *pages))
+
+
+def _pages(running: Iterable[Season], page_bytes_max: int) -> tuple[Encoded, ...]:
+    """The rewards of passes that run together; their number tells them from those of other
+    times."""
     views = [
         PassRewardView(
             pass_id=season.number,
@@ -137,16 +154,13 @@ def build_passes(file: PassFile, master: Mapping[tuple[int, int], ItemRow]) -> P
             gold=reward.gold,
             mileage=reward.mileage,
         )
-        for season in seasons.values()
+        for season in running
         for _, reward in sorted(season.rewards.items())
     ]
     catalogue = catalogue_number(views)
-    pages = pages_of(
-        views,
-        file.page_bytes_max,
-        lambda page, pages, part: PassPageOk(catalogue, page, pages, part),
+    return pages_of(
+        views, page_bytes_max, lambda page, pages, part: PassPageOk(catalogue, page, pages, part)
     )
-    return Passes(catalogue, seasons, pages)
 
 
 def _season(place: str, row: SeasonRow, master: Mapping[tuple[int, int], ItemRow]) -> Season:

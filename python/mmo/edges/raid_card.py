@@ -31,7 +31,7 @@ async def queue(message: RaidQueue, outside: Outside, sender: Sender) -> RaidQue
         level=card.level,
         worn=list(card.worn),
         raid=card.raid,
-        entries=card.entries,
+        entries=card.entries.count(message.kind),
     )
 
 

@@ -103,7 +103,7 @@ def judged(record: RaidRecord, grants: Mapping[int, bytes]) -> Replayed:
             findings.append(f"user {member.user}: seat {member.seat} is not in the battle")
             continue
         scores[member.user] = battle.score[member.seat]
-        due = bundle_of(arena, battle, battle_record.seed, member.seat)
+        due = bundle_of(arena, battle, battle_record.seed, member.seat, battle_record.rules)
         findings += _wrong_reward(member.user, due, grants.get(member.user))
     findings += _wrong_scores(record, scores)
     return _answer(record, battle.tick, len(battle_record.inputs), scores, findings)

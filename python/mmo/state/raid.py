@@ -48,7 +48,8 @@ class RaidMember(msgspec.Struct, frozen=True, array_like=True):
 
 class RaidOpened(Row, frozen=True):
     """A raid with its seats at server `number`. Guard: no member is in another unsettled raid, and
-    each has fewer than `entries_max` entries on `day` (0: no limit); aborted raids do not count."""
+    each has fewer than `entries_max` entries of this kind on `day` (0: no limit); aborted raids do
+    not count."""
 
     raid: int
     kind: int

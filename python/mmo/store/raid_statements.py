@@ -28,10 +28,15 @@ ADD_BUSY = Statement(f"""
 """)
 ENTRIES_USED_UP = Statement("""
     SELECT m.user_id
-    FROM JSON_TABLE(%s, '$[*]' COLUMNS (user_id BIGINT PATH '$[1]', day INT PATH '$[9]')) g
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (
+        raid BIGINT PATH '$[0]', user_id BIGINT PATH '$[1]', day INT PATH '$[9]')) g
+    STRAIGHT_JOIN raid n FORCE INDEX (PRIMARY) ON n.raid = g.raid
     STRAIGHT_JOIN raid_member m FORCE INDEX (of_day) ON m.user_id = g.user_id AND m.day = g.day
+    STRAIGHT_JOIN raid r FORCE INDEX (PRIMARY) ON r.raid = m.raid AND r.kind = n.kind
     GROUP BY m.user_id HAVING COUNT(*) >= %s LIMIT 1
 """)
+"""Counted by kind: that of the new raid, whose row is there already and whose seats are not."""
+
 ADD_MEMBERS = Statement(f"""
     INSERT INTO raid_member (raid, user_id, seat, session_epoch, center, ticket, name, level,
         attack, day)
@@ -149,7 +154,8 @@ READ_CARD = Statement("""
         (SELECT JSON_ARRAYAGG(JSON_ARRAY(i.code, i.enhance, i.expires_ms))
          FROM item i FORCE INDEX (PRIMARY) WHERE i.user_id = h.user_id AND i.equipped),
         COALESCE(b.raid, 0), COALESCE(r.kind, 0), COALESCE(m.seat, 0), COALESCE(r.number, 0),
-        (SELECT COUNT(*) FROM raid_member d FORCE INDEX (of_day)
+        (SELECT JSON_ARRAYAGG(e.kind) FROM raid_member d FORCE INDEX (of_day)
+         STRAIGHT_JOIN raid e FORCE INDEX (PRIMARY) ON e.raid = d.raid
          WHERE d.user_id = h.user_id AND d.day = %s AND d.day > 0)
     FROM player_head h FORCE INDEX (PRIMARY)
     STRAIGHT_JOIN account a FORCE INDEX (PRIMARY) ON a.user_id = h.user_id

@@ -51,6 +51,7 @@ _decode_seats = msgspec.json.Decoder(
     list[tuple[int, int, int, int, int, str, int, int, int | None]]
 ).decode
 _decode_worn = msgspec.json.Decoder(tuple[tuple[int, int, int], ...]).decode
+_decode_kinds = msgspec.json.Decoder(list[int]).decode
 
 
 async def _whole(
@@ -182,6 +183,7 @@ async def card(connection: Connection, user: int, day: int) -> PlayerCard | None
         return None
     fields = list(row)
     fields[5] = _decode_worn(row[5]) if row[5] else ()
+    fields[10] = tuple(sorted(_decode_kinds(row[10]))) if row[10] else ()
     return PlayerCard(*fields)
 
 

@@ -37,6 +37,19 @@ from mmo.wire.subscriber import subscriber_of
 FORBIDDEN_CATEGORIES = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 """Unicode categories that no name may have: controls, invisible formats, what is not assigned."""
 
+BLANKS = frozenset(
+    map(
+        chr,
+        (
+            *(0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180F),
+            *(0x2800, 0x3164, *range(0xFE00, 0xFE10), 0xFFA0, 0x1D159),
+            *range(0xE0100, 0xE01F0),
+        ),
+    )
+)
+"""Letters, marks and signs that show nothing: fillers of Hangul, joiners, variation selectors, the
+empty pattern of Braille, the head of no note. With them two names would look alike."""
+
 NAME_KEPT_CHARACTERS = 64
 """Of a name that fails; none that exists is longer."""
 LONG_OVER_MS = 1
@@ -45,11 +58,15 @@ LONG_OVER_MS = 1
 
 def name_is_valid(name: str, content: Content) -> bool:
     """Any script, counted in characters after NFC; no control or invisible character, no space at
-    either end or two in a row. Quotes and other signs are plain data."""
+    either end or two in a row. Quotes and other signs are plain data. Asked of new names alone: an
+    account keeps the one it has."""
     account = content.account
     if not account.name_characters_min <= len(name) <= account.name_characters_max:
         return False
-    if any(unicodedata.category(character) in FORBIDDEN_CATEGORIES for character in name):
+    if any(
+        character in BLANKS or unicodedata.category(character) in FORBIDDEN_CATEGORIES
+        for character in name
+    ):
         return False
     return name == " ".join(name.split()) and name == unicodedata.normalize("NFC", name)
 

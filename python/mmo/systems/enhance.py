@@ -40,7 +40,8 @@ def enhance(
     pass_progress: PassParts,
     env: Env,
 ) -> Outcome | Refuse:
-    """One attempt: the cost is gone either way, a failure keeps the item as it is."""
+    """One attempt: the cost is gone either way, a failure keeps the item as it is. Nobody pays a
+    cost of another table than he says he was shown."""
     content: Content = env.content
     item = live_item(bag, message.uid, env.now_ms)
     if item is None:
@@ -48,6 +49,8 @@ def enhance(
     if item.kind != EQUIPMENT:
         return Refuse(Code.NOT_ENHANCEABLE)
     table = content.enhance
+    if message.table not in (0, table.table):
+        return Refuse(Code.PRICE_CHANGED, str(table.table))
     if item.enhance >= len(table.step):
         return Refuse(Code.ENHANCE_MAX)
     step = table.step[item.enhance]

@@ -5,7 +5,7 @@ stays unclaimed and is tried again at the next sweep; nothing of it is lost or g
 items whose days are over leave meanwhile, so they are in its way once at most.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import MappingProxyType
 
 import msgspec
@@ -42,7 +42,8 @@ _SINKS = MappingProxyType(
 )
 _EVENTS = MappingProxyType({int(SourceKind.RAID): "raid", int(Op.KILL_EARNED): "kill"})
 """Grants that are events of the missions: who owned the player then could not count them. A kill
-that gives neither experience nor gold, such as a straw man's, is none (`growth.reward_kill`)."""
+that gives neither experience nor gold, such as a straw man's, is none (`growth.reward_kill`); nor
+is a raid that leaves him its score alone, for he idled or did less than his share."""
 
 
 @handles(Op.GRANT_CLAIM, by="node", needs=("growth", "wallet", "bag", "score", "pass_progress"))
@@ -63,8 +64,9 @@ def claim_grant(
     coins = coins_of(bundle, wallet, message.source_kind)
     mint = _MINTS.get(message.source_kind, Account.MINT_GRANT)
     wanted = [(item.kind, item.code, item.count) for item in bundle.items if item.count > 0]
-    placed = place_items(content, bag, wanted, env.new_uid, mint)
     taken = taken_from(bag, [item for item in bundle.items if item.count <= 0])
+    left = _without(bag, taken or ())
+    placed = place_items(content, left, wanted, env.new_uid, mint)
     if coins is None or placed is None or taken is None or bundle.exp < 0:
         return Outcome(tells=expiry(bag, env))
     enhance_born(placed, bundle.items)
@@ -96,7 +98,8 @@ def claim_grant(
     if bundle.cash:
         outcome.replies = [told, CashChanged(balances[1], bundle.cash)]
     event = _EVENTS.get(message.source_kind)
-    if event is not None and (event != "kill" or bundle.exp or bundle.gold):
+    is_earned = bundle.exp or bundle.gold or (event == "raid" and bundle.items)
+    if event is not None and is_earned:
         with_event(outcome, content, pass_progress, event, env)
     return outcome
 
@@ -121,6 +124,19 @@ def taken_from(bag: Bag, items: list[BundleItem]) -> list[ItemStacked | ItemDied
         if left:
             return None
     return taken
+
+
+def _without(bag: Bag, taken: Sequence[ItemStacked | ItemDied]) -> Bag:
+    """The bag once that is taken: what is given goes into the slots that become free."""
+    if not taken:
+        return bag
+    left = Bag(bag.items())
+    for change in taken:
+        if isinstance(change, ItemDied):
+            left.take(change.item.uid)
+        else:
+            left.put(change.item)
+    return left
 
 
 def enhance_born(placed: list[Placement], items: Iterable[BundleItem]) -> None:

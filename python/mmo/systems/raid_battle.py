@@ -14,8 +14,9 @@ from mmo.state.grant import Bundle, BundleItem
 from mmo.state.raid import EndReason
 from mmo.state.raid_battle import Battle, BattleRecord, Fighter, Input, Order, Presence
 
-RULES = 1
-"""Number of these rules; raise it with every change that lets an old record end differently."""
+RULES = 2
+"""Number of these rules; raise it with every change that lets an old record end differently. Under
+1 the prizes were drawn otherwise (`prize_chance`), and nothing else."""
 
 _MASK = 2**64 - 1
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -276,15 +277,29 @@ def is_idle(arena: Arena, battle: Battle, seat: int) -> bool:
     )
 
 
-def bundle_of(arena: Arena, battle: Battle, seed: int, seat: int) -> Bundle | None:
-    """What a seat takes from an ended battle; None: nothing. The score counts for all, rewards for
-    those who did their share and were not idle at the end. Prizes are drawn from the seed, for each
-    seat apart."""
+def prize_chance(seed: int, seat: int, rules: int = RULES) -> int:
+    """The state from which the prizes of a seat are drawn: 64 bits out of a stream of their own, so
+    that no seat's draws are those of another. Under rules 1 the states of the seats lay one step
+    apart: the second draw of a seat was the first one of the next."""
+    state = (seed ^ _PRIZE_STREAM) & _MASK
+    if rules == 1:
+        return state + seat * _GOLDEN & _MASK
+    state, high = chance(state + 2 * seat * _GOLDEN, 2**32)
+    _, low = chance(state, 2**32)
+    return high << 32 | low
+
+
+def bundle_of(
+    arena: Arena, battle: Battle, seed: int, seat: int, rules: int = RULES
+) -> Bundle | None:
+    """What a seat takes from an ended battle, by the rules of that number; None: nothing. The score
+    counts for all, rewards for those who did their share and were not idle at the end. Prizes are
+    drawn from the seed, for each seat apart."""
     score = battle.score[seat]
     reward = None if is_idle(arena, battle, seat) else _reward(arena, battle, score)
     if reward is None:
         return Bundle(score=score) if score else None
-    state = (seed ^ _PRIZE_STREAM) + seat * _GOLDEN & _MASK
+    state = prize_chance(seed, seat, rules)
     items = []
     for prize in reward.prizes:
         state, drawn = chance(state, 1000)
@@ -311,9 +326,9 @@ def _reward(arena: Arena, battle: Battle, score: int) -> Reward | None:
 
 def run(record: BattleRecord) -> tuple[Arena, Battle]:
     """The whole battle again: its arena and how it stands at its end, or when the record's inputs
-    are over and everybody only stands about until the time is over. Rules of another number are a
-    `ValueError`."""
-    if record.rules != RULES:
+    are over and everybody only stands about until the time is over. Rules of a number that is not
+    known here are a `ValueError`."""
+    if not 1 <= record.rules <= RULES:
         raise ValueError(f"decided by rules {record.rules}, these are rules {RULES}")
     arena = Raids.arena_of(record.arena)
     battle = begin(arena, record.seed, record.fighters)

@@ -47,7 +47,7 @@ from mmo.state.raid_room import (
 )
 from mmo.state.roll import day_of
 from mmo.systems.center_loads import load_of
-from mmo.systems.raid_battle import hp_max, map_of
+from mmo.systems.raid_battle import map_of
 from mmo.wire.messages.raid import (
     RaidEntered,
     RaidLeave,
@@ -201,7 +201,8 @@ def release(message: RaidRelease, *, raids: RaidRooms, env: Env) -> Outcome:
 @handles(Op.ENTER, by="node", needs=("raids",))
 def enter(message: Entered, *, raids: RaidRooms, env: Env) -> Outcome:
     """A member whose seat the books gave him now. Level and equipment count as the books have them
-    at this moment, not as they were when he queued."""
+    at this moment, not as they were when he queued. Map (-1) and hit points (0) are not told before
+    the battle began: a team that nobody begins with gets its entries back, and must not choose."""
     content: Content = env.content
     card: PlayerCard = message.card
     room = raids.rooms.get(message.claims.room)
@@ -222,15 +223,14 @@ def enter(message: Entered, *, raids: RaidRooms, env: Env) -> Outcome:
     )
     team = [_entered_row(row, card) if row.seat == member.seat else row for row in team_rows(room)]
     battle = room.battle
-    levels = [card.level if one is member else one.level for one in room.members]
     reply = RaidEntered(
         raid=room.raid,
         kind=room.kind,
-        map=room.map,
+        map=-1 if battle is None else room.map,
         seat=member.seat,
         state=RaidState.RUNNING if room.fighting else RaidState.OPEN,
-        hp=hp_max(room.arena, levels) if battle is None else battle.hp,
-        hp_max=hp_max(room.arena, levels) if battle is None else battle.hp_max,
+        hp=0 if battle is None else battle.hp,
+        hp_max=0 if battle is None else battle.hp_max,
         remaining_ms=remaining_ms(room, env.now_ms),
         score=0 if battle is None else battle.score[member.seat],
         team=team,

@@ -11,6 +11,7 @@ from mmo.content.passes import Reward, Season
 from mmo.contract import Env, Outcome, Refuse, handles
 from mmo.state.bag import Bag
 from mmo.state.change import Change
+from mmo.state.counters import Counter, CounterKind, CounterRaised, of_day
 from mmo.state.pass_progress import MissionCount, PassLineOpened, PassMoved, PassRewardClaimed
 from mmo.state.wallet import COINS_MAX, Account, CoinsMoved, Currency, Wallet
 from mmo.systems.inventory import Placement, item_of, item_view, no_room, place_items
@@ -43,8 +44,8 @@ VIEWS_BYTES_MAX = 8_192
 
 @handles(Op.PASS_PAGE, rate="list")
 def pass_page(message: PassPageAsk, *, env: Env) -> Outcome | Refuse:
-    """One prebuilt page of rewards, the same bytes for everybody."""
-    pages = env.content.passes.pages
+    """One prebuilt page of the running passes' rewards, the same bytes for everybody."""
+    pages = env.content.passes.pages_at(env.now_ms)
     if not 0 <= message.page < len(pages):
         return _PASS_UNKNOWN
     return Outcome(replies=(pages[message.page],))
@@ -104,10 +105,24 @@ def _view(season: Season, passes: PassParts) -> PassView:
     )
 
 
-@handles(Op.PASS_EVENT, by="node", needs=("pass_progress",))
-def count_event(message: PassEvent, *, pass_progress: PassParts, env: Env) -> Outcome:
-    """An event that has no commit of its own, such as a login, moves the passes."""
-    changes, told = moved_by(env.content, pass_progress, message.event, env.now_ms)
+@handles(Op.PASS_EVENT, by="node", needs=("pass_progress", "counters"))
+def count_event(
+    message: PassEvent,
+    *,
+    pass_progress: PassParts,
+    counters: dict[tuple[int, int], Counter],
+    env: Env,
+) -> Outcome:
+    """An event that has no commit of its own, such as a login, moves the passes. Logins count once
+    a day: nobody wins by leaving and coming again."""
+    moved, told = moved_by(env.content, pass_progress, message.event, env.now_ms)
+    changes: list[Change] = [*moved]
+    if moved and message.event == "login":
+        before = counters.get((CounterKind.LOGIN_DAILY, 0))
+        logins = of_day(before, env.now_ms // DAY_MS)
+        if logins.count:
+            return Outcome()
+        changes.append(CounterRaised(CounterKind.LOGIN_DAILY, 0, logins.window, 1, before is None))
     return Outcome(replies=told, changes=changes)
 
 
@@ -115,7 +130,8 @@ def count_event(message: PassEvent, *, pass_progress: PassParts, env: Env) -> Ou
 def buy_line(
     message: PassBuy, *, wallet: Wallet, pass_progress: PassParts, env: Env
 ) -> Outcome | Refuse:
-    """Open the paid line of a running pass for cash."""
+    """Open the paid line of a running pass for cash: for the price that the client says he was
+    shown, if he says one, or not at all."""
     season = env.content.passes.seasons.get(message.pass_id)
     if season is None:
         return _PASS_UNKNOWN
@@ -124,6 +140,8 @@ def buy_line(
     mine = progress_of(pass_progress, season)
     if mine.paid:
         return Refuse(Code.PASS_LINE_OWNED)
+    if message.price not in (0, season.price_cash):
+        return Refuse(Code.PRICE_CHANGED, str(season.price_cash))
     if wallet.cash < season.price_cash:
         return Refuse(Code.NOT_ENOUGH_CASH)
     changes: list[Change] = [CoinsMoved(Currency.CASH, -season.price_cash, Account.SINK_PASS)]

@@ -10,7 +10,7 @@ from mmo.content.shop import ShopLine
 from mmo.contract import Env, Outcome, Refuse, handles
 from mmo.state.bag import Bag
 from mmo.state.change import Change
-from mmo.state.counters import Counter, CounterKind, CounterRaised
+from mmo.state.counters import Counter, CounterKind, CounterRaised, of_day
 from mmo.state.wallet import COINS_MAX, Account, CoinsMoved, Currency, Wallet
 from mmo.systems.inventory import item_of, item_view, no_room, place_items
 from mmo.systems.missions import PassParts, with_event
@@ -67,16 +67,13 @@ def _raised(
     """The day's counter of a limited line after this purchase."""
     if not line.daily_limit:
         return []
-    kind, today = CounterKind.SHOP_DAILY, now_ms // DAY_MS
+    kind = CounterKind.SHOP_DAILY
     before = counters.get((kind, line.number))
-    # A day that began on another server's clock does not end again on a slower one. One further
-    # ahead is of a clock that was wrong, and would hold him for as long as that was ahead.
-    is_begun = before is not None and before.window == today + 1
-    day = today + 1 if is_begun else today
-    bought = before.count if before is not None and before.window == day else 0
-    if bought + quantity > line.daily_limit:
-        return Refuse(Code.DAILY_LIMIT, str(max(0, line.daily_limit - bought)))
-    return [CounterRaised(kind, line.number, day, bought + quantity, before is None)]
+    bought = of_day(before, now_ms // DAY_MS)
+    if bought.count + quantity > line.daily_limit:
+        return Refuse(Code.DAILY_LIMIT, str(max(0, line.daily_limit - bought.count)))
+    count = bought.count + quantity
+    return [CounterRaised(kind, line.number, bought.window, count, before is None)]
 
 
 def _sold(

@@ -126,7 +126,7 @@ def _open(database: "FakeDatabase", row: RaidOpened) -> bool:
         or len(seats) < len(users)
         or not database.heads.keys() >= set(users)
         or tables.busy.keys() & set(users)
-        or (row.entries_max and max(_entries(database, u, row.day) for u in users)
+        or (row.entries_max and max(_entries(database, u, row.day).count(row.kind) for u in users)
             >= row.entries_max)
     ):  # fmt: skip
         return False
@@ -239,11 +239,11 @@ def _is_led(database: "FakeDatabase", raid: FakeRaid) -> bool:
     )
 
 
-def _entries(database: "FakeDatabase", user: int, day: int) -> int:
-    if day <= 0:
-        return 0
-    raids = database.raid_tables.raids.values()
-    return sum(user in raid.seats and raid.seats[user].day == day for raid in raids)
+def _entries(database: "FakeDatabase", user: int, day: int) -> tuple[int, ...]:
+    """The kinds of the raids that he entered on a day."""
+    raids = database.raid_tables.raids.values() if day > 0 else ()
+    entered = (raid for raid in raids if user in raid.seats and raid.seats[user].day == day)
+    return tuple(sorted(raid.opened.kind for raid in entered))
 
 
 def card(database: "FakeDatabase", user: int, day: int) -> PlayerCard | None:

@@ -268,7 +268,7 @@ class Code(IntEnum):
     NOT_ENOUGH_CASH = 701
     NOT_ENOUGH_MILEAGE = 702
     SHOP_LINE_UNKNOWN = 703
-    PRICE_CHANGED = 704  # the detail is the current catalogue number
+    PRICE_CHANGED = 704  # the detail is what counts now: catalogue number, pass price, odds table
     NOT_ON_SALE = 705
     DAILY_LIMIT = 706
     QUANTITY_INVALID = 707

@@ -1,16 +1,24 @@
 """Enhancement and the published odds: any player can check any roll."""
 
+from typing import Annotated
+
 import msgspec
 
 from mmo.wire.codec import OperationId, message
 from mmo.wire.messages.inventory import Uid
 from mmo.wire.opcode import Op
 
+Big = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
 
 @message(Op.ENHANCE)
 class Enhance(msgspec.Struct, array_like=True, frozen=True):
+    """One attempt. `table` is the odds table whose costs and chances the client saw (`OddsOk`), 0:
+    not stated; the server's table decides."""
+
     op: OperationId
     uid: Uid
+    table: Big = 0
 
 
 @message(Op.ENHANCE_OK)

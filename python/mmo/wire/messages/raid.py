@@ -36,10 +36,10 @@ class RaidEntered(msgspec.Struct, array_like=True, frozen=True):
 
     raid: int
     kind: int
-    map: int
+    map: int  # -1 before the battle began
     seat: int
     state: int  # `state.raid.RaidState`
-    hp: int
+    hp: int  # 0 before the battle began
     hp_max: int
     remaining_ms: int  # of the battle when it runs, else until it starts without the absent
     score: int

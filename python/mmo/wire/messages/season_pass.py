@@ -73,10 +73,12 @@ class PassClaimOk(msgspec.Struct, array_like=True, frozen=True):
 
 @message(Op.PASS_BUY)
 class PassBuy(msgspec.Struct, array_like=True, frozen=True):
-    """Open the paid line for cash."""
+    """Open the paid line for cash. `price` is what the client saw (`PassView.price_cash`), 0: not
+    stated; the server's table decides."""
 
     op: OperationId
     pass_id: Big
+    price: Big = 0
 
 
 @message(Op.PASS_BUY_OK)
