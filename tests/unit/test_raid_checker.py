@@ -9,9 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mmo.proof.checker import raids
+from mmo.proof.checker import raids, waiting
+from mmo.proof.checker.books import PAYMENT
 from mmo.proof.checker.findings import Findings
-from mmo.proof.checker.history import History
+from mmo.proof.checker.history import Fault, Heard, History, Payment
 from mmo.proof.checker.truth import PlayerBooks, RaidTruth, Seat
 from mmo.proof.history import History as Written
 from mmo.wire.messages.hunt import GrantReward
@@ -20,6 +21,7 @@ from mmo.wire.messages.raid_queue import RaidFreed, RaidMatched, RaidUnmatched
 
 NAME, USER, OTHER, PORT, RAID, SEASON = "ann", 7, 8, 7110, 5, 1
 BUNDLE = msgspec.msgpack.encode([5, 0, 0, 1, []])
+USERS = (USER, OTHER)
 
 
 def ended(score: int = 90, *, granted: bool = True) -> RaidEnded:
@@ -127,10 +129,56 @@ def test_two_results_of_one_raid_are_found(tmp_path: Path) -> None:
 def test_a_board_is_compared_both_ways() -> None:
     for shown, finding in ((90, None), (89, "cache/stale"), (91, "cache/ahead")):
         found = Findings()
-        assert raids.check_boards(truth(), {SEASON: {USER: shown, OTHER: 10}}, found) == 2
+        assert raids.check_boards(truth(), USERS, {SEASON: {USER: shown, OTHER: 10}}, found) == 2
         assert list(found.counts) == ([finding] if finding else [])
     missing = dataclasses.replace(truth(), boards={})
-    assert raids.check_boards(missing, {}, Findings()) == 0
+    assert raids.check_boards(missing, USERS, {}, Findings()) == 0
+
+
+def test_a_board_that_shows_somebody_without_a_result_is_ahead() -> None:
+    held, found = truth(), Findings()
+    del held.ranking[SEASON, USER]
+    assert raids.check_boards(held, USERS, {SEASON: {USER: 90, OTHER: 10, 99: 5}}, found) == 2
+    assert found.counts == {"cache/ahead": 1}
+
+
+FAULT_AT, LEFT_AT, STAYED = 5 * 10**9, 9 * 10**9, waiting.STAYED_NS
+FAULT = Fault("kill-raid", "raid-1", 0, FAULT_AT - 1, FAULT_AT)
+
+
+@pytest.mark.parametrize(
+    ("kind", "answered_at", "claimed", "is_found"),
+    [
+        (raids.RAID_GRANT, LEFT_AT + STAYED, None, True),
+        (PAYMENT, LEFT_AT + STAYED, None, True),
+        (raids.RAID_GRANT, LEFT_AT + STAYED - 1, None, False),  # he left before
+        (raids.RAID_GRANT, LEFT_AT + STAYED, 2, False),  # it is his
+        (3, LEFT_AT + STAYED, None, False),  # an operator's, of which the history has no time
+    ],
+)
+def test_who_stays_is_given_what_waits_for_him(
+    kind: int, answered_at: int, claimed: int | None, is_found: bool
+) -> None:
+    mine, found = books(), Findings()
+    mine.grants = [(kind, RAID, BUNDLE, claimed)]
+    told = Heard(NAME, "raidended", LEFT_AT, {"raid": RAID, "scores": [(USER, 90, True)]})
+    paid = Payment(NAME, 5, FAULT_AT, LEFT_AT)
+    due = waiting.Due([told], [paid], [FAULT], {NAME: USER})
+    waiting.check_waiting(NAME, mine, [], [answered_at], due, found)
+    assert found.counts == ({"once/lost": 1} if is_found else {})
+
+
+def test_what_is_left_later_or_after_a_fault_is_waited_for_anew() -> None:
+    late = Fault("kill-raid", "raid-1", 0, LEFT_AT + STAYED, 0)
+    told = Heard(NAME, "raidended", LEFT_AT, {"raid": RAID, "scores": [(USER, 90, True)]})
+    mine, found = books(), Findings()
+    mine.grants = [(raids.RAID_GRANT, RAID, BUNDLE, None)]
+    due = waiting.Due([told], [], [FAULT, late], {NAME: USER})
+    waiting.check_waiting(NAME, mine, [], [LEFT_AT + STAYED + 1], due, found)
+    unpromised = dataclasses.replace(told, fields={"raid": RAID, "scores": [(USER, 90, False)]})
+    due = waiting.Due([unpromised], [], [FAULT], {NAME: USER})
+    waiting.check_waiting(NAME, mine, [], [LEFT_AT + STAYED], due, found)
+    assert found.counts == {}
 
 
 def test_code_that_was_replaced_decides_nothing_afterwards() -> None:

@@ -46,15 +46,15 @@ def _turn(me: Hero) -> Walk[None]:
     yield from _pour(me, GAME, [other, greedy, first])
     # A second device logs in; the first one goes on as if it had not noticed.
     before = [_moved(me, uid) for _ in range(3)]
-    token, center = me.login_token, me.center
+    token, center, session = me.login_token, me.center, me.session_token
     yield from log_in(me)
     yield from _pour(me, GAME, before[:2])
     assert me.center is not None and center is not None
     yield from show(me, CENTER, me.center, me.login_token)
     yield from _pour(me, GAME, before[2:])
     yield Drop(GAME)
-    # The token of either login lets nobody in again.
-    for stolen, address in ((token, center), (me.login_token, me.center)):
+    # The token of either login lets nobody in again, nor that of the session before the second.
+    for stolen, address in ((token, center), (me.login_token, me.center), (session, center)):
         try:
             yield from show(me, "stolen", address, stolen)
         except (Displaced, Lost):

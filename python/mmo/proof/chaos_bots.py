@@ -24,6 +24,8 @@ from mmo.client.session import (
     arrive,
     keep_known,
     log_out,
+    note_loss,
+    overhear,
     register,
 )
 from mmo.client.shopper import Market, operate, shop_until_over
@@ -54,6 +56,11 @@ BEGIN_S = 240.0
 SLEEPERS = 6
 AWAKE_SHARE = 0.6
 """Of the times that Redis is broken, those at which a sleeper acts, once."""
+
+LISTEN_MS = 500.0
+CLAIMED_S = 30.0
+"""How long at most a player stays at the end for what was left for him: longer than the checker
+gives the servers."""
 
 AWAKE_MS = 700.0
 """How long after that fault began he acts, at most."""
@@ -185,9 +192,8 @@ class Band:
             await shell.walk(register(me))
             user = await asyncio.to_thread(self._books.user_of, me.name)
             self._history.line("user", name=me.name, user=user)
-            if me in self.payees:
-                return
-            await asyncio.to_thread(self._books.give, user, GOLD, 1, [ITEM])
+            if me not in self.payees:
+                await asyncio.to_thread(self._books.give, user, GOLD, 1, [ITEM])
             about = self._walk_of(me)
             await shell.walk(walk_guarded(me, Journey("chaos", "", about, lambda _: 0), 0))
             if me not in self.sleepers:
@@ -203,6 +209,8 @@ class Band:
             return self._sleep
         if me in self.raiders:
             return self._raid
+        if me in self.payees:
+            return self._bank
         if me in self.rogues:
             return lambda me, _: plot(me, lambda: self._playing)
         settled = self.shoppers.index(me) % 2 > 0
@@ -220,6 +228,17 @@ class Band:
         yield from arrive(me)
         if (yield from wait_for_gold(me, GOLD)):
             yield from raid_until_over(me, lambda: self._playing)
+
+    def _bank(self, me: Hero, _: float) -> Walk[None]:
+        """Be there to be paid. What is paid while he is away nobody told him."""
+        while self._playing:
+            me.record.known = False
+            try:
+                yield from arrive(me)
+                while self._playing:
+                    yield from _listen(me)
+            except Lost as lost:
+                note_loss(me, lost)
 
     def _probe(self, me: Hero, settled: bool) -> Walk[None]:
         """Move one thing about, ten times a second: whoever owns the player must answer."""
@@ -276,17 +295,34 @@ class Band:
         """After all is over: what is unknown and what was answered last, asked once more."""
         unknown = [body for number, body in self._history.unknown.items() if number[0] == me.name]
         asked = [*unknown[:32], *self._history.recent.get(me.name, ())]
+        until = time.monotonic() + CLAIMED_S
         try:
             await shell.walk(_again(me, asked))
+            while time.monotonic() < until and await self._is_owed(me):
+                await shell.walk(_listen(me))
+            await shell.walk(log_out(me))
         except (Lost, Displaced, Stranded, Unwelcome) as fault:
             self.meter.error(f"{me.name}: could not ask again at the end: {fault}")
 
+    async def _is_owed(self, me: Hero) -> bool:
+        """Whether something waits for him, or may yet be paid."""
+        if me in self.payees and self._paying is not None and not self._paying.done():
+            return True
+        return bool(await asyncio.to_thread(self._books.unclaimed, me.user))
+
+
+def _listen(me: Hero) -> Walk[None]:
+    """Hear what the center says unasked, and stay known there."""
+    event = yield Receive(CENTER, LISTEN_MS)
+    if event is not None:
+        overhear(me, event)
+    yield from keep_known(me)
+
 
 def _again(me: Hero, asked: list[tuple[int, bytes]]) -> Walk[None]:
-    """Log in, send the very bytes of each request, hear the answer, log out."""
+    """Log in, send the very bytes of each request, hear the answer."""
     me.record.known = False
     yield from arrive(me)
     for opcode, body in asked:
         yield Send(CENTER, codec.decode(opcode, body))  # encoded again it is the same bytes
         yield Receive(CENTER, ASK_AGAIN_MS)
-    yield from log_out(me)

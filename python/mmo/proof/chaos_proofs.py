@@ -12,6 +12,7 @@ from typing import Any
 from mmo.proof import live_code
 from mmo.proof.arena import Arena
 from mmo.proof.chaos import Chaos, Order
+from mmo.proof.load import books_balance
 from mmo.proof.looks import expect_judged, expect_looks
 from mmo.proof.nemesis import MENU
 from mmo.proof.verdict import Trial
@@ -102,6 +103,7 @@ async def _run(arena: Arena, trial: Trial, order: Order, short: bool) -> dict[st
     for name, value in answer.items():
         if name != "findings":
             trial.figure(name, _with_p99(value) if name == "recovery" else value)
+    await books_balance(arena, trial, answer["checker"]["players"])
     return answer
 
 

@@ -84,6 +84,11 @@ class Books:
             *(user, CORRECTION, source_id, bundle),
         )
 
+    def unclaimed(self, user: int) -> int:
+        """How many grants wait for a player."""
+        waiting = "FROM reward_grant WHERE user_id = %s AND claimed_version IS NULL"
+        return int(self.rows(f"SELECT COUNT(*) {waiting}", user)[0][0])
+
     def operations(self, user: int) -> dict[tuple[int, int], bytes]:
         """Stored answers of all operations that clients numbered, by number."""
         found = self.rows(

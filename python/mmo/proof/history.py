@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mmo.proof.economy_witness import Number, Watcher
+from mmo.wire import codec
 from mmo.wire.messages.hunt import GrantReward
 from mmo.wire.messages.raid import RaidEnded
 from mmo.wire.messages.raid_queue import RaidFreed, RaidMatched
@@ -90,14 +91,14 @@ class History(Watcher):
         digest = hashlib.blake2b(token.encode(), digest_size=16).hexdigest() if token else ""
         self.line(
             "claim", claim=self._claims, name=name, port=port, what=what, token=digest,
-            typ=_type_of(token),
+            typ=str(_part_of(token, 0).get("typ", "")), epoch=_epoch_of(token),
         )  # fmt: skip
         return self._claims
 
     def claimed(self, claim: int, opcode: int, body: bytes) -> None:
-        """Its answer; of a welcome, all that it tells."""
+        """Its answer; of a welcome, all that it tells, and of each that names it the session."""
         told = body.hex() if opcode == Op.WELCOME else ""
-        self.line("claimed", claim=claim, opcode=opcode, body=told)
+        self.line("claimed", claim=claim, opcode=opcode, body=told, epoch=_epoch_told(opcode, body))
 
     def heard(self, name: str, port: int, message: Any) -> None:
         """What was told of a raid or a reward."""
@@ -120,10 +121,24 @@ def _of(message: Any) -> dict[str, Any]:
     return {}
 
 
-def _type_of(token: str) -> str:
-    """What a JWT says it is for; empty for what is none."""
-    head = token.partition(".")[0]
+def _epoch_told(opcode: int, body: bytes) -> int:
+    """The session epoch that an answer names, 0 for one that names none."""
+    if not body or opcode not in (Op.LOGIN_OK, Op.WELCOME, Op.SESSION_OK):
+        return 0
+    told = codec.decode(opcode, body)
+    return _epoch_of(told.token) if opcode == Op.LOGIN_OK else int(told.session_epoch)
+
+
+def _epoch_of(token: str) -> int:
+    """The session epoch of a JWT, 0 for what is none."""
+    return int(_part_of(token, 1).get("epoch", 0))
+
+
+def _part_of(token: str, place: int) -> dict[str, Any]:
+    """A part of a JWT, 0: its header, 1: its claims; empty for what is none."""
     try:
-        return str(json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))["typ"])
-    except (ValueError, KeyError, TypeError):
-        return ""
+        part = token.split(".")[place]
+        told = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except (ValueError, IndexError):
+        return {}
+    return told if isinstance(told, dict) else {}

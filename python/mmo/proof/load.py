@@ -27,6 +27,9 @@ ENOUGH_KILLS = 3
 ARRIVING_MAX = 6
 """A crowd that comes at once would wait for its password hashes, not for what is proved."""
 
+AUDIT_S = 600.0
+"""How long the audit may take: an hour of play is half a million operations and their lines."""
+
 FAULT_POLICY = Policy(answer_ms=8_000, patience_ms=45_000, faults=True)
 
 
@@ -170,7 +173,7 @@ def _lines_of(arena: Arena, users: Sequence[int]) -> int:
 
 async def books_balance(arena: Arena, trial: Trial, players_min: int) -> None:
     """The audit finds nothing wrong over at least so many players."""
-    told = await arena.command("audit", deadline_s=120, accept=(0, 1))
+    told = await arena.command("audit", deadline_s=AUDIT_S, accept=(0, 1))
     trial.tried(
         f"audit: {told.get('players')} players, {told.get('ledger_lines')} ledger lines, "
         f"{told.get('items')} items"

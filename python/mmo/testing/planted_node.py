@@ -12,8 +12,9 @@ from typing import Any
 
 import msgspec
 
-from mmo.node import committer, engine, generations, operations, payments
+from mmo.node import committer, engine, generations, operations, payments, residents
 from mmo.state import roll as rolls
+from mmo.state.grant import SourceKind
 from mmo.testing.virtual_loop import passes
 
 HALF = 0.5
@@ -120,6 +121,17 @@ def stored_answer_differs() -> None:
             pending.commit = msgspec.structs.replace(pending.commit, answer=b"\x90")
 
     committer.Committer.submit = other  # type: ignore[method-assign]
+
+
+def grant_never_offered() -> None:
+    """Whoever looks for what waits for a player passes rewards of raids and payments over."""
+    offer = residents.Residents._offer
+
+    def some(self: Any, grant: Any) -> None:
+        if grant.source_kind not in (SourceKind.RAID, SourceKind.PAYMENT):
+            offer(self, grant)
+
+    residents.Residents._offer = some  # type: ignore[method-assign]
 
 
 def old_generation_decides() -> None:

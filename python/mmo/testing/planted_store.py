@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 
 from mmo.errors import StoreUnavailable
-from mmo.state.bag import ItemBorn
+from mmo.state.bag import ItemBorn, ItemEnhanced
 from mmo.state.grant import GrantClaimed
-from mmo.state.place import PaymentBooked
+from mmo.state.place import Claim, PaymentBooked
 from mmo.state.wallet import Wallet
 from mmo.store import (
     PlayerCommit,
@@ -32,11 +32,13 @@ from mmo.store import (
 from mmo.store.connection import Conflict, Connection, Statement
 from mmo.testing.virtual_loop import passes
 
+HALF = 0.5
 OFTEN = 0.1
 SELDOM = 0.03
 LATE_S = 0.4
 EXPIRES_S = 1
 AFTER_EXPIRY_S = 3.0
+YEAR = 10_000  # of a day as YYYYMMDD
 BETWEEN_S = 0.03
 
 
@@ -77,6 +79,21 @@ def reservation_not_spent() -> None:
     old = "reservation_number = 0, reservation_jti = '', reservation_expires_ms = 0"
     changed = reworded(statements.CLAIM_RESERVED.text, (f", {old}", ""))
     swap(statements, "CLAIM_RESERVED", changed)
+
+
+def old_session_resumes() -> None:
+    """A session token lets in whatever session it is of."""
+    whole = durable.DurableStore.claim
+
+    async def claim(self: Any, shown: Claim) -> Any:
+        if not shown.jti and not shown.lobby:
+            async with self.pool.take() as connection:
+                head = await loading.read_head(connection, shown.user)
+            assert head is not None, "a token names a player"
+            shown = msgspec.structs.replace(shown, session_epoch=head.session_epoch)
+        return await whole(self, shown)
+
+    swap(durable.DurableStore, "claim", claim)
 
 
 def outage_taken_for_success() -> None:
@@ -245,6 +262,16 @@ def roll_not_logged() -> None:
     swap(players, "WRITES", kept)
 
 
+def roll_day_unpublished() -> None:
+    """An attempt is logged under a day of which no key was published."""
+
+    def enhanced(rows: Any, change: Any) -> None:
+        _enhanced(rows, msgspec.structs.replace(change, day=change.day + YEAR))
+
+    _enhanced = ledger.BUILDERS[ItemEnhanced]
+    ledger.BUILDERS[ItemEnhanced] = enhanced
+
+
 def event_lost() -> None:
     """Now and then the log of a group is not written."""
     kept = tuple(
@@ -309,6 +336,20 @@ def item_lost() -> None:
     ledger.BUILDERS[ItemBorn] = born
 
 
+def item_change_lost() -> None:
+    """What is moved, put on or taken off is logged and told, and its row stays every other time."""
+    kept = tuple(
+        (statement, _some_changes if statement is economy.CHANGE_ITEMS else chosen)
+        for statement, chosen in players.WRITES
+    )
+    swap(players, "WRITES", kept)
+
+
+def _some_changes(rows: Any) -> Any:
+    is_lost = random.random() < HALF
+    return [row for row in rows.items_changed if not is_lost or row[_TRIES] != row[_TRIES_AFTER]]
+
+
 def item_doubled() -> None:
     """Now and then a stack is born twice as high as told."""
 
@@ -364,5 +405,8 @@ def swap(owner: Any, name: str, value: Any) -> None:
     assert hasattr(owner, name), f"{owner} has no {name} any more"
     setattr(owner, name, value)
 
+
+_TRIES, _TRIES_AFTER = 5, 9
+"""Columns of `economy.CHANGE_ITEMS`: attempts before and after; who tried to enhance has more."""
 
 _CoinsMoved = next(kind for kind in ledger.BUILDERS if kind.__name__ == "CoinsMoved")

@@ -17,6 +17,7 @@ from mmo.proof.checker.findings import Findings
 from mmo.proof.checker.history import Claim, History
 from mmo.proof.checker.operations import Owned
 from mmo.proof.checker.truth import PlayerBooks, RaidTruth, Truth, boards, snapshots
+from mmo.proof.checker.waiting import Due, check_waiting
 
 QUIET_LOOK_S = 0.25
 DUPLICATED = ("duplicated", "answered-twice", "never-sent", "token", "payment", "never-earned")
@@ -65,8 +66,12 @@ class Judge:
         claims: dict[str, list[Claim]] = {}
         for claim in history.claims.values():
             claims.setdefault(claim.name, []).append(claim)
+        due = Due(history.heard, history.payments.values(), history.faults, users)
         for name, user in users.items():
-            self._player(players[user], mine.get(name, []), claims.get(name, []), keys)
+            his = mine.get(name, []), claims.get(name, [])
+            self._player(players[user], *his, keys)
+            answered = [claim.answered_at for claim in his[1]]
+            check_waiting(name, players[user], his[0], answered, due, found)
         for name in mine.keys() - users.keys():
             if any(operation.answer for _, operation in mine[name]):
                 found.add("acknowledged", "lost", f"the account {name} is not in the database")
@@ -127,7 +132,7 @@ class Judge:
                 cache.check_cache(players[user], held.get(user), late) for user in users
             )
             shown = boards(nodes, password, self.raids.boards)
-            self.places = raids.check_boards(self.raids, shown, late)
+            self.places = raids.check_boards(self.raids, users, shown, late)
             is_behind = late.count("stale") and not late.count("ahead", "content")
             is_bare = bool(self.raids.ranking) and not self.places
             if not (is_behind or is_bare) or time.monotonic() > until:

@@ -1,7 +1,8 @@
 """What answers promise: which field of which answer is a balance, a price or an item.
 
 Owns a table over the documented message forms (opcode and place of a field), read from the bytes
-that a bot was told. Judges nothing: `books` compares. Numbers are those of the protocol.
+that a bot was told, or that the log keeps. Judges nothing: `books` compares. Numbers are those of
+the protocol.
 """
 
 from typing import Any, NamedTuple
@@ -13,6 +14,20 @@ BUY, BUY_OK = 702, 703
 USE_OK, DROP_OK, MOVE_OK, SPLIT_OK, EQUIP_OK, UNEQUIP_OK = 503, 505, 507, 509, 511, 513
 ENHANCE_OK = 601
 CLAIM_OK, PASS_BUY_OK = 805, 807
+KILL_REWARD, GRANT_REWARD = 411, 413
+
+ITEMS_AT = {
+    BUY_OK: 7, MOVE_OK: 1, SPLIT_OK: 0, EQUIP_OK: 0, UNEQUIP_OK: 0, CLAIM_OK: 3,
+    KILL_REWARD: 7, GRANT_REWARD: 8,
+}  # fmt: skip
+"""Where an answer lists every item that is new or changed, as it is now."""
+
+STAY = frozenset({502, 504, 515, 806, 809})
+"""Kinds of the log that change no more of an item than its count: used, dropped or expired; and the
+two of passes that touch none."""
+
+FIELDS = ("kind", "slot", "code", "count", "enhance", "equipped", "expires_ms")
+"""What an item tells behind its uid, in the order in which the database's are read, too."""
 
 
 class Promise(NamedTuple):
@@ -55,6 +70,24 @@ def promise_of(opcode: int, body: bytes, request: bytes) -> Promise | None:
     if opcode == PASS_BUY_OK:
         return Promise({CASH: told[1]}, {})
     return None
+
+
+def items_told(kind: int, opcode: int, body: bytes) -> dict[int, dict[str, int]] | None:
+    """Fields by uid of the items that a line of the log tells, without their counts, which others
+    change untold; empty where the line changes no such field. None: nobody knows what it does."""
+    if kind in STAY:
+        return {}
+    try:
+        told: list[Any] = msgspec.msgpack.decode(body)
+        if opcode == ENHANCE_OK:
+            return {told[0]: {"enhance": told[1]}}
+        listed = told[ITEMS_AT[opcode]]
+        items = {item[0]: dict(zip(FIELDS, item[1:], strict=False)) for item in listed}
+    except (msgspec.MsgspecError, LookupError, TypeError):
+        return None
+    for fields in items.values():
+        fields.pop("count", None)
+    return items
 
 
 def counts_of(items: list[Any]) -> dict[int, int]:

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 
 import msgspec
 
-from mmo.proof.checker.answers import promise_of
+from mmo.proof.checker.answers import FIELDS, items_told, promise_of
 from mmo.proof.checker.findings import Findings
 from mmo.proof.checker.history import Claim, Payment
 from mmo.proof.checker.operations import WELCOME, Owned
@@ -74,6 +74,27 @@ def check_books(books: PlayerBooks, mine: Owned, found: Findings) -> None:
         if not books.floor:
             found.add("books", "line", f"user {books.user}: lines of version {version}, no log")
     _totals(books, found)
+    if not books.floor:
+        _last_told(books, found)
+
+
+def _last_told(books: PlayerBooks, found: Findings) -> None:
+    """Items that are still there lie, and are worn, as the log told them last. Log and items are of
+    one view, so nothing that was lost, repeated or late on the way to a bot matters."""
+    last: defaultdict[int, dict[str, int]] = defaultdict(dict)
+    for event in books.events:
+        told = items_told(event.kind, *event.answer)
+        if told is None:
+            last.clear()  # a rule of somebody's own game may have moved anything
+            continue
+        for uid, fields in told.items():
+            last[uid].update(fields)
+    for uid in last.keys() & books.items.keys():
+        held = dict(zip(FIELDS, books.items[uid], strict=False))
+        lost = {name: value for name, value in last[uid].items() if held[name] != value}
+        if lost:
+            text = f"user {books.user}: item {uid} was told last with {lost}, it is {held}"
+            found.add("books", "item-row", text)
 
 
 def _totals(books: PlayerBooks, found: Findings) -> None:
@@ -93,7 +114,10 @@ def _totals(books: PlayerBooks, found: Findings) -> None:
 
 
 def check_rolls(books: PlayerBooks, keys: dict[int, bytes], found: Findings) -> int:
-    """Each attempt once, in order, with the roll of the key; returns how many were recomputed."""
+    """Each attempt once, in order, with the roll of the key of a published day; returns how many
+    were recomputed. A day is published before it begins, and when a server of the first day starts:
+    long before anybody can have logged in on it by clocks that servers forgive each other. Its key
+    may be hidden yet (b"")."""
     recomputed = 0
     last: dict[int, tuple[int, int]] = {}
     for uid, attempt, _, day, table, before, after, chance, rolled in books.attempts:
@@ -105,7 +129,9 @@ def check_rolls(books: PlayerBooks, keys: dict[int, bytes], found: Findings) -> 
         if after != before + (1 if rolled < chance else 0):
             found.add("once", "attempt", f"{what}: roll {rolled} against {chance} gave +{after}")
         key = keys.get(day)
-        if key is not None:
+        if key is None:
+            found.add("once", "roll", f"{what}: no key was published for its day, {day}")
+        elif key:
             recomputed += 1
             due = roll_of(key, uid, attempt, table)
             if due != rolled:
@@ -121,16 +147,16 @@ def check_rolls(books: PlayerBooks, keys: dict[int, bytes], found: Findings) -> 
 def keys_of(
     published: dict[int, tuple[bytes, bytes]], master: bytes, found: Findings
 ) -> dict[int, bytes]:
-    """The key of each published day, by the secret or as revealed; each fits its commitment."""
+    """The key of each published day, by the secret or as revealed, b"" while it is hidden; each
+    that is known fits its commitment."""
     keys = {}
     for day, (commitment, revealed) in published.items():
         key = revealed
         if not key and master:
             key = hmac.digest(master, b"mmo roll key %d" % day, "sha256")
-        if key:
-            keys[day] = key
-            if hashlib.sha256(key).digest() != commitment:
-                found.add("once", "key", f"the key of {day} is not the one promised")
+        keys[day] = key
+        if key and hashlib.sha256(key).digest() != commitment:
+            found.add("once", "key", f"the key of {day} is not the one promised")
     return keys
 
 

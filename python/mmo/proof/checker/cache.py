@@ -6,11 +6,12 @@ Owns these judgements. Called by the command.
 from bisect import bisect_right
 from typing import Any
 
+from mmo.proof.checker.answers import FIELDS
 from mmo.proof.checker.findings import Findings
 from mmo.proof.checker.history import Fault, History
 from mmo.proof.checker.truth import PlayerBooks
 
-OF_ITEMS = ("kind", "slot", "code", "count", "enhance", "equipped", "expires_ms", "attempts")
+OF_ITEMS = (*FIELDS, "attempts")
 """Names of an item in a snapshot, in the order in which the database's are read."""
 
 CACHE_FAULTS = ("kill-redis-primary", "stop-redis", "flush-redis", "failover-redis", "disk-full")

@@ -9,12 +9,15 @@ TEXTS_MAX = 25
 CHECKS = {
     "acknowledged": "every acknowledged operation is in the log once, with the bytes told",
     "unknown": "an operation without an answer happened once or not at all, and a retry agrees",
-    "books": "balances, items and answers are what the lines of the books add up to",
+    "books": "balances, items and answers are what the lines of the books add up to, and items lie "
+    "as the log told last",
     "versions": "versions of a player follow each other, and every line has one",
     "order": "what was acknowledged before something else began is not ordered after it, and is "
     "told on arrival",
-    "owner": "only the server that claimed a player last acknowledges anything of him",
-    "once": "tokens, payments, grants and attempts happen once, rolls are those of the key",
+    "owner": "only the server that claimed a player last acknowledges anything of him, and no "
+    "token of an older session lets him in",
+    "once": "tokens, payments, grants and attempts happen once, what waits for who stays is given, "
+    "rolls are those of a published key",
     "raids": "a raid ends once, as told; its rewards come once, to its members; the board is right",
     "cache": "Redis is never ahead of MySQL, and not behind after the bound",
     "available": "operations succeed again after every fault, and none meets a server's own fault",

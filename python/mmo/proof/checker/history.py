@@ -59,6 +59,8 @@ class Claim:
     answered_at: int = 0
     opcode: int = 0
     told: bytes = b""  # body of a welcome
+    epoch: int = 0  # session epoch of the token shown; 0: none, as in files of before
+    epoch_told: int = 0  # that the answer names, the same
 
 
 @dataclass(slots=True)
@@ -129,13 +131,14 @@ class History:
             if kind in ("intent", "ok", "refused", "unknown"):
                 self._operation(kind, row)
             elif kind == "claim":
-                self.claims[first + row["claim"]] = Claim(
-                    *(row[key] for key in ("name", "port", "what", "token", "typ", "at"))
-                )
+                claim = Claim(*(row[key] for key in ("name", "port", "what", "token", "typ", "at")))
+                claim.epoch = row.get("epoch", 0)
+                self.claims[first + row["claim"]] = claim
             elif kind == "claimed":
                 claim = self.claims[first + row["claim"]]
                 claim.answered_at, claim.opcode = row["at"], row["opcode"]
                 claim.told = bytes.fromhex(row.get("body", ""))
+                claim.epoch_told = row.get("epoch", 0)
             elif kind == "heard":
                 self.heard.append(Heard(row["name"], row["what"], row["at"], row))
             elif kind == "user":

@@ -3,14 +3,14 @@
 Owns these judgements over one player at a time. Called by the command.
 """
 
-from bisect import bisect_right
-from itertools import pairwise
+from bisect import bisect_left, bisect_right
+from itertools import accumulate, pairwise
 
 from mmo.proof.checker.findings import Findings
 from mmo.proof.checker.history import Claim, Number, Operation
 from mmo.proof.checker.truth import PlayerBooks, dumped
 
-WELCOME = 300
+WELCOME, SESSION_OK = 300, 301
 INTERNAL = 1
 """The refusal with which a server says that the fault is its own."""
 
@@ -116,7 +116,9 @@ def check_order(books: PlayerBooks, mine: Owned, found: Findings) -> None:
 
 def check_owner(mine: Owned, claims: list[Claim], found: Findings) -> None:
     """After a claim was acknowledged, no other server acknowledges what is sent to it, unless a
-    claim at it was begun since. A login and a logout take the player from everyone."""
+    claim at it was begun since. A login and a logout take the player from everyone. No token of an
+    older session lets in."""
+    _check_sessions(claims, found)
     done = sorted(
         (claim for claim in claims if claim.opcode in (WELCOME, LOGIN_OK, LOGOUT_OK)),
         key=lambda claim: claim.answered_at,
@@ -144,3 +146,20 @@ def check_owner(mine: Owned, claims: list[Claim], found: Findings) -> None:
             who = f"a {owner.what} at port {owner.port} took him"
             text = f"{number} was sent to port {port} {late_ms:.1f} ms after {who}, and done there"
             found.add("owner", "stale-owner", text)
+
+
+def _check_sessions(claims: list[Claim], found: Findings) -> None:
+    """Epochs of a player's sessions only rise, and a server compares that of a token with the
+    player's in the commit that lets him in. So once an answer named a higher one, no token of a
+    lower one that is shown afterwards lets in: not where he is owned, nor at a center beside it."""
+    told = sorted((claim.answered_at, claim.epoch_told) for claim in claims if claim.epoch_told)
+    moments = [at for at, _ in told]
+    highest = list(accumulate((epoch for _, epoch in told), max))
+    for claim in claims:
+        place = bisect_left(moments, claim.at) - 1
+        if place < 0 or not claim.epoch or claim.opcode not in (WELCOME, SESSION_OK):
+            continue
+        if claim.epoch < highest[place]:
+            text = f"{claim.name}: a {claim.typ} of session {claim.epoch} let in at port"
+            text += f" {claim.port}, he was told of {highest[place]} before"
+            found.add("owner", "old-session", text)

@@ -3,7 +3,8 @@
 Owns these judgements over all players at once. Called by the command.
 """
 
-from itertools import groupby
+from collections.abc import Iterable
+from itertools import groupby, product
 
 from mmo.proof.checker.findings import Findings
 from mmo.proof.checker.history import Heard
@@ -138,15 +139,15 @@ def _board(truth: RaidTruth, found: Findings) -> None:
             found.add("raids", "ranking", f"{text} {truth.ranking.get(place)}")
 
 
-def check_boards(truth: RaidTruth, shown: dict[int, dict[int, int]], found: Findings) -> int:
-    """What Redis shows of these players on whole boards is what MySQL holds; how many places were
-    compared."""
+def check_boards(
+    truth: RaidTruth, users: Iterable[int], shown: dict[int, dict[int, int]], found: Findings
+) -> int:
+    """What Redis shows of these players on whole boards is what MySQL holds, and nothing where that
+    ranks nobody; how many places were compared."""
     compared = 0
-    for (season, user), score in truth.ranking.items():
-        if season not in shown:
-            continue
-        compared += 1
-        there = shown[season].get(user, 0)
+    for season, user in sorted(product(shown, users)):
+        score, there = truth.ranking.get((season, user), 0), shown[season].get(user, 0)
+        compared += bool(score or there)
         if there != score:
             text = f"board of season {season}: Redis shows {there} of user {user}, MySQL {score}"
             found.add("cache", "ahead" if there > score else "stale", text)
