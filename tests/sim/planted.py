@@ -4,18 +4,24 @@ Owns the mutations; a simulation that finds none of them would prove nothing.
 """
 
 from collections.abc import Callable
-from typing import Any
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
 
+from mmo.cli import switching
+from mmo.contract import Outcome
 from mmo.node import operations
 from mmo.node.committer import Committer
 from mmo.node.generations import Generations
+from mmo.state.center_tickets import TicketOver
 from mmo.state.channel_world import HoldsEnded
+from mmo.state.raid import RaidTaken
+from mmo.state.sessions import MoveOver
 from mmo.state.wallet import CoinsMoved
 from mmo.store import Verdict
-from mmo.systems import raid, seats, shop
+from mmo.systems import growth, presence, raid, raid_seats, raid_tickets, raid_tokens, seats, shop
 from mmo.testing import planted_node, sim_store
 from mmo.testing.fake_store import FakeStore
 from mmo.wire.messages.raid import ScoreRow
@@ -84,6 +90,26 @@ def seat_kept(patch: Patch) -> None:
     patch.setattr(seats, "SeatFreed", lambda user: HoldsEnded(0))
 
 
+def session_kept(patch: Patch) -> None:
+    """A rule that forgets to let go of the session of who left."""
+    patch.setattr(presence, "SessionLost", MoveOver)
+
+
+def raid_seat_kept(patch: Patch) -> None:
+    """A center that never forgets the seat of a raid, neither at its end nor when he leaves."""
+    patch.setattr(raid_tokens, "SeatOver", TicketOver)
+    patch.setattr(raid_tickets, "PlayerGone", TicketOver)
+
+
+def reward_impossible(patch: Patch) -> None:
+    """A kill whose gold no constraint lets through: its reward is lost, and nobody was told any."""
+    patch.setattr(growth, "CoinsMoved", _nothing_moved)
+
+
+def _nothing_moved(currency: Any, amount: int, *rest: Any) -> CoinsMoved:
+    return CoinsMoved(currency, 0, *rest)
+
+
 def price_not_paid(patch: Patch) -> None:
     """A rule that gives the goods and takes no money, and says that it did."""
     patch.setattr(shop, "CoinsMoved", _moved_nothing)
@@ -91,6 +117,17 @@ def price_not_paid(patch: Patch) -> None:
 
 def _moved_nothing(currency: Any, amount: int, *rest: Any) -> CoinsMoved:
     return CoinsMoved(currency, 1, *rest)
+
+
+def takeover_forgotten(patch: Patch) -> None:
+    """A server that forgets that it took a raid over when the answer of the store is lost."""
+    patch.setattr(raid_seats, "Outcome", _given_up)
+
+
+def _given_up(**parts: Any) -> Outcome:
+    if isinstance(parts.get("row"), RaidTaken):
+        del parts["row_insists"]
+    return Outcome(**parts)
 
 
 def result_told_otherwise(patch: Patch) -> None:
@@ -107,16 +144,30 @@ def never_holds(patch: Patch) -> None:
     patch.setattr(Generations, "_hold", lambda self: None)
 
 
-BUGS: dict[str, tuple[Callable[[Patch], None], int]] = {
-    "reply before commit": (reply_before_commit, 102),
-    "apply before commit": (apply_before_commit, 101),
-    "operation forgotten": (operation_forgotten, 102),
-    "stored answer differs": (stored_answer_differs, 101),
-    "commit without fence": (commit_without_fence, 2),
-    "stale cache used": (stale_cache_used, 101),
-    "seat kept": (seat_kept, 102),
-    "price not paid": (price_not_paid, 6),
-    "result told otherwise": (result_told_otherwise, 4),
-    "never holds": (never_holds, 1),
+class Bug(NamedTuple):
+    """`seed` finds it, by a finding with `words`, which tell of what it breaks and of nothing
+    else. `coordinator`: of the reloads that some seeds have; None: the seed has none."""
+
+    plant: Callable[[Patch], None]
+    seed: int
+    words: str
+    coordinator: ModuleType | None = switching
+
+
+BUGS = {
+    "reply before commit": Bug(reply_before_commit, 102, "was acknowledged and is nowhere"),
+    "apply before commit": Bug(apply_before_commit, 101, " was refused: "),
+    "operation forgotten": Bug(operation_forgotten, 102, "was answered in two ways"),
+    "stored answer differs": Bug(stored_answer_differs, 101, "was told otherwise than recorded"),
+    "commit without fence": Bug(commit_without_fence, 1, " is at version "),
+    "stale cache used": Bug(stale_cache_used, 1, ", acknowledged "),
+    "seat kept": Bug(seat_kept, 102, "still keeps world.seats"),
+    "session kept": Bug(session_kept, 102, "still keeps sessions.of_user"),
+    "raid seat kept": Bug(raid_seat_kept, 4, "still keeps tickets.seats"),
+    "reward impossible": Bug(reward_impossible, 2, "commit broke a constraint"),
+    "price not paid": Bug(price_not_paid, 0, ", acknowledged "),
+    "result told otherwise": Bug(result_told_otherwise, 4, "was told"),
+    "takeover forgotten": Bug(takeover_forgotten, 916, "the seat was refused", None),
+    "never holds": Bug(never_holds, 1, "two generations decide"),
 }
-"""Every bug by name, with a seed that finds it."""
+"""Every bug by name."""

@@ -17,8 +17,13 @@ BUGS = {
     "told and not done": ("changes=(paid,)", "changes=()", "acknowledged"),
     "paid twice": ("changes=(paid,)", "changes=(paid, paid)", "acknowledged"),
     "a repeat would be done again": (", mutates=True", "", "not marked mutates"),
+    "raises": (
+        "left = wallet.gold - message.gold",
+        "left = [][wallet.gold]",
+        "IndexError: list index out of range at systems/dice.py:{line}",
+    ),
 }
-"""What of the rule is replaced, by what, and a word of what must be found then."""
+"""What of the rule is replaced, by what, and words of what must be found then."""
 
 RELOADED = """
 from mmo.cli import switching
@@ -61,8 +66,10 @@ def test_a_bug_in_the_rule_of_a_game_is_found(tmp_path: Path, name: str) -> None
     write_game(tmp_path / "mine")
     rule = tmp_path / "mine" / "game" / "systems" / "dice.py"
     text = rule.read_text(encoding="utf-8")
-    assert text.count(right) == 1
-    rule.write_text(text.replace(right, wrong), encoding="utf-8")
+    before, _, after = text.partition(right)
+    assert after and right not in after
+    told = told.format(line=1 + before.count("\n"))
+    rule.write_text(before + wrong + after, encoding="utf-8")
     done = run(tmp_path / "mine", "test_tips")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "report.findings == []" in done.stdout and told in done.stdout, done.stdout

@@ -20,7 +20,17 @@ from mmo.proof.origin import PACKAGE, digest_of
 from mmo.proof.verdict import Trial
 
 SEEDS = 100_000
-SHORT_SEEDS = 12
+SHORT_SEEDS = 32
+VARIED_SEEDS = 32
+"""In so many seeds, whichever is the first, everything happens that the simulator can bring about:
+some of them have raids, some change their code."""
+
+BLOWS = (
+    *("apart", "cache", "crash", "crash at an effect", "cut", "link", "outage", "pause"),
+    "reload",
+)
+"""What strikes, by the name under which it is counted."""
+
 BATCH = 2_500
 BATCH_S = 3_600.0
 FAILED_MAX = 10
@@ -28,7 +38,7 @@ COORDINATOR = "mmo.cli.switching"
 """What reloads the code of the simulated clusters: as the command does."""
 
 SHOWN = f"python -m mmo.testing.simulate SEED --coordinator {COORDINATOR} shows it"
-SUMMED = ("failed", "acknowledged", "virtual_hours", "cpu_s")
+SUMMED = ("failed", "acknowledged", "raids", "virtual_hours", "cpu_s")
 NOT_SIMULATED = frozenset({"cli", "cluster", "ops", "proof", "default.toml"})
 """Rooms of the package of which no seed runs anything, but for the coordinator of reloads."""
 
@@ -127,10 +137,15 @@ def judge(trial: Trial, progress: Progress, processes: int) -> None:
         trial.found(f"{text}   ({SHOWN})")
     trial.expect(sums["failed"] == 0, f"{sums['failed']} of {done} seeds found something")
     trial.expect(sums["acknowledged"] > 0, "nothing was acknowledged")
+    if done >= VARIED_SEEDS:
+        for name in BLOWS:
+            trial.expect(progress.faults.get(name, 0) > 0, f"no {name} in {done} seeds")
+        trial.expect(sums["raids"] > 0, f"no raid was finished in {done} seeds")
     virtual_s = sums["virtual_hours"] * 3_600
     trial.figure("simulated", progress.code)
     trial.figure("seeds", done)
     trial.figure("acknowledged", sums["acknowledged"])
+    trial.figure("raids", sums["raids"])
     trial.figure("faults", dict(sorted(progress.faults.items())))
     trial.figure("virtual_hours", round(sums["virtual_hours"], 2))
     trial.figure("processes", processes)

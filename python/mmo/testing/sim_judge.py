@@ -8,14 +8,36 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from mmo.node.engine import Engine
 from mmo.state.grant import SourceKind
 from mmo.state.raid import RaidState
 
 if TYPE_CHECKING:
     from mmo.testing.simulation import Simulation
 
-FORBIDDEN = ("rule raised", "rule wrong", "store corrupt", "edge wrong", "link message")
-"""Lines of a node's log that no run may bring forth."""
+FORBIDDEN = (
+    *("rule raised", "rule wrong", "rule quarantined", "edge wrong", "link message"),
+    *("commit broke a constraint", "row of a room refused", "grant refused by the store"),
+    "store corrupt",
+)
+"""Lines of a node's log that no run may bring forth, whatever strikes it."""
+
+LINES_MAX = 20
+
+EMPTY: dict[str, tuple[str, ...]] = {
+    "world": ("seats", "where", "ready_ms"),
+    "sessions": ("of_user",),
+    "tickets": ("of_user", "asking", "seats", "places"),
+    "matching": ("tickets", "unit_of", "team_of", "parties", "forming", "leaving"),
+    "raids": ("rooms", "where"),
+}
+"""Of each volatile state what keeps somebody who is here: nothing of it stays behind him."""
+
+OVER: dict[str, str] = {"world": "holds", "sessions": "moving"}
+"""What ends by itself at a time, user by user, and may be kept until then."""
+
+OVER_LATE_MS = 2_000
+"""So much later a rule may look at it: nodes look seldom when all is quiet."""
 
 
 def judge(simulation: "Simulation") -> list[str]:
@@ -23,6 +45,7 @@ def judge(simulation: "Simulation") -> list[str]:
     return [
         *simulation.witness.differing[:5],
         *_operations(simulation),
+        *_decided(simulation),
         *_books(simulation),
         *_raids(simulation),
         *_told_of_raids(simulation),
@@ -47,6 +70,16 @@ def _operations(simulation: "Simulation") -> Iterator[str]:
     for user, epoch, counter in database.events:
         if epoch > 0 and (names[user], epoch, counter) not in asked:
             yield f"{names[user]} {epoch}/{counter} is recorded and nobody asked"
+
+
+def _decided(simulation: "Simulation") -> Iterator[str]:
+    """Nobody's commit was decided by older code than his commit before it."""
+    newest: dict[int, int] = {}
+    for (user, epoch, counter), number in simulation.database.decided_by.items():
+        before = newest.setdefault(user, number)
+        if number < before:
+            yield f"user {user} {epoch}/{counter} was decided by code {number}, after code {before}"
+        newest[user] = max(before, number)
 
 
 def _books(simulation: "Simulation") -> Iterator[str]:
@@ -157,14 +190,33 @@ def _ghosts(simulation: "Simulation") -> Iterator[str]:
             yield f"server {number} still counts {engine.residents.connections} connections"
         if not engine.committer.is_idle:
             yield f"server {number} still has something to commit"
-        world = engine.states.get("world")
-        seats = getattr(world, "seats", None)
-        if seats:
-            yield f"server {number} still keeps seats of {sorted(seats)}"
+        for kept in _kept(engine):
+            yield f"server {number} still keeps {kept}"
 
 
-def _logs(simulation: "Simulation") -> Iterator[str]:
-    for number, one in simulation.nodes.items():
-        for level, event, keys in one.log.lines:
-            if event in FORBIDDEN:
-                yield f"server {number} logged {level} {event} {keys}"
+def _kept(engine: Engine) -> Iterator[str]:
+    """What the volatile states of a node hold though nobody is here. A game may have put a state of
+    its own in the place of one of the box."""
+    for name, state in engine.states.items():
+        for part in EMPTY.get(name, ()):
+            held = getattr(state, part, ())
+            if held:
+                yield f"{name}.{part} of {sorted(held)}"
+        if name in OVER:
+            until_ms = engine.clock_ms() - OVER_LATE_MS
+            ends = getattr(state, OVER[name], {})
+            over = sorted(user for user, over_ms in ends.items() if over_ms < until_ms)
+            if over:
+                yield f"{name}.{OVER[name]} of {over}, which are over"
+
+
+def _logs(simulation: "Simulation") -> list[str]:
+    """Every line that may not be, of which the first few are enough to see what happened."""
+    found = [
+        f"server {number} logged {level} {event} {keys}"
+        for number, one in simulation.nodes.items()
+        for level, event, keys in one.log.lines
+        if event in FORBIDDEN
+    ]
+    more = len(found) - LINES_MAX
+    return [*found[:LINES_MAX], *([f"{more} more lines of logs"] if more > 0 else [])]

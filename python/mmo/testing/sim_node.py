@@ -6,6 +6,7 @@ have; a new process with a new incarnation follows. Made by `simulation`.
 """
 
 import asyncio
+import random
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from mmo.contract import Role
 from mmo.errors import MmoError, StoreError
 from mmo.node.generation import Generation
 from mmo.node.node import Node, compose
+from mmo.testing.raised import raised
 from mmo.testing.sim_net import SimCore
 from mmo.testing.sim_store import SimStore
 from mmo.testing.virtual_loop import Callback, passes
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 RESTART_S = (0.2, 2.0)
 AGAIN_S = 0.3
 NEVER_MS = 10**9
+SEED_BITS = 62
 SETTINGS: dict[str, Any] = {"resident_rest_ms": 20_000}
 
 
@@ -114,7 +117,8 @@ class SimNode:
         )  # fmt: skip
         self.store.is_still = not self._runs.is_set()
         await self._until_the_store_answers()
-        role, content, settings = self.role, simulation.content, dict(SETTINGS)
+        role, content = self.role, simulation.content
+        settings = SETTINGS | {"seed": self._seed(life)}
         systems = "mmo.systems"  # of this process, unless the generation brings its own
         generation = await self._generation()
         if generation is not None:
@@ -151,6 +155,12 @@ class SimNode:
         simulation.told(f"{self.role.name}-{self.number} is up, life {life}")
         self._keep(self._watch(node, life))
 
+    def _seed(self, life: int) -> int:
+        """Of the chance of the rules in this process: like none of another process, server or
+        simulation. Never 0, which stands for the chance of the system."""
+        named = f"rules {self.simulation.report.seed}/{self.number}/{life}"
+        return 1 + random.Random(named).getrandbits(SEED_BITS)
+
     async def _until_the_store_answers(self) -> None:
         assert self.store is not None
         while True:
@@ -177,7 +187,7 @@ class SimNode:
             self.crash("it ended itself")
 
     def _bug(self, fault: BaseException) -> None:
-        text = f"{self.role.name}-{self.number} crashed: {type(fault).__name__}: {fault}"
+        text = f"{self.role.name}-{self.number} crashed: {raised(fault)}"
         self.simulation.report.findings.append(text)
         self.crash("a bug")
 

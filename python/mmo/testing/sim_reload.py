@@ -92,6 +92,8 @@ class Reloads(Code):
             if rng.random() < KILLED:
                 simulation.loop.call_later(rng.uniform(0.0, 0.5), self._die)
             await asyncio.wait([self._running])
+            if not self._running.cancelled():
+                self._running.result()  # whatever is no refusal is a defect, and breaks the run
         for _ in range(LAST_TRIES):
             await passes(SETTINGS.hold_ms / 1_000)
             if await self._reload(rng.choice(self._versions)):

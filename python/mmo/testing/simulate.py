@@ -65,7 +65,7 @@ def chunk(work: Work) -> dict[str, Any]:
     for seed in range(work.first, work.first + work.seeds):
         report = run(seed, work.setup, content, work.coordinator)
         total.update(acknowledged=report.acknowledged, requests=report.operations)
-        total["virtual_ms"] += int(report.virtual_s * 1000)
+        total.update(virtual_ms=int(report.virtual_s * 1000), raids=report.raids)
         faults.update(report.faults)
         if report.findings:
             total["failed"] += 1
@@ -103,6 +103,7 @@ def many(told: argparse.Namespace, setup: Setup) -> int:
                 "failed": total["failed"],
                 "acknowledged": total["acknowledged"],
                 "requests": total["requests"],
+                "raids": total["raids"],
                 "faults": dict(sorted(faults.items())),
                 "virtual_hours": round(virtual_s / 3600, 3),
                 "wall_s": round(wall_s, 1),

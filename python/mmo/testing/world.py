@@ -7,6 +7,7 @@ do, so a test reads as a conversation. Never waits for real time. Made by the `w
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ from mmo.testing.clock import VirtualClock
 from mmo.testing.fake_core import FakeConnection, FakeCore
 from mmo.testing.fake_store import FakeStore
 from mmo.testing.fake_tables import FakeDatabase
+from mmo.testing.raised import raised
 from mmo.wire.codec import decode, encode
 
 ROLES = ("login", "center", "channel", "matching", "raid", "cash")
@@ -58,7 +60,7 @@ def keyed_roll(uid: int, attempt: int, table: int, day: int) -> int:
 
 
 class Lines:
-    """A log that remembers."""
+    """A log that remembers. Of an exception it keeps under `raised` what it was and where."""
 
     def __init__(self) -> None:
         self.lines: list[tuple[str, str, dict[str, Any]]] = []
@@ -67,7 +69,15 @@ class Lines:
         """Keys of all lines; not kept."""
 
     def __getattr__(self, level: str) -> Callable[..., None]:
-        return lambda event, **keys: self.lines.append((level, event, keys))
+        return lambda event, **keys: self._keep(level, event, keys)
+
+    def _keep(self, level: str, event: str, keys: dict[str, Any]) -> None:
+        fault = keys.pop("exc_info", None)
+        if fault is True:
+            fault = sys.exc_info()[1]
+        if fault:
+            keys["raised"] = raised(fault)
+        self.lines.append((level, event, keys))
 
     def events(self, level: str = "") -> list[str]:
         """What was logged, of one level or all."""
