@@ -144,6 +144,7 @@ PLANTED = {
     "enhance": "UPDATE item SET enhance = enhance + 1 WHERE uid = 910",
     "odds": "UPDATE enhance_log SET chance_ppm = chance_ppm - 1 WHERE attempt = 3",
     "roll": "UPDATE enhance_log SET roll_ppm = roll_ppm + 1 WHERE attempt = 1",
+    "roll-day": "UPDATE enhance_log SET day = day + 10000 WHERE attempt = 1",
     "roll-key": "UPDATE roll_key SET commitment = UNHEX(REPEAT('ab', 32))",
     "worn": "UPDATE item SET equipped = 1 WHERE uid = 900",
     "transfer": "UPDATE item_ledger SET source = 200 WHERE version = 2 AND line = 0",

@@ -34,6 +34,13 @@ ATTEMPTS = Statement(f"""
     LIMIT {ROWS_MAX + 1}
 """)
 
+ROLL_DAYS = Statement(f"""
+    SELECT e.user_id, e.uid, e.attempt, e.day
+    FROM enhance_log e LEFT JOIN roll_key k ON k.day = e.day
+    WHERE k.day IS NULL
+    LIMIT {ROWS_MAX + 1}
+""")
+
 ATTEMPT_STEPS = Statement(f"""
     SELECT user_id, uid, attempt, enhance_before, enhance_after, COALESCE(earlier, enhance_before),
            chance_ppm, roll_ppm
@@ -163,6 +170,7 @@ CHECKS = (
         "item {1} attempt {2}: table {3} promises {6} at +{4}, {5} was used",
         ("odds",) * 2,
     ),
+    Check("roll-day", ROLL_DAYS, "item {1} attempt {2}: no key was published for its day, {3}"),
     Check("worn", WORN, "{2} items are worn at once, of kind {1}"),
     Check("transfer", TRANSFERS, "version {1}: kind {2} code {3} moved between stacks makes {4}"),
     Check(
