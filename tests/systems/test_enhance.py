@@ -41,13 +41,13 @@ def sword(uid: int = 1, *, enhanced: int = 0, attempts: int = 0, **more: Any) ->
 
 
 def ask(
-    resident: Player, uid: int = 1, rolled: int | None = None, table: int = 0
+    resident: Player, uid: int = 1, rolled: int | None = None, table: int = 0, cost: int = 0
 ) -> Outcome | Refuse:
     """What one attempt says, with a roll of the test's choice if one is given."""
     env = Game("channel", 11).env(1)
     if rolled is not None:
         env.roll = lambda *arguments: rolled
-    message = Enhance(OP, uid, table)
+    message = Enhance(OP, uid, table, cost)
     outcome: Outcome | Refuse = enhance(message, **parts(resident, *NEEDS), env=env)
     return outcome
 
@@ -99,6 +99,14 @@ def test_attempt_when_another_table_was_shown_then_is_refused_and_costs_nothing(
     for table in (TABLE.table + 1, -1, 2**63 - 1):
         assert_refused(ask(resident, table=table), Code.PRICE_CHANGED, str(TABLE.table))
     assert done(ask(resident, table=TABLE.table)).changes == done(ask(resident)).changes
+
+
+def test_attempt_when_another_cost_was_shown_then_is_refused_and_costs_nothing() -> None:
+    resident = player(gold=100, items=(sword(),))
+    cost = TABLE.step[0].cost_gold
+    for shown in (cost + 1, cost - 1, -1):
+        assert_refused(ask(resident, cost=shown), Code.PRICE_CHANGED, str(cost))
+    assert done(ask(resident, cost=cost)).changes == done(ask(resident)).changes
 
 
 @pytest.mark.parametrize("kind", [CONSUMABLE, MATERIAL])

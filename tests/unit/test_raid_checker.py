@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mmo.proof.checker import raids, waiting
+from mmo.proof.checker import operations, raids, waiting
 from mmo.proof.checker.books import PAYMENT
 from mmo.proof.checker.findings import Findings
-from mmo.proof.checker.history import Fault, Heard, History, Payment
+from mmo.proof.checker.history import Claim, Fault, Heard, History, Payment
 from mmo.proof.checker.truth import PlayerBooks, RaidTruth, Seat
 from mmo.proof.history import History as Written
 from mmo.wire.messages.hunt import GrantReward
@@ -164,8 +164,29 @@ def test_who_stays_is_given_what_waits_for_him(
     told = Heard(NAME, "raidended", LEFT_AT, {"raid": RAID, "scores": [(USER, 90, True)]})
     paid = Payment(NAME, 5, FAULT_AT, LEFT_AT)
     due = waiting.Due([told], [paid], [FAULT], {NAME: USER})
-    waiting.check_waiting(NAME, mine, [], [answered_at], due, found)
+    waiting.check_waiting(NAME, mine, [], stay(answered_at), due, found)
     assert found.counts == ({"once/lost": 1} if is_found else {})
+
+
+def stay(until: int, arrived_at: int = 1) -> list[Claim]:
+    refused = Claim(NAME, PORT, "login", "", "", until, until + STAYED, 202)  # no sign of him
+    return [
+        Claim(NAME, PORT, "token", "t", "login", 0, arrived_at, operations.WELCOME),
+        Claim(NAME, PORT, "logout", "", "", 0, until, operations.LOGOUT_OK),
+        refused,
+    ]
+
+
+def test_who_came_late_or_has_no_room_may_leave_something_behind() -> None:
+    told = Heard(NAME, "raidended", LEFT_AT, {"raid": RAID, "scores": [(USER, 90, True)]})
+    due = waiting.Due([told], [], [FAULT], {NAME: USER})
+    equipment = msgspec.msgpack.encode([5, 0, 0, 1, [[0, 1, 1, 0]]])
+    for held, arrived_at, is_found in ((9, 1, True), (10, 1, False), (9, LEFT_AT + 1, False)):
+        mine, found = books(), Findings()
+        mine.items = {uid: (0, uid, 1, 1, 0, 0, 0, 0) for uid in range(held)}
+        mine.grants = [(raids.RAID_GRANT, RAID, equipment, None)]
+        waiting.check_waiting(NAME, mine, [], stay(LEFT_AT + STAYED, arrived_at), due, found)
+        assert bool(found.counts) == is_found
 
 
 def test_what_is_left_later_or_after_a_fault_is_waited_for_anew() -> None:
@@ -174,10 +195,10 @@ def test_what_is_left_later_or_after_a_fault_is_waited_for_anew() -> None:
     mine, found = books(), Findings()
     mine.grants = [(raids.RAID_GRANT, RAID, BUNDLE, None)]
     due = waiting.Due([told], [], [FAULT, late], {NAME: USER})
-    waiting.check_waiting(NAME, mine, [], [LEFT_AT + STAYED + 1], due, found)
+    waiting.check_waiting(NAME, mine, [], stay(LEFT_AT + STAYED + 1), due, found)
     unpromised = dataclasses.replace(told, fields={"raid": RAID, "scores": [(USER, 90, False)]})
     due = waiting.Due([unpromised], [], [FAULT], {NAME: USER})
-    waiting.check_waiting(NAME, mine, [], [LEFT_AT + STAYED], due, found)
+    waiting.check_waiting(NAME, mine, [], stay(LEFT_AT + STAYED), due, found)
     assert found.counts == {}
 
 

@@ -39,6 +39,7 @@ from mmo.wire.messages.season_pass import (
     PassBuy,
     PassClaim,
     PassPageAsk,
+    PassPageOk,
     PassRewardView,
     PassStateAsk,
 )
@@ -173,7 +174,10 @@ def read_market(me: Hero, market: Market) -> Walk[None]:
         market.catalogue, pages, page = told.catalogue, told.pages, page + 1
     page, pages = 0, 1
     while page < pages:
-        told = yield from ask(me, _owner(me), PassPageAsk(page))
+        told = yield from ask(me, _owner(me), PassPageAsk(page), expects=(int(Code.PASS_UNKNOWN),))
+        if not isinstance(told, PassPageOk):
+            market.rewards, page, pages = [], 0, 1  # a pass ended meanwhile: other pages
+            continue
         market.rewards += told.rewards
         pages, page = told.pages, page + 1
     passes = (yield from ask(me, _owner(me), PassStateAsk())).passes
@@ -300,7 +304,9 @@ def _enhance(me: Hero, market: Market) -> Wish | None:
     ]
     if not ready:
         return None
-    return Enhance(me.next_operation(), me.rng.choice(ready).uid, market.table), ()
+    item = me.rng.choice(ready)
+    cost = market.odds[item.enhance].cost
+    return Enhance(me.next_operation(), item.uid, market.table, cost), ()
 
 
 def _use(me: Hero, market: Market) -> Wish | None:

@@ -9,6 +9,8 @@ import random
 import time
 from collections.abc import Callable
 
+import mysql.connector
+
 from mmo.client.coming_back import come_back
 from mmo.client.fleet import muster, source_of
 from mmo.client.hero import Hero, Policy
@@ -18,6 +20,7 @@ from mmo.client.meter import Meter
 from mmo.client.raider import raid_until_over
 from mmo.client.rogue import plot
 from mmo.client.session import (
+    BLAMELESS,
     Displaced,
     Stranded,
     Unwelcome,
@@ -239,6 +242,8 @@ class Band:
                     yield from _listen(me)
             except Lost as lost:
                 note_loss(me, lost)
+                if lost.reason not in BLAMELESS:
+                    me.meter.error(f"{me.name}: {lost}")
 
     def _probe(self, me: Hero, settled: bool) -> Walk[None]:
         """Move one thing about, ten times a second: whoever owns the player must answer."""
@@ -295,9 +300,9 @@ class Band:
         """After all is over: what is unknown and what was answered last, asked once more."""
         unknown = [body for number, body in self._history.unknown.items() if number[0] == me.name]
         asked = [*unknown[:32], *self._history.recent.get(me.name, ())]
-        until = time.monotonic() + CLAIMED_S
         try:
             await shell.walk(_again(me, asked))
+            until = time.monotonic() + CLAIMED_S
             while time.monotonic() < until and await self._is_owed(me):
                 await shell.walk(_listen(me))
             await shell.walk(log_out(me))
@@ -308,7 +313,10 @@ class Band:
         """Whether something waits for him, or may yet be paid."""
         if me in self.payees and self._paying is not None and not self._paying.done():
             return True
-        return bool(await asyncio.to_thread(self._books.unclaimed, me.user))
+        try:
+            return bool(await asyncio.to_thread(self._books.unclaimed, me.user))
+        except mysql.connector.Error:
+            return True  # nobody knows
 
 
 def _listen(me: Hero) -> Walk[None]:

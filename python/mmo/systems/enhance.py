@@ -40,8 +40,8 @@ def enhance(
     pass_progress: PassParts,
     env: Env,
 ) -> Outcome | Refuse:
-    """One attempt: the cost is gone either way, a failure keeps the item as it is. Nobody pays a
-    cost of another table than he says he was shown."""
+    """One attempt: the cost is gone either way, a failure keeps the item as it is. Nobody pays
+    another cost, nor tries by another table, than he says he was shown."""
     content: Content = env.content
     item = live_item(bag, message.uid, env.now_ms)
     if item is None:
@@ -54,6 +54,8 @@ def enhance(
     if item.enhance >= len(table.step):
         return Refuse(Code.ENHANCE_MAX)
     step = table.step[item.enhance]
+    if message.cost not in (0, step.cost_gold):
+        return Refuse(Code.PRICE_CHANGED, str(step.cost_gold))
     if env.now_ms >= rolls_until_ms(day_of(head.login_ms)):
         return Refuse(Code.ROLL_DAY_OVER)
     if wallet.gold < step.cost_gold:

@@ -70,8 +70,7 @@ class Judge:
         for name, user in users.items():
             his = mine.get(name, []), claims.get(name, [])
             self._player(players[user], *his, keys)
-            answered = [claim.answered_at for claim in his[1]]
-            check_waiting(name, players[user], his[0], answered, due, found)
+            check_waiting(name, players[user], *his, due, found)
         for name in mine.keys() - users.keys():
             if any(operation.answer for _, operation in mine[name]):
                 found.add("acknowledged", "lost", f"the account {name} is not in the database")

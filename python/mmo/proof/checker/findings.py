@@ -16,8 +16,8 @@ CHECKS = {
     "told on arrival",
     "owner": "only the server that claimed a player last acknowledges anything of him, and no "
     "token of an older session lets him in",
-    "once": "tokens, payments, grants and attempts happen once, what waits for who stays is given, "
-    "rolls are those of a published key",
+    "once": "tokens, payments, grants and attempts happen once, who stays is given his rewards and "
+    "payments, rolls are those of a published key",
     "raids": "a raid ends once, as told; its rewards come once, to its members; the board is right",
     "cache": "Redis is never ahead of MySQL, and not behind after the bound",
     "available": "operations succeed again after every fault, and none meets a server's own fault",

@@ -3,18 +3,24 @@
 Owns from when on it is due. Called by the command.
 """
 
+from collections import Counter
 from collections.abc import Iterable
+
+import msgspec
 
 from mmo.proof.checker.books import PAYMENT, REFUND
 from mmo.proof.checker.findings import Findings
-from mmo.proof.checker.history import Fault, Heard, Payment
-from mmo.proof.checker.operations import Owned
+from mmo.proof.checker.history import Claim, Fault, Heard, Payment
+from mmo.proof.checker.operations import LOGOUT_OK, SESSION_OK, WELCOME, Owned
 from mmo.proof.checker.raids import RAID_GRANT
 from mmo.proof.checker.truth import PlayerBooks
 
 STAYED_NS = 20_000_000_000
-"""A server looks once a second for what waits for its players. One who was told of something so
-long after the last fault, and after the last that was left for him, was looked at many times."""
+"""A server looks once a second for what waits for its players. One who stayed for so long after the
+last fault, and after the last that was left for him, was looked at many times."""
+
+SLOTS = 10
+"""Of each kind of item. What does not fit waits, and may."""
 
 
 class Due:
@@ -54,15 +60,26 @@ class Due:
 
 
 def check_waiting(
-    name: str, books: PlayerBooks, mine: Owned, answered: Iterable[int], due: Due, found: Findings
+    name: str, books: PlayerBooks, mine: Owned, claims: list[Claim], due: Due, found: Findings
 ) -> None:
-    """Rewards and payments of a player who stayed are his. `answered`: moments at which his claims,
-    a logout among them, were answered."""
-    moments = [at for _, operation in mine for at, _ in operation.answers]
-    last = max([*moments, *answered], default=0)
-    if last - due.since(name) < STAYED_NS:
+    """Rewards and payments of a player who stayed, from his last arrival to the last that he was
+    told, are his, but for what does not fit into his bag."""
+    arrived = [one.answered_at for one in claims if one.opcode in (WELCOME, SESSION_OK)]
+    left = [one.answered_at for one in claims if one.opcode == LOGOUT_OK]
+    told = [at for _, operation in mine for at, _ in operation.answers]
+    if not arrived:
         return
-    for kind, source, _, version in books.grants:
-        if version is None and due.is_due(name, kind, source):
+    stayed_ns = max([*arrived, *left, *told]) - max(due.since(name), *arrived)
+    if stayed_ns < STAYED_NS:
+        return
+    for kind, source, bundle, version in books.grants:
+        if version is None and due.is_due(name, kind, source) and _fits(books, bundle):
             text = f"{name} stayed, and grant {kind}/{source} still waits for him"
             found.add("once", "lost", text)
+
+
+def _fits(books: PlayerBooks, bundle: bytes) -> bool:
+    """Whether he has a slot for whatever a grant gives."""
+    held = Counter(item[0] for item in books.items.values())
+    given = msgspec.msgpack.decode(bundle, type=list)[4:5]
+    return all(held[item[0]] < SLOTS for items in given for item in items)

@@ -13,12 +13,13 @@ Big = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 @message(Op.ENHANCE)
 class Enhance(msgspec.Struct, array_like=True, frozen=True):
-    """One attempt. `table` is the odds table whose costs and chances the client saw (`OddsOk`), 0:
-    not stated; the server's table decides."""
+    """One attempt. `table` is the odds table that the client saw (`OddsOk`), `cost` what it told of
+    this attempt, in gold; 0: not stated. The server's table decides."""
 
     op: OperationId
     uid: Uid
     table: Big = 0
+    cost: Big = 0
 
 
 @message(Op.ENHANCE_OK)

@@ -42,7 +42,7 @@ class RaidQueueCarded(msgspec.Struct, array_like=True, frozen=True):
     level: int
     worn: list[tuple[int, int, int]]  # (item code, enhancement, expires_ms) of worn equipment
     raid: int  # an unsettled raid that he is a member of, 0 none
-    entries: int  # raids entered today
+    entries: int  # raids of this kind entered today
 
 
 @message(Op.RAID_CANCEL)
