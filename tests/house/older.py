@@ -13,19 +13,10 @@ OLDER = {
         "audit_players",
         "Kept from before the books were audited at its end, and before who was paid was there.",
     ),
-    "prove-checker.json": (
-        "without_a_bug.generations",
-        "Kept from before bugs of raids and of the switch of code were planted: its runs have no"
-        " raids and no new code.",
-    ),
     "prove-simulation.json": (
         "raids",
         "Kept from before the chance of the rules was another one in each process and seed, and"
         " before sessions, tickets and rooms that stay behind, and refused commits, were judged.",
-    ),
-    "prove-chaos.json": (
-        "audit_players",
-        "Kept from before the books were audited at its end, and before who was paid was there.",
     ),
     "load-deploy.json": ("turns", _WITHOUT_GATES),
 }
