@@ -4,10 +4,6 @@ Owns the sentences; `figures` puts them under its tables, and a house test wants
 result was made again.
 """
 
-_WITHOUT_GATES = (
-    "kept from before users who lose connections, raids without a result, processes that end and"
-    " classes that do nothing had gates: of those it says nothing."
-)
 OLDER = {
     "prove-chaos-hour.json": (
         "audit_players",
@@ -18,7 +14,6 @@ OLDER = {
         "Kept from before the chance of the rules was another one in each process and seed, and"
         " before sessions, tickets and rooms that stay behind, and refused commits, were judged.",
     ),
-    "load-deploy.json": ("turns", _WITHOUT_GATES),
 }
 """A figure that the newer form of a bench, proof or load test has (a dot leads into a table), and
 what is true of a result without it. The documents tell it as long as the kept result has no such
