@@ -60,13 +60,13 @@ SLEEPERS = 6
 AWAKE_SHARE = 0.6
 """Of the times that Redis is broken, those at which a sleeper acts, once."""
 
+AWAKE_MS = 700.0
+"""How long after that fault began he acts, at most."""
+
 LISTEN_MS = 500.0
 CLAIMED_S = 30.0
 """How long at most a player stays at the end for what was left for him: longer than the checker
 gives the servers."""
-
-AWAKE_MS = 700.0
-"""How long after that fault began he acts, at most."""
 
 
 class Broken(MmoError):

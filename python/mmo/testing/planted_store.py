@@ -6,7 +6,7 @@ by `planted`.
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -274,11 +274,7 @@ def roll_day_unpublished() -> None:
 
 def event_lost() -> None:
     """Now and then the log of a group is not written."""
-    kept = tuple(
-        (statement, _sometimes_nothing if statement is statements.ADD_EVENTS else chosen)
-        for statement, chosen in players.WRITES
-    )
-    swap(players, "WRITES", kept)
+    _write_rows(statements.ADD_EVENTS, _sometimes_nothing)
 
 
 def _sometimes_nothing(rows: Any) -> Any:
@@ -338,11 +334,7 @@ def item_lost() -> None:
 
 def item_change_lost() -> None:
     """What is moved, put on or taken off is logged and told, and its row stays every other time."""
-    kept = tuple(
-        (statement, _some_changes if statement is economy.CHANGE_ITEMS else chosen)
-        for statement, chosen in players.WRITES
-    )
-    swap(players, "WRITES", kept)
+    _write_rows(economy.CHANGE_ITEMS, _some_changes)
 
 
 def _some_changes(rows: Any) -> Any:
@@ -398,6 +390,15 @@ def reworded(text: str, *words: tuple[str, str]) -> Statement:
         assert old in text, f"{old!r} is not there any more"
         text = text.replace(old, new)
     return Statement(text)
+
+
+def _write_rows(changed: Statement, rows_of: Callable[[Any], Any]) -> None:
+    """One statement of a commit writes other rows than it should."""
+    kept = tuple(
+        (statement, rows_of if statement is changed else chosen)
+        for statement, chosen in players.WRITES
+    )
+    swap(players, "WRITES", kept)
 
 
 def swap(owner: Any, name: str, value: Any) -> None:
