@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from loadtest.meter import FEW, percentile
+from loadtest.meter import FEW, Tally, percentile
 from loadtest.profiles import Gates, Profile
 
 DISHONOURED = ("TOKEN_REFUSED", "TOKEN_INVALID", "TOKEN_EXPIRED")
@@ -67,7 +67,7 @@ def judge_play(profile: Profile, seen: Mapping[str, Any]) -> list[Gate]:
         at_most("raids aborted", seen["raids_aborted"], gates.raids_aborted_max),
         at_least("users compared", seen["compared"], gates.compared_min),
         at_most("cut off while leaving", seen["cut_off"], gates.cut_off_max),
-        at_most("cut off amid a turn", seen["cut_off_amid"], gates.cut_off_amid_max),
+        at_most("cut off amid a turn", _total(seen["cut_off_amid"]), gates.cut_off_amid_max),
     ]
     if not profile.steps_at:
         rows += _judge_steady(gates, seen)
@@ -98,7 +98,7 @@ def _judge_steady(gates: Gates, seen: Mapping[str, Any]) -> list[Gate]:
     displaced, refusals = seen.get("displaced"), seen.get("refusals")
     tokens = away = None
     if displaced is not None:
-        tokens = sum(sum(displaced.get(code, {}).values()) for code in DISHONOURED)
+        tokens = _total({code: displaced.get(code, {}) for code in DISHONOURED})
     if refusals is not None:
         told = (told for codes in refusals.values() for told in codes.items())
         away = sum(times for code, times in told if code.endswith(AWAY))
@@ -106,6 +106,10 @@ def _judge_steady(gates: Gates, seen: Mapping[str, Any]) -> list[Gate]:
         at_most("tokens not honoured", tokens, gates.displaced_max),
         at_most("answered with away", away, gates.away_max),
     ]
+
+
+def _total(tally: Tally) -> int:
+    return sum(times for row in tally.values() for times in row.values())
 
 
 def _repeated(seen: Mapping[str, Any]) -> float | None:

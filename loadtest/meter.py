@@ -8,19 +8,21 @@ judges; `gates` does. One `Book` for all users of a process, one `UserMeter` eac
 import time
 from array import array
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from loadtest.battles import TICK_MS, Battle, frames_of
 from mmo.client.connection import Shell
 from mmo.client.hero import Hero
 from mmo.client.meter import Cut, Meter
 from mmo.client.raid_log import RAID_GRANT
-from mmo.client.steps import Dial, Lost, Pause, Receive, Step
+from mmo.client.steps import Dial, Lost, Pause, Receive, Step, Walk
 from mmo.wire.messages.hunt import GrantReward
 from mmo.wire.messages.raid import RaidEnded, RaidStart, RaidStream, RaidStruck
 from mmo.wire.messages.raid_queue import RaidFreed
 from mmo.wire.opcode import CloseReason
 from mmo.wire.raid_stream import RoomNow
+
+T = TypeVar("T")
 
 PUSH_KINDS = frozenset({"KillReward"})
 """Told as actions by the journeys; they are pushes whose age the client knows."""
@@ -80,7 +82,7 @@ class Book:
         self.battles: list[Battle] = []
         self.compared = 0  # users, at their end
         self.cut_off = 0  # while they left
-        self.cut_off_amid = 0  # a turn, what was asked in it being without an end
+        self.cut_off_amid: Tally = {}  # turns without an end, by class and place in its walk
 
     @property
     def open(self) -> bool:
@@ -335,6 +337,21 @@ class LoadShell(Shell):
         self._away: set[str] = set()  # lanes that were lost and not heard since
         self._meter = meter
         self._retries = 0
+        self._walk: Walk[Any] | None = None
+
+    def walk(self, walk: Walk[T]) -> T:
+        """And remember it, so that one that was cut off can be asked where it stands."""
+        self._walk = walk
+        return super().walk(walk)
+
+    def stands_in(self) -> str:
+        """The walks that wait for each other, the innermost one last."""
+        names: list[str] = []
+        walk: object | None = self._walk
+        while walk is not None:
+            names.append(getattr(walk, "__name__", type(walk).__name__))
+            walk = getattr(walk, "gi_yieldfrom", None)
+        return " > ".join(names)
 
     def _do(self, step: Step) -> Any:
         if isinstance(step, Pause):

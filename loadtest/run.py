@@ -230,6 +230,7 @@ class Run:
         for name, which in (
             ("tokens not honoured", "displaced"),
             ("answered with away", "refusals"),
+            ("cut off amid a turn", "cut_off_amid"),
         ):
             if name in missed:
                 self._findings.append(f"{name}: {told.get(which)}")

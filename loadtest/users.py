@@ -16,7 +16,7 @@ from gevent import GreenletExit, Timeout  # type: ignore[import-untyped]
 from locust import User, events, task
 
 from loadtest.attacks import BYTES, foreign, forge, launch, noise
-from loadtest.meter import Book, LoadHero, LoadShell, UserMeter
+from loadtest.meter import Book, LoadHero, LoadShell, UserMeter, add_to
 from loadtest.profiles import Profile, profile_named
 from mmo.cli.bot import login_addresses
 from mmo.client.coming_back import come_back
@@ -171,7 +171,7 @@ class Player(User):
         for who had nothing to do, so he has a time of his own."""
         self.me.leave_battle(self.me.clock())
         if self.amid:
-            BOOK.cut_off_amid += 1
+            add_to(BOOK.cut_off_amid, type(self).__name__, self.shell.stands_in())
         elif self.here and self.me.rng.random() >= VANISH_SHARE:
             errors = self.meter.errors
             try:

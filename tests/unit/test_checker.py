@@ -18,7 +18,7 @@ from mmo.config.load import load_config
 from mmo.errors import OperatorError
 from mmo.node.bundle import Bundle
 
-CHECK_MS = 1_500
+CHECK_MS = 3_000  # ten times what the first check takes on a machine that is not slow
 HUNT = "systems/hunt.py"
 
 
@@ -75,7 +75,7 @@ BROKEN: dict[str, Case] = {
         HUNT,
         "_NOT_IN_CHANNEL = ",
         "def spin() -> int:\n    while True:\n        pass\n\n\nX = spin()\n_NOT_IN_CHANNEL = ",
-        *("E0413", "1500 ms of processor time"),
+        *("E0413", f"{CHECK_MS} ms of processor time"),
     ),
     "memory": (HUNT, "_NOT_IN_CHANNEL = ", "X = (0,) * 10**9\n_N = ", "E0412", "MemoryError"),
 }

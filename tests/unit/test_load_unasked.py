@@ -396,7 +396,16 @@ leave(lambda me: act(me))
 leave(lambda me: act(me), known=False)
 leave(lambda me: act(me), here=False)
 leave(cut)
-leave(cut, amid=True)
+
+def long_turn():
+    yield from cut(None)
+
+stuck = made(users.Hunter)
+try:
+    stuck.shell.walk(long_turn())
+except users.GreenletExit:
+    pass
+leave(cut, amid=True, shell=stuck.shell)
 leave(cut, amid=True)
 
 def stand(me):
@@ -419,6 +428,7 @@ def test_turns_count_by_class_when_they_came_to_what_the_class_is_for_and_so_do_
     assert turns == {"Hunter": 2, "Shopper": 2, "Attacker": 5} | once  # poor, he hunted
     assert aborted == 1  # raid 1 told no result
     assert lost == {"connection to attack lost: cannot dial": 1}
-    assert ends == [1, 2, 2]  # one of those who were cut off was not told to end
+    # one of those who were cut off while leaving was not told to end
+    assert ends == [1, 2, {"Hunter": {"long_turn": 1, "": 1}}]
     assert late == [60]
     assert shown[:2] == [["foreign a session", 2]] * 2 and shown[2:] == [["noise", 1]] * 2
