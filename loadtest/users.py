@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from gevent import GreenletExit, Timeout  # type: ignore[import-untyped]
+from gevent.event import Event  # type: ignore[import-untyped]
 from locust import User, events, task
+from locust.exception import RescheduleTaskImmediately
 
 from loadtest.attacks import BYTES, foreign, forge, launch, noise
 from loadtest.meter import Book, LoadHero, LoadShell, UserMeter, add_to
@@ -99,6 +101,7 @@ class Player(User):
         self.every_s = self.profile.pace[type(self).__name__]
         self.due = time.monotonic()
         self.registered = self.here = self.amid = False
+        self.bidden = Event()  # to leave
 
     def wait_time(self) -> float:
         """Seconds until he means to do the next thing; he is late when there are none."""
@@ -106,6 +109,18 @@ class Player(User):
         return max(0.0, self.due - time.monotonic())
 
     @task
+    def live(self) -> None:
+        """One thing, and the time until the next one is due. Locust would wait by itself, but it
+        kills who waits: when it is late he has woken by then and is amid something."""
+        self.play()
+        self.bidden.wait(self.wait_time())
+        raise RescheduleTaskImmediately
+
+    def stop(self, force: bool = False) -> bool:
+        """He waits no longer."""
+        self.bidden.set()
+        return bool(super().stop(force))
+
     def play(self) -> None:
         """One thing, counted once when it goes wrong; he begins anew with a login then."""
         errors, paused_s, came = self.meter.errors, self.shell.paused_s, not self.here

@@ -286,7 +286,9 @@ def test_frames_that_were_due_before_the_end_of_a_run_count_and_those_after_do_n
 # -- turns ----------------------------------------------------------------------------------------
 
 TURNS = """
-import json, msgspec, types
+import gevent, json, msgspec, types
+from gevent.pool import Group
+from time import monotonic
 from loadtest import users
 from mmo.client.steps import Lost, Pause
 from mmo.errors import MmoError
@@ -411,6 +413,25 @@ leave(cut, amid=True)
 def stand(me):
     yield Pause(600_000.0)
 leave(stand, profile=msgspec.structs.replace(hunter.profile, stop_s=0.01))
+
+# Locust is late: who is told to leave while he waits wakes in the same moment.
+late_one = made(users.LoginBurst)
+late_one.every_s, late_one.unplanned = 0.02, True
+late_one.turn = lambda: wait_a_little(late_one.me)
+late_one.environment.catch_exceptions = False
+late_one.environment.events = types.SimpleNamespace()
+def wait_a_little(me):
+    yield Pause(5.0)
+group = Group()
+late_one.start(group)
+gevent.sleep(0.008)
+late_one.me.rng.random = lambda: 0.5
+gevent.spawn_later(0.0, late_one.stop)
+until_s = monotonic() + 0.1
+while monotonic() < until_s:
+    pass
+group.join(timeout=10)
+assert not group.greenlets
 
 figures = users.BOOK.figures()
 ends = [figures["compared"], figures["cut_off"], figures["cut_off_amid"]]
