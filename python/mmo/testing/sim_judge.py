@@ -194,6 +194,12 @@ def _ghosts(simulation: "Simulation") -> Iterator[str]:
             yield f"server {number} still keeps {kept}"
 
 
+def rooms(simulation: "Simulation") -> int:
+    """How many rooms of raids the nodes have. One ends by itself, but not before its time."""
+    engines = (one.node.engine for one in simulation.nodes.values() if one.node is not None)
+    return sum(len(getattr(engine.states.get("raids"), "rooms", ())) for engine in engines)
+
+
 def _kept(engine: Engine) -> Iterator[str]:
     """What the volatile states of a node hold though nobody is here. A game may have put a state of
     its own in the place of one of the box."""

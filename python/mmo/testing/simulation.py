@@ -249,9 +249,11 @@ class Simulation:
             self.report.faults["reload"] = self.reloads.taken
 
     async def _raids_over(self) -> None:
-        """Who left before his raid was over comes once more for what it gave him."""
+        """Who left before his raid was over comes once more for what it gave him. A server that
+        stood still does not know that another took its raid over and ended it: its room waits for
+        the members as long as any."""
         database = self.database
-        while database.raid_tables.busy:
+        while database.raid_tables.busy or sim_judge.rooms(self):
             await passes(RAID_LOOK_S)
         users = {user for user, _, _ in database.grants.keys() - database.claimed.keys()}
         names = {name for name, account in database.accounts.items() if account.user in users}
