@@ -92,6 +92,14 @@ def judge_play(profile: Profile, seen: Mapping[str, Any]) -> list[Gate]:
     return rows
 
 
+def lacking(profile: Profile, seen: Mapping[str, Any]) -> list[str]:
+    """What must happen and did not yet: kinds of actions and pushes, and turns of classes."""
+    classes = profile.mix.keys() - set(profile.idle)
+    idle = {kind for kind in classes if seen["turns"].get(kind, 0) < profile.gates.turns_min}
+    few = {"actions"} if seen["actions"] < profile.gates.actions_min else set()
+    return sorted({*profile.must} - seen["by_kind"].keys() - seen["pushes"].keys() | idle | few)
+
+
 def _judge_steady(gates: Gates, seen: Mapping[str, Any]) -> list[Gate]:
     """What no answer says while nobody changes the cluster: that a token is not honoured, or that a
     server is away."""

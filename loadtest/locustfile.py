@@ -15,7 +15,7 @@ from typing import Any
 import gevent  # type: ignore[import-untyped]
 from locust import LoadTestShape, events
 
-from loadtest.gates import judge_play
+from loadtest.gates import judge_play, lacking
 from loadtest.meter import BEGUN, LAG_EVERY_S
 from loadtest.profiles import profile_named
 from loadtest.shapes import users_at
@@ -40,7 +40,9 @@ class ProfileShape(LoadTestShape):
         assert self.runner is not None
         options: Any = self.runner.environment.parsed_options
         profile = profile_named(options.profile)
-        users = users_at(profile, time.perf_counter() - self.start_time)
+        at_s = time.perf_counter() - self.start_time
+        late = profile.time_s <= at_s < profile.time_s + profile.longer_s
+        users = users_at(profile, at_s, late and bool(lacking(profile, BOOK.figures())))
         return None if users is None else (users, profile.spawn_per_s)
 
 
@@ -61,7 +63,7 @@ def add_options(parser: Any, **_: Any) -> None:
 def mix(environment: Any, **_: Any) -> None:
     """Weights and the time to end by the profile; classes that it does not name do not play."""
     profile = profile_named(environment.parsed_options.profile)
-    environment.stop_timeout = profile.stop_s
+    environment.stop_timeout = 2 * profile.stop_s  # to end, and to leave
     for kind in environment.user_classes:
         kind.weight = profile.mix.get(kind.__name__, 0)
     environment.user_classes[:] = [kind for kind in environment.user_classes if kind.weight]

@@ -64,7 +64,8 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One load test. Times in seconds from the first user; `stop_s`: what is begun then may take so
-    long to end. `idle`: classes for whose turns there is no time."""
+    long to end, and leaving as long again. `longer_s`: so much longer while something that must
+    happen did not yet. `idle`: classes for whose turns there is no time."""
 
     name: str
     about: str
@@ -79,6 +80,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     gates: Gates
     must: tuple[str, ...]
     idle: tuple[ClassName, ...] = ()
+    longer_s: float = 0.0
     quiet_users: int = 0
     from_s: float = 0.0
     until_s: float = 0.0

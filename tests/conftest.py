@@ -24,6 +24,7 @@ from mmo.cluster.topology import take_block
 from mmo.config.load import load_config
 from mmo.store import StoreSettings, migrate
 from mmo.store.connection import Connection, Statement
+from mmo.store.loops import LOOP_ENDED
 
 WORDS_OF_PROOFS = ("MMO_SEEDS", "MMO_FIRST_SEED", "MMO_PROCESSES", "MMO_PACKETS", "MMO_BUGS")
 """What makes a proof shorter or another one: a test that wants it says so itself. A bug that
@@ -39,6 +40,22 @@ hypothesis.settings.register_profile("house", deadline=None)
 hypothesis.settings.load_profile("house")
 
 StoreSettingsOf = Callable[..., StoreSettings]
+
+
+@pytest.fixture(autouse=True)
+def no_loop_ends_unseen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A loop of the store that ended by a bug ends a node; asyncio alone would log it and go on."""
+    told: list[dict[str, Any]] = []
+    base: Any = asyncio.BaseEventLoop
+    tell = base.default_exception_handler
+
+    def tells(loop: Any, context: dict[str, Any]) -> None:
+        told.append(context)
+        tell(loop, context)
+
+    monkeypatch.setattr(base, "default_exception_handler", tells)
+    yield
+    assert not [context for context in told if context.get("message") == LOOP_ENDED]
 
 
 class Whole(LoadScopeScheduling):  # type: ignore[misc]
@@ -110,9 +127,9 @@ def settings_for(mysql: ManagedMysql, redis: ManagedRedis | None, database: str)
         redis_user="",
         redis_password=redis.password if redis else "",
         redis_connections_max=8,
-        redis_connect_ms=300,
-        redis_timeout_ms=500,
-        redis_read_ms=250,
+        redis_connect_ms=10_000,  # nothing here hangs: what is away refuses at once
+        redis_timeout_ms=10_000,
+        redis_read_ms=10_000,
         snapshot_ttl_s=900,
         presence_ttl_s=60,
         relay_every_ms=3_600_000,  # tests call the relay themselves

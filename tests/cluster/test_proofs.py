@@ -29,7 +29,7 @@ from mmo.proof.arena import Arena
 from mmo.proof.economy_books import connected
 from mmo.proof.proofs import OVERLAY, QUICK_LIMITS, proofs, prove
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 SUMMARY = ["journey", "players", "actions", "errors", "refusals", "p50_ms", "p99_ms", "p999_ms"]
 CHAOS = [

@@ -113,7 +113,7 @@ def tcp_settings(
     block.close()
 
 
-async def test_a_fresh_prepared_statement_over_tcp_takes_under_5_ms(
+async def test_a_fresh_prepared_statement_over_tcp_waits_for_no_delayed_ack(
     tcp_settings: StoreSettings,
 ) -> None:
     """Without TCP_NODELAY it takes 44 ms: close, then prepare, meets Nagle and delayed ACK."""
@@ -128,7 +128,8 @@ async def test_a_fresh_prepared_statement_over_tcp_takes_under_5_ms(
         await cursor.close()
         took_s.append(loop.time() - begun_s)
     await connection.close()
-    assert sorted(took_s)[5] < 0.005, took_s  # the machine may be busy, the delay is in each
+    # The kernel delays an ACK by 40 ms, each time; the machine may be busy and slow.
+    assert sorted(took_s)[5] < 0.030, took_s
 
 
 async def test_with_a_ca_only_its_server_is_trusted(

@@ -20,6 +20,8 @@ from mmo.wire.opcode import Code
 
 BUDGET = load_config(environment={}).config.reload
 FOR_S = 0.05
+LONG_S = 60.0
+"""For what ends by itself before."""
 
 CASES: dict[str, tuple[Tally, Tally, str]] = {
     "the same": (Tally(1_000, 0, 10, 10**7), Tally(1_000, 0, 10, 10**7), ""),
@@ -75,10 +77,10 @@ class Coop(Cluster):
             return self.games[node.number].generations.view()
         return await super()._ask(node, question, wait_s)
 
-    def tries(self, word: str, **files: str) -> Tried:
+    def tries(self, word: str, for_s: float = FOR_S, **files: str) -> Tried:
         """A canary of the game that says `word` on the second node."""
         run = Canary(self.coordinator, self.settings).run
-        return asyncio.run(run(bundle_of(word, **files), "channel-12", FOR_S, ""))
+        return asyncio.run(run(bundle_of(word, **files), "channel-12", for_s, ""))
 
 
 @pytest.fixture
@@ -110,7 +112,7 @@ def test_a_canary_that_fails_goes_back_by_itself_and_says_why(coop: Coop) -> Non
         game.world.core.pump(game.world.engine.router.on_batch, 100)
 
     coop.while_tried = posts
-    tried = coop.tries("two")
+    tried = coop.tries("two", LONG_S)
     answers = [ann.answer(seq) for seq in seqs]
     assert answers and all(one == Refused(Code.INTERNAL, "") for one in answers)
     assert "failures of rules" in tried.why and "last: systems.rules.fail" in tried.why

@@ -175,6 +175,7 @@ def test_a_look_that_fails_is_counted_and_the_moment_of_one_is_before_redis_was_
     names = ("operations", "acknowledged", "lost", "duplicated", "stale")
     answer = run._answer({**dict.fromkeys(names, 0), "recovery": {}, "findings": []}, {})
     assert (answer["samples_taken"], answer["samples_failed"]) == (1, 2)
+    assert 0.0 <= answer["samples_took_s"] <= answer["sampled_s"]
     assert answer["sample_fault"] == "ConnectionError: away"
 
 

@@ -95,10 +95,13 @@ def test_another_pair_is_not_cut() -> None:
 @pytest.mark.parametrize("forth", [True, False])
 def test_one_direction_alone_may_be_held(forth: bool) -> None:
     heard: list[bytes] = []
+    came = asyncio.Event()
 
     async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(100):
             heard.append(data)
+            if data == b"b":
+                came.set()
             writer.write(data)
         writer.close()
 
@@ -109,6 +112,8 @@ def test_one_direction_alone_may_be_held(forth: bool) -> None:
         door._trouble = lambda pair: Trouble(forth=forth, back=not forth)
         writer.write(b"b")
         waiting = asyncio.create_task(reader.readexactly(1))
+        if not forth:
+            await came.wait()
         done, _ = await asyncio.wait([waiting], timeout=0.2)
         assert not done and heard == ([b"a"] if forth else [b"a", b"b"])
         door._trouble = lambda pair: None

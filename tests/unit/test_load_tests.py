@@ -119,6 +119,22 @@ def test_a_plateau_a_soak_and_a_deploy_are_level_and_end() -> None:
         assert users_at(one, one.time_s) is None
 
 
+def test_the_end_waits_for_a_while_for_what_must_happen() -> None:
+    smoke = profile("smoke", time_s=16.0, longer_s=44.0)
+    assert [users_at(smoke, at, True) for at in (15, 16, 59.9, 60)] == [10, 10, 10, None]
+    assert users_at(smoke, 16, False) is None
+    assert users_at(profile("plateau", time_s=120.0), 120, True) is None
+    plateau = read_profiles()["plateau"]
+    assert gates.lacking(plateau, seen()) == []
+    well = seen()
+    kinds = {kind: one for kind, one in well["by_kind"].items() if kind != "Buy"}
+    turns = well["turns"] | {"Hunter": plateau.gates.turns_min - 1}
+    few = seen(by_kind=kinds, pushes={}, turns=turns, actions=plateau.gates.actions_min - 1)
+    pushes = {kind for kind in plateau.must if kind in plateau.gates.push_p99_ms}
+    assert gates.lacking(plateau, few) == sorted({"Buy", "Hunter", "actions", *pushes})
+    assert "Hunter" not in gates.lacking(msgspec.structs.replace(plateau, idle=("Hunter",)), few)
+
+
 def test_a_ramp_rises_in_equal_stairs_to_all_users() -> None:
     ramp = profile("ramp", users=80, steps=4, time_s=40.0)
     assert [users_at(ramp, at) for at in (0, 9, 10, 20, 30, 39)] == [20, 20, 40, 60, 80, 80]

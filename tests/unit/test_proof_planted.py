@@ -208,10 +208,10 @@ def test_nobody_is_stale_says_nothing_where_redis_is_empty_or_could_not_be_asked
     (found,) = compared(samples_failed=90)
     assert found == "90 looks at the stores failed, 90 did not; ConnectionError: away"
     assert compared(samples_taken=0, samples_failed=0)
-    assert not compared(sampled_s=120)
-    (few,) = compared(sampled_s=160)
-    assert few == "only 90 looks at the stores in 160 s"
-    (hung,) = compared(sampled_s=120, samples_gap_s=61)
+    assert not compared(sampled_s=160, samples_took_s=48)
+    (few,) = compared(sampled_s=161, samples_took_s=48)
+    assert few == "only 90 looks at the stores in 161 s"
+    (hung,) = compared(sampled_s=120, samples_took_s=90, samples_gap_s=61)
     assert hung == "no look at the stores came to its end in 61 s"
 
 

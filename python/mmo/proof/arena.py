@@ -22,6 +22,9 @@ from mmo.errors import OperatorError
 
 START_S = 120.0
 REPAIR_S = 30.0
+ANSWERED_S = 20.0
+"""A process that does not answer is asked again for so long: it may stand for some seconds on a
+busy machine, or be another one by then."""
 LOOK_EVERY_S = 0.05
 
 
@@ -118,9 +121,8 @@ class Arena:
         return found
 
     async def status(self) -> dict[str, Any]:
-        """What `status --json` prints, asked of the supervisor directly."""
-        socket = self.home.socket("supervisor", self.file())
-        return await control.ask_async(socket, {"ask": "status"}, 2.0)
+        """What `status --json` prints, asked of the supervisor directly. Raises `NotRunning`."""
+        return await self._asked("supervisor", "status")
 
     async def node(self, name: str) -> dict[str, Any]:
         """The status row of one node."""
@@ -128,8 +130,19 @@ class Arena:
         return next(dict(row) for row in rows if row["name"] == name)
 
     async def stats(self, name: str) -> dict[str, Any]:
-        """All counters of one node."""
-        return await control.ask_async(self.home.socket(name, self.file()), {"ask": "stats"}, 2.0)
+        """All counters of one node. Raises `NotRunning`."""
+        return await self._asked(name, "stats")
+
+    async def _asked(self, name: str, ask: str) -> dict[str, Any]:
+        """The answer to a question that changes nothing, so that it may be asked twice."""
+        until_s = time.monotonic() + ANSWERED_S
+        while True:
+            try:
+                return await control.ask_async(self.home.socket(name, self.file()), {"ask": ask}, 2)
+            except control.NotRunning:
+                if time.monotonic() > until_s:
+                    raise
+            await asyncio.sleep(LOOK_EVERY_S)
 
     async def kill_node(self, name: str) -> int:
         """kill -9 of a node's process; returns its pid."""

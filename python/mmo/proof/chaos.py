@@ -91,6 +91,7 @@ class Chaos:
         self._uncertain: dict[str, int] = {}
         self._recovery_ms: list[float] = []  # of every fault that was done
         self._looks = {"samples_taken": 0, "samples_failed": 0}
+        self._looks_took_s = 0.0  # of those that succeeded, with the pauses after them
         self._look_fault = ""  # why the last of them failed
         self._looked_s: list[float] = []  # moments: the first look begins, or one came back
 
@@ -249,6 +250,7 @@ class Chaos:
         self._looked_s.append(time.monotonic())
         while True:
             users = [me.user for me in band.heroes if me.user]
+            began_s = time.monotonic()
             try:
                 looked, held, heads = await asyncio.to_thread(_both, stores, users)
             except Exception as fault:
@@ -258,6 +260,7 @@ class Chaos:
                 self._look_fault = f"{type(fault).__name__}: {text}"
             else:
                 self._looks["samples_taken"] += 1
+                self._looks_took_s += time.monotonic() - began_s + SAMPLE_EVERY_S
                 mine = {user: heads[user] for user in users if user in heads}
                 history.line("sample", looked=looked, redis=held, mysql=mine)
             self._looked_s.append(time.monotonic())
@@ -280,6 +283,7 @@ class Chaos:
             **done,
             **self._looks,
             "sampled_s": round(moments[-1] - moments[0], 1),
+            "samples_took_s": round(self._looks_took_s, 1),
             "samples_gap_s": round(max(gaps, default=0.0), 1),
             "sample_fault": self._look_fault,
             "saves": self._counted,

@@ -229,7 +229,7 @@ async def duplicate_storm(arena: Arena, trial: Trial, short: bool) -> None:
     walking = asyncio.gather(
         *(_walk(index, one.me, witness, one.first_session) for index, one in enumerate(storms))
     )
-    kills = await _kill_while(arena, walking)
+    kills = await _kill_while(arena, walking, storms)
     await walking
     trial.expect(await arena.ready_s() is not None, "the cluster was not repaired")
     trial.tried(f"kill -9 during the storm: {', '.join(kills) or 'nobody'}")
@@ -264,13 +264,18 @@ async def _walk(index: int, me: Hero, witness: Witness, walk: Callable[[], Walk[
         shell.cut_all()
 
 
-async def _kill_while(arena: Arena, walking: "asyncio.Future[Any]") -> list[str]:
-    """Kill one server after the other while the storm lasts; their names."""
+async def _kill_while(
+    arena: Arena, walking: "asyncio.Future[Any]", storms: list[Storm]
+) -> list[str]:
+    """Kill one server after the other while the storm lasts, from when all have read what they will
+    ask for; their names."""
     loop, rng = asyncio.get_running_loop(), random.Random(72)
     kills: list[str] = []
     due = loop.time() + KILL_EVERY_S
     while not walking.done():
-        if loop.time() >= due:
+        if any(one.sword is None for one in storms):
+            due = loop.time() + KILL_EVERY_S
+        elif loop.time() >= due:
             due += KILL_EVERY_S
             name = await kill_one(arena, rng, VICTIMS[len(kills) % len(VICTIMS)])
             if name:

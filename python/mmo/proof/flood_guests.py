@@ -21,7 +21,6 @@ from mmo.client.meter import Meter
 from mmo.client.raider import LISTEN_MS, find_raid
 from mmo.client.session import arrive, ask, move_somewhere, overhear, register, show
 from mmo.client.steps import RAID, Lost, Receive, Walk
-from mmo.cluster.control import NotRunning
 from mmo.proof.arena import LOOK_EVERY_S, Arena
 from mmo.wire.messages.raid import DatagramKey, RaidLeave
 from mmo.wire.opcode import Code, Op
@@ -33,7 +32,6 @@ HEARD_MS = 1.0
 BELIEVED_S = 5.0
 """Longest wait until a raid server counts a genuine proof."""
 
-ANSWERED_S = 20.0
 """Longest wait until all nodes told their counters."""
 
 AT_CENTER = {Op.MOVE: 30, Op.SERVER_LIST: 15}
@@ -173,19 +171,9 @@ class Guests:
 
 
 async def stats_of(arena: Arena, roles: Collection[str]) -> list[dict[str, Any]]:
-    """All counters of every node of these roles. One that does not answer is asked again: it may
-    stand for some seconds on a busy machine. Raises `NotRunning`."""
-    names = [node.name for node in arena.file().nodes if node.role in roles]
-    until = time.monotonic() + ANSWERED_S
-    found: list[dict[str, Any]] = []
-    while len(found) < len(names):
-        try:
-            found.append(await arena.stats(names[len(found)]))
-        except NotRunning:
-            if time.monotonic() > until:
-                raise
-            await asyncio.sleep(LOOK_EVERY_S)
-    return found
+    """All counters of every node of these roles. Raises `NotRunning`."""
+    nodes = [node for node in arena.file().nodes if node.role in roles]
+    return [await arena.stats(node.name) for node in nodes]
 
 
 def _settle(me: Hero, at_channel: bool) -> Walk[None]:

@@ -19,9 +19,9 @@ FILLED_SHARE_MIN = 0.5
 """The same where Redis is emptied now and then: who does nothing more comes back to it by nobody.
 An hour of all faults left 59 of 64, two minutes 30 of 33."""
 
-LOOKS_A_SECOND_MIN = 0.6
-"""Least looks that succeed. One takes some time and there are two a second at most; an hour of all
-faults had 1.8, two minutes 1.6."""
+LOOKS_SHARE_MIN = 0.3
+"""Least share of the time that is of looks that succeed and of the pauses after them, however long
+one takes on this machine; the rest is of looks that fail."""
 
 GAP_S_MAX = 60.0
 """Longest time without the end of a look: one that waits for each server as long as it may takes
@@ -37,7 +37,7 @@ def expect_looks(trial: Trial, answer: dict[str, Any]) -> None:
     text = f"{failed} looks at the stores failed, {taken} did not; {answer['sample_fault']}"
     trial.expect(taken > failed, text)
     lasted_s, gap_s = answer.get("sampled_s", 0.0), answer.get("samples_gap_s", 0.0)
-    enough = taken >= LOOKS_A_SECOND_MIN * lasted_s
+    enough = answer.get("samples_took_s", 0.0) >= LOOKS_SHARE_MIN * lasted_s
     trial.expect(enough, f"only {taken} looks at the stores in {lasted_s} s")
     trial.expect(gap_s <= GAP_S_MAX, f"no look at the stores came to its end in {gap_s} s")
 

@@ -176,11 +176,12 @@ class World:
             roll=keyed_roll, clock_ms=self.clock, deadline_clock_ms=self.clock,
             generation=generation,
         )  # fmt: skip
+        self.engine.work_s = lambda: self.clock() / 1_000  # work takes no time, however slow it is
         make: Any = lambda incarnation, fields: self.core  # noqa: E731
         self.node = Node(self.engine, make, ROLES)
         self.loop = asyncio.new_event_loop()
         self.loop.run_until_complete(self.node.start(own_timers=False))
-        self.crash: BaseException | None = None  # a bug of the machinery: raised by the next settle
+        self.crash: BaseException | None = None  # a bug of the machinery; `settle` or `close` tells
         self.engine.on_crash = self._crash
         self.settle()
 
@@ -189,6 +190,11 @@ class World:
 
     def _crash(self, fault: BaseException) -> None:
         self.crash = fault
+
+    def _raise_crash(self) -> None:
+        crash, self.crash = self.crash, None
+        if crash is not None:
+            raise crash
 
     def run(self, work: Any) -> Any:
         """Await something of the store in the world's loop."""
@@ -205,8 +211,7 @@ class World:
         while still < STILL_TURNS or (self.waits_for_threads and self.engine.tasks):
             while self.core.waiting and not self.engine.generations.is_held:
                 self.core.pump(self.engine.router.on_batch, self.settings.pump_events_max)
-            if self.crash is not None:
-                raise self.crash
+            self._raise_crash()
             if not self.engine.tasks:
                 return
             await asyncio.sleep(0)
@@ -305,7 +310,7 @@ class World:
         return client
 
     def close(self) -> None:
-        """End the node without ceremony."""
+        """End the node without ceremony. Raises what it broke by that nobody has looked at."""
         for task in list(self.engine.tasks):
             task.cancel()
         if self.engine.tasks:
@@ -315,3 +320,4 @@ class World:
         self.core.finish_shutdown()
         self.loop.run_until_complete(self.loop.shutdown_default_executor())
         self.loop.close()
+        self._raise_crash()
