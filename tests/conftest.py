@@ -46,14 +46,14 @@ StoreSettingsOf = Callable[..., StoreSettings]
 def no_loop_ends_unseen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A loop of the store that ended by a bug ends a node; asyncio alone would log it and go on."""
     told: list[dict[str, Any]] = []
-    base: Any = asyncio.BaseEventLoop
-    tell = base.default_exception_handler
+    loops: Any = asyncio.BaseEventLoop
+    tell = loops.default_exception_handler
 
     def tells(loop: Any, context: dict[str, Any]) -> None:
         told.append(context)
         tell(loop, context)
 
-    monkeypatch.setattr(base, "default_exception_handler", tells)
+    monkeypatch.setattr(loops, "default_exception_handler", tells)
     yield
     assert not [context for context in told if context.get("message") == LOOP_ENDED]
 

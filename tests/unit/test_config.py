@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from mmo.config import ROLES
 from mmo.config.load import is_loopback, load_config, node_entry, redacted
 from mmo.errors import ConfigError
 
@@ -179,6 +180,17 @@ def test_the_file_for_production_has_all_that_production_asks_for() -> None:
     loaded = load_config(Path(__file__).parents[2] / "deploy" / "production.toml", {})
     assert loaded.config.cluster.profile == "production"
     assert loaded.config.cluster.host == "0.0.0.0" and loaded.config.net.tls_certificate_file
+
+
+def test_the_file_for_many_machines_is_whole_with_what_each_machine_has_of_its_own() -> None:
+    deploy = Path(__file__).parents[2] / "deploy"
+    lines = (deploy / "systemd" / "machine.env").read_text(encoding="utf-8").splitlines()
+    own = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
+    config = load_config(deploy / "many-machines.toml", own).config
+    assert config.cluster.profile == "production" and config.cluster.host == "10.0.0.1"
+    assert {node.role for node in config.nodes} == set(ROLES)
+    unit = (deploy / "systemd" / "mmo-channel-1.service").read_text(encoding="utf-8")
+    assert any(f"run {node.role} --number {node.number} " in unit for node in config.nodes)
 
 
 def test_production_starts_only_with_secrets_of_its_own(tmp_path: Path) -> None:
