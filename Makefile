@@ -4,7 +4,7 @@
 #   make load    a load test with gates and a report: PROFILE=plateau, ramp, spike, soak, deploy
 #   make fuzz    each fuzz target of rust/fuzz for FUZZ_S=60 seconds; FUZZ_KEEP=1 keeps what it found.
 #                Needs: rustup toolchain install nightly; cargo install cargo-fuzz --locked
-#   make proof   every proof, some hours; simulated time is two and a half to seven of one core's
+#   make proof   every proof, some hours; simulated time is one and a half to seven of one core's
 #   make stop lint fmt bench
 
 SHELL := /bin/bash

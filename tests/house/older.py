@@ -9,11 +9,6 @@ OLDER = {
         "audit_players",
         "Kept from before the books were audited at its end, and before who was paid was there.",
     ),
-    "prove-simulation.json": (
-        "raids",
-        "Kept from before the chance of the rules was another one in each process and seed, and"
-        " before sessions, tickets and rooms that stay behind, and refused commits, were judged.",
-    ),
 }
 """A figure that the newer form of a bench, proof or load test has (a dot leads into a table), and
 what is true of a result without it. The documents tell it as long as the kept result has no such
