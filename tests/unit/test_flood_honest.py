@@ -6,7 +6,6 @@ import random
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from types import SimpleNamespace as Namespace
 from typing import Any, cast
 
@@ -16,8 +15,7 @@ from mmo.client.hero import Hero
 from mmo.client.protocol import Answer
 from mmo.client.session import ask
 from mmo.client.steps import CENTER, RAID, Drop, Lost, Pause, Prove, Receive, Send, Walk
-from mmo.cluster.control import NotRunning
-from mmo.proof import flood, flood_guests, flood_honest
+from mmo.proof import flood, flood_honest
 from mmo.proof.arena import Arena
 from mmo.proof.flood_counts import Counted, Sent
 from mmo.proof.flood_felt import (
@@ -33,7 +31,7 @@ from mmo.proof.flood_felt import (
     feelings,
     judge_feelings,
 )
-from mmo.proof.flood_guests import RAIDERS, Departure, Seat, stats_of
+from mmo.proof.flood_guests import RAIDERS, Departure, Seat
 from mmo.proof.flood_honest import (
     POLICY,
     Honest,
@@ -340,37 +338,6 @@ def test_proof_of_a_raid_that_runs_is_not_excused() -> None:
     assert told.findings == ["1 genuine proofs were not believed after flood 2"]
     assert not judged(Departure(0, RAIDERS)).held
     assert not judged().held
-
-
-class Slow:
-    """An arena whose nodes leave every other question unanswered."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-
-    def file(self) -> Any:
-        nodes = [Namespace(name=name, role=name) for name in ("raid", "login", "channel")]
-        return Namespace(nodes=nodes)
-
-    async def stats(self, name: str) -> dict[str, Any]:
-        self.asked += 1
-        if self.asked % 2:
-            raise NotRunning(Path(name))
-        return {"name": name}
-
-
-def test_node_that_does_not_answer_at_once_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flood_guests, "LOOK_EVERY_S", 0.0)
-    told = asyncio.run(stats_of(cast(Arena, Slow()), ("raid", "channel")))
-    assert [one["name"] for one in told] == ["raid", "channel"]
-
-
-def test_node_that_never_answers_is_not_waited_for_for_ever(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(flood_guests, "ANSWERED_S", -1.0)
-    with pytest.raises(NotRunning):
-        asyncio.run(stats_of(cast(Arena, Slow()), ("raid",)))
 
 
 class Heard:

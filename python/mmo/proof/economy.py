@@ -174,11 +174,8 @@ async def _nobody_is_stale(arena: Arena, trial: Trial, shoppers: Shoppers, last:
     if stale:
         await asyncio.sleep(STOOD_S)
         again = await asyncio.to_thread(stores.snapshots, list(stale))
-        stale = {
-            user: (again.get(user), was)
-            for user, (_, was) in stale.items()
-            if user in again and again[user] < was
-        }
+        seen = {user: (again.get(user, was), was) for user, (_, was) in stale.items()}
+        stale = {user: one for user, one in seen.items() if one[0] < one[1]}
     trial.expect(bool(cached), "Redis holds no snapshot of any shopper, so nothing was compared")
     trial.expect(
         not stale,
