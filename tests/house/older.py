@@ -4,12 +4,7 @@ Owns the sentences; `figures` puts them under its tables, and a house test wants
 result was made again.
 """
 
-OLDER = {
-    "prove-chaos-hour.json": (
-        "audit_players",
-        "Kept from before the books were audited at its end, and before who was paid was there.",
-    ),
-}
+OLDER: dict[str, tuple[str, str]] = {}
 """A figure that the newer form of a bench, proof or load test has (a dot leads into a table), and
 what is true of a result without it. The documents tell it as long as the kept result has no such
 figure; a house test wants the entry gone when it has."""
