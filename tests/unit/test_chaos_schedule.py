@@ -74,7 +74,7 @@ class Stage:
         history: Any = SimpleNamespace(
             line=lambda kind, **fields: self.lines.append({"kind": kind, **fields})
         )
-        arena: Any = SimpleNamespace()
+        arena: Any = SimpleNamespace(home=SimpleNamespace(directory=Path("of a test")))
         run = Chaos(arena, order, Path(), lambda _: None)
         async with asyncio.timeout(10):
             await run._strike(history, band, SimpleNamespace())  # type: ignore[arg-type]
@@ -177,6 +177,7 @@ def test_a_look_that_fails_is_counted_and_the_moment_of_one_is_before_redis_was_
     assert (answer["samples_taken"], answer["samples_failed"]) == (1, 2)
     assert 0.0 <= answer["samples_took_s"] <= answer["sampled_s"]
     assert answer["sample_fault"] == "ConnectionError: away"
+    assert run._without_home(OSError(f"no {tmp_path}/mysql")) == "no HOME/mysql"
 
 
 def test_a_look_that_fails_tells_no_path_of_this_machine(

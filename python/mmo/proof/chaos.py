@@ -183,7 +183,7 @@ class Chaos:
         try:
             target = await MENU[name](ground)
         except NOT_NOW as why:
-            self._not_done[name] = str(why) or type(why).__name__
+            self._not_done[name] = self._without_home(why) or type(why).__name__
             if not isinstance(why, Uncertain):
                 return False
             count = self._uncertain
@@ -256,8 +256,7 @@ class Chaos:
             except Exception as fault:
                 # Whatever the drivers raise while a store is away: then there is no sample.
                 self._looks["samples_failed"] += 1
-                text = str(fault).replace(str(self._arena.home.directory), "HOME")
-                self._look_fault = f"{type(fault).__name__}: {text}"
+                self._look_fault = f"{type(fault).__name__}: {self._without_home(fault)}"
             else:
                 self._looks["samples_taken"] += 1
                 self._looks_took_s += time.monotonic() - began_s + SAMPLE_EVERY_S
@@ -265,6 +264,10 @@ class Chaos:
                 history.line("sample", looked=looked, redis=held, mysql=mine)
             self._looked_s.append(time.monotonic())
             await asyncio.sleep(SAMPLE_EVERY_S)
+
+    def _without_home(self, fault: Exception) -> str:
+        """What a fault says, for results that are kept: without a folder of this machine."""
+        return str(fault).replace(str(self._arena.home.directory), "HOME")
 
     def _answer(self, told: dict[str, Any], done: dict[str, int]) -> dict[str, Any]:
         moments = self._looked_s or [0.0]
