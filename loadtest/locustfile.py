@@ -41,8 +41,7 @@ class ProfileShape(LoadTestShape):
         options: Any = self.runner.environment.parsed_options
         profile = profile_named(options.profile)
         at_s = time.perf_counter() - self.start_time
-        late = profile.time_s <= at_s < profile.time_s + profile.longer_s
-        users = users_at(profile, at_s, late and bool(lacking(profile, BOOK.figures())))
+        users = users_at(profile, at_s, lambda: lacking(profile, BOOK.figures()))
         return None if users is None else (users, profile.spawn_per_s)
 
 

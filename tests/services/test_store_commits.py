@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from mysql.connector.errors import DatabaseError
 from tests.contract.stores import loaded
+from tests.services.asked import PATIENT
 
 from mmo.cluster.mysql_server import ManagedMysql
 from mmo.errors import StoreUnavailable
@@ -43,9 +44,6 @@ ADD_HEAD = Statement(
     " VALUES (%s, 1, 11, 2)"
 )
 HOLD = Statement("SELECT user_id FROM player_head WHERE user_id = %s FOR UPDATE")
-PATIENT = Statement("SET SESSION idle_transaction_timeout = 60")
-"""Of who holds a row while another waits 2 s for it: on a slow machine the 3 s of a store are soon
-over."""
 
 _users = itertools.count(1_000)
 

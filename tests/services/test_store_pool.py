@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from tests.services.asked import PATIENT
 
 from mmo.errors import StoreUnavailable
 from mmo.store import StoreSettings
@@ -23,9 +24,6 @@ ME = Statement("SELECT CONNECTION_ID()")
 KILL = Statement("KILL %s")
 COUNT = Statement("SELECT COUNT(*) FROM account")
 ADD = Statement("INSERT INTO account (name, password_hash, created_ms) VALUES (%s, '', 0)")
-PATIENT = Statement("SET SESSION idle_transaction_timeout = 60")
-"""Of who holds a row while another waits 2 s for it: on a slow machine the 3 s of a store are soon
-over."""
 
 
 @pytest.fixture

@@ -121,9 +121,9 @@ def test_a_plateau_a_soak_and_a_deploy_are_level_and_end() -> None:
 
 def test_the_end_waits_for_a_while_for_what_must_happen() -> None:
     smoke = profile("smoke", time_s=16.0, longer_s=44.0)
-    assert [users_at(smoke, at, True) for at in (15, 16, 59.9, 60)] == [10, 10, 10, None]
-    assert users_at(smoke, 16, False) is None
-    assert users_at(profile("plateau", time_s=120.0), 120, True) is None
+    assert [users_at(smoke, at, lambda: True) for at in (15, 16, 59.9, 60)] == [10, 10, 10, None]
+    assert users_at(smoke, 16, lambda: False) is None
+    assert users_at(profile("plateau", time_s=120.0), 120, lambda: True) is None
     plateau = read_profiles()["plateau"]
     assert gates.lacking(plateau, seen()) == []
     well = seen()

@@ -32,8 +32,6 @@ HEARD_MS = 1.0
 BELIEVED_S = 5.0
 """Longest wait until a raid server counts a genuine proof."""
 
-"""Longest wait until all nodes told their counters."""
-
 AT_CENTER = {Op.MOVE: 30, Op.SERVER_LIST: 15}
 AT_CHANNEL = {Op.HIT: 30, Op.CHANNEL_ENTER: 30, Op.CHANNEL_LIST: 15}
 """Malformed messages of one visit, fewer than the rates of their classes grant at once."""
