@@ -115,7 +115,8 @@ def one(monkeypatch: pytest.MonkeyPatch, fault: Exception) -> tuple[bool, Chaos,
     lines: list[Any] = []
     history: Any = SimpleNamespace(line=lambda kind, **fields: lines.append((kind, fields)))
     band: Any = SimpleNamespace(disturbances=0, until=passes, recovered_since=lambda *_: True)
-    run = Chaos(None, Order(1, 1.0, ("word",)), Path(), lambda _: None)  # type: ignore[arg-type]
+    arena: Any = SimpleNamespace(home=SimpleNamespace(directory=Path("of a test")))
+    run = Chaos(arena, Order(1, 1.0, ("word",)), Path(), lambda _: None)
 
     async def strike() -> bool:
         is_done = await run._one("word", None, history, band)  # type: ignore[arg-type]
