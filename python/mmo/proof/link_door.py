@@ -134,8 +134,8 @@ class LinkDoor:
 
         async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             # A task of its own: the server's own would cry when it is cancelled.
-            address = writer.get_extra_info("peername")
-            pair = (self._who(address[1]), node.name)
+            ends = [writer.get_extra_info(end)[1] for end in ("peername", "sockname")]
+            pair = (self._who(*ends), node.name)
             task = asyncio.create_task(self._link(pair, node.link_port, reader, writer))
             self._came = time.monotonic()
             self._links[task] = pair
@@ -145,9 +145,9 @@ class LinkDoor:
 
         return await asyncio.start_server(accepted, "127.0.0.1", 0)
 
-    def _who(self, port: int) -> str:
+    def _who(self, port: int, door_port: int) -> str:
         """The server whose process holds the other end of a connection; empty: none of them."""
-        inode = _inode_of(port)
+        inode = _inode_of(port, door_port)
         for name, process in self._arena.file().processes.items():
             if inode and inode in _sockets_of(process.pid):
                 return name
@@ -256,12 +256,14 @@ def _lead(arena: Arena, ports: dict[int, int]) -> None:
         raise LookupError(f"links cannot be led elsewhere: {error}") from error
 
 
-def _inode_of(port: int) -> str:
-    """The socket that is bound to a local port of 127.0.0.1 and connected, as `/proc` names it."""
-    local = f"0100007F:{port:04X}"
+def _inode_of(port: int, to_port: int) -> str:
+    """The socket of 127.0.0.1 that is connected from one local port to another, as `/proc` names
+    it. By both: the kernel gives a port again for another destination, and keeps the rows of ended
+    connections for a minute."""
+    ends = [f"0100007F:{one:04X}" for one in (port, to_port)]
     for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
         fields = line.split()
-        if fields[1] == local:
+        if fields[1:3] == ends:
             return f"socket:[{fields[9]}]"
     return ""
 
