@@ -2,9 +2,12 @@
 
 import json
 import random
+from types import SimpleNamespace
+from typing import Any
 
 import jwt
 import pytest
+import redis
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -13,9 +16,11 @@ from mmo.client.hero import Hero
 from mmo.client.journeys import Journey
 from mmo.client.meter import Meter
 from mmo.client.steps import Pause, Walk
+from mmo.proof import stores as stores_of_proofs
 from mmo.proof.attacks import Attack, End, attacks
 from mmo.proof.forgeries import Forger
 from mmo.proof.proofs import keep, proofs
+from mmo.proof.stores import Stores
 from mmo.proof.verdict import Trial
 from mmo.wire import codec
 from mmo.wire.messages.session import Refused
@@ -158,3 +163,42 @@ async def test_no_more_come_in_at_once_than_told() -> None:
 
     fleet = await sail(heroes, [Journey("come", "", walk, lambda _: 0)], 0, arriving_max=2)
     assert (most, fleet.meter.errors, len(fleet.heroes)) == (2, 0, 5)
+
+
+AWAY = redis.exceptions.ClusterDownError("The cluster is down")
+
+
+@pytest.mark.parametrize(
+    ("shown", "compared", "wrong"),
+    [
+        ([AWAY, {7: 2}, {7: 3}], 1, []),
+        ([{7: 3}, AWAY], 1, []),
+        ([{7: 4}, {7: 3}], 1, ["Redis is ahead of MySQL for player 7"]),
+        ([{7: 2}], 1, ["Redis holds version 2 of player 7, MySQL 3"]),
+        ([AWAY], 0, ["30 s later a store is away: The cluster is down"]),
+        ([{}], 0, []),
+    ],
+)
+def test_two_stores_agree_as_soon_as_both_say_the_same_and_no_later_than_told(
+    monkeypatch: pytest.MonkeyPatch, shown: list[Any], compared: int, wrong: list[str]
+) -> None:
+    passed = [0.0]
+    clock = SimpleNamespace(
+        monotonic=lambda: passed[0], sleep=lambda s: passed.append(passed.pop() + s)
+    )
+    monkeypatch.setattr(stores_of_proofs, "time", clock)
+
+    class Shown(Stores):
+        def __init__(self) -> None:
+            pass
+
+        def snapshots(self, users: list[int]) -> dict[int, int]:
+            answer = shown.pop(0) if len(shown) > 1 else shown[0]
+            if isinstance(answer, Exception):
+                raise answer
+            return dict(answer)
+
+        def heads(self) -> dict[int, int]:
+            return {7: 3}
+
+    assert Shown().agree([7], 30.0) == (compared, wrong)

@@ -105,7 +105,8 @@ class ManagedRedis:
             self._await_answer(number)
 
     def start_one(self, number: int) -> None:
-        """Start one server again after it ended; returns when it answers."""
+        """Start one server again after it ended; returns when it answers, which is before it
+        `serves`."""
         self._spawn_one(number)
         self._await_answer(number)
 
@@ -115,16 +116,18 @@ class ManagedRedis:
             raise self._did_not_start(1, "the cluster did not reach the state ok")
 
     def is_serving(self) -> bool:
-        """Whether every server says that the cluster is ok and knows all six."""
-        for number in range(1, SERVERS + 1):
-            try:
-                with self.connect(number) as connection:
-                    facts = connection.fields("CLUSTER", "INFO")
-            except (OSError, RedisAnswerError):
-                return False
-            if facts.get("cluster_state") != "ok" or facts.get("cluster_slots_ok") != str(SLOTS):
-                return False
-        return True
+        """Whether every server says that the cluster is ok and knows all slots."""
+        return all(self.serves(number) for number in range(1, SERVERS + 1))
+
+    def serves(self, number: int) -> bool:
+        """Whether this server says so. One that was just started answers, and refuses every key
+        until it has heard of the others."""
+        try:
+            with self.connect(number) as connection:
+                facts = connection.fields("CLUSTER", "INFO")
+        except (OSError, RedisAnswerError):
+            return False
+        return facts.get("cluster_state") == "ok" and facts.get("cluster_slots_ok") == str(SLOTS)
 
     def connect(self, number: int) -> RedisConnection:
         """A connection to server `number`. Raises `OSError` when it cannot be reached."""

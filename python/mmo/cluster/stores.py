@@ -27,6 +27,8 @@ from mmo.config import Config
 from mmo.errors import OperatorError
 
 CONNECT_S = 2.0
+SERVES_EVERY_S = 0.05
+"""How often a cache server that was started again is asked whether it serves."""
 
 
 class Stores:
@@ -130,6 +132,8 @@ class Stores:
     async def _start_again(self, name: str, start: Callable[[], None]) -> None:
         try:
             await asyncio.to_thread(start)
+            if not await self._serves(name):
+                return  # it has ended, and the next look begins anew
             self.errors.pop(name, None)
             log_line(f"{name} serves again")
             self.mysql_ready = self.mysql_ready or name == "mysql"
@@ -139,6 +143,19 @@ class Stores:
             self._not_mended(name, str(error))
         finally:
             del self._mending[name]
+
+    async def _serves(self, name: str) -> bool:
+        """Wait until what answers serves, too, however long: till then the store is not ready, and
+        the status says why. False when it ended meanwhile."""
+        number = name.removeprefix("redis-")
+        if self.redis is None or not number.isdecimal():
+            return True
+        while not await asyncio.to_thread(self.redis.serves, int(number)):
+            if not (self.redis_ready and self.redis.is_running(int(number))):
+                return False
+            self.errors[name] = "it answers, and says that the cluster is not whole"
+            await asyncio.sleep(SERVES_EVERY_S)
+        return True
 
     def _not_mended(self, name: str, why: str) -> None:
         self.errors[name] = why
@@ -196,7 +213,9 @@ class Stores:
                 for number in range(1, SERVERS + 1)
             ]
             redis["servers"] = servers
-            redis["ready"] = self.redis_ready and all(row["running"] for row in servers)
+            mending = any(row["name"] in self._mending for row in servers)
+            running = all(row["running"] for row in servers)
+            redis["ready"] = self.redis_ready and running and not mending
         return {"redis": redis, "mysql": mysql}
 
 

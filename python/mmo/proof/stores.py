@@ -11,6 +11,7 @@ import redis
 
 from mmo.proof.arena import Arena
 from mmo.proof.economy_books import connected
+from mmo.proof.not_done import OF_DRIVERS
 
 ANSWER_S = 30
 """How long a look waits for MySQL: longer than any fault lets it stand."""
@@ -99,23 +100,27 @@ class Stores:
                 client.close()
         return wiped
 
-    def disagreements(self, users: list[int], within_s: float) -> list[str]:
-        """Players whose snapshot is ahead of MySQL (at once), or still behind after `within_s`."""
+    def agree(self, users: list[int], within_s: float) -> tuple[int, list[str]]:
+        """How many snapshots Redis holds of these players, and what is wrong with them: one ahead
+        of MySQL (at once), or still behind, or a store still away, after `within_s`."""
         until = time.monotonic() + within_s
         while True:
-            cached = self.snapshots(users)
-            heads = self.heads()
-            ahead = [u for u, version in cached.items() if version > heads.get(u, -1)]
-            behind = [u for u, version in cached.items() if version < heads[u]]
-            if ahead:
-                return [f"Redis is ahead of MySQL for player {user}" for user in ahead]
-            if not behind:
-                return []
-            if time.monotonic() > until:
-                return [
-                    f"Redis holds version {cached[u]} of player {u}, MySQL {heads[u]}"
-                    for u in behind
-                ]
+            late = time.monotonic() > until
+            try:
+                cached, heads = self.snapshots(users), self.heads()
+            except OF_DRIVERS as away:
+                if late:
+                    return 0, [f"{within_s:.0f} s later a store is away: {away}"]
+            else:
+                ahead = [u for u, version in cached.items() if version > heads.get(u, -1)]
+                if ahead:
+                    return len(cached), [f"Redis is ahead of MySQL for player {u}" for u in ahead]
+                behind = [u for u, version in cached.items() if version < heads[u]]
+                if late or not behind:
+                    return len(cached), [
+                        f"Redis holds version {cached[u]} of player {u}, MySQL {heads[u]}"
+                        for u in behind
+                    ]
             time.sleep(0.2)
 
 
