@@ -5,14 +5,20 @@ from collections import Counter
 import pytest
 from tests.systems.game import CONTENT
 from tests.systems.match_game import CENTERS, MATCHING, MatchGame
-from tests.systems.test_matching import LEVEL, PAIR, game_with, queue, teams
+from tests.systems.test_matching import FOUR, LEVEL, PAIR, game_with, queue, teams
 
 from mmo.state.center_tickets import CenterTickets
 from mmo.state.match_tickets import MatchTickets
+from mmo.state.sessions import SessionLost
 from mmo.systems.matching_rooms import LOST_A_LOOK_MAX
 from mmo.systems.raid_entry import row_of
 from mmo.wire.messages.raid_link import TicketsAll
-from mmo.wire.messages.raid_queue import RaidCancelOk, RaidMatched, RaidQueueOk, RaidUnmatched
+from mmo.wire.messages.raid_queue import (
+    RaidCancelOk,
+    RaidMatched,
+    RaidQueueOk,
+    RaidUnmatched,
+)
 from mmo.wire.messages.session import Refused
 from mmo.wire.opcode import Code
 
@@ -227,6 +233,100 @@ def test_player_when_he_comes_back_before_his_old_connection_is_missed_then_wait
     game.games[3].hold_session(1, 3, 1, conn=99)
     game.advance(3_000)
     assert list(held(game).tickets) == [1]
+
+
+# -- who is taken out of the queue has his place when he is back -----------------------------------
+
+BACK_MS = LIMITS.place_kept_ms // 2
+
+
+def since_ms(game: MatchGame, user: int) -> int:
+    """Since when he waits; what his center would tell again says the same."""
+    mine = game.games[game.center_of(user)].tickets.waits(user)
+    assert mine is not None and mine.since_ms == held(game).tickets[user].since_ms
+    return mine.since_ms
+
+
+def waits_for_long(game: MatchGame, user: int) -> int:
+    """He queues at center 3 and waits; since when."""
+    queue(game, user)
+    began_ms = since_ms(game, user)
+    game.advance(40_000)
+    return began_ms
+
+
+def since_ms_at(game: MatchGame, center: int, user: int, kind: int = PAIR) -> int:
+    """He comes to another center and queues again: since when he waits there."""
+    game.arrive(user, center, epoch=2)
+    queue(game, user, kind=kind)
+    return since_ms(game, user)
+
+
+def test_player_when_his_center_drains_then_has_his_place_at_the_next_one() -> None:
+    game = game_with(4, rooms=0)
+    began_ms = waits_for_long(game, 1)
+    queue(game, 2)
+    game.disconnect(1)
+    game.advance(BACK_MS)
+    assert not held(game).tickets.get(1)
+    assert since_ms_at(game, 2, 1) == began_ms
+    queue(game, 4)
+    game.rooms = 1
+    game.advance(500)
+    assert teams(game) == [[1, 2]], "the fourth came later than both"
+
+
+@pytest.mark.parametrize("is_back", [True, False])
+def test_player_when_his_center_dies_then_has_his_place_at_the_next_one(is_back: bool) -> None:
+    game = game_with(1, rooms=0)
+    began_ms = waits_for_long(game, 1)
+    if is_back:
+        game.restart(3)
+        game.advance(3_000)
+    else:
+        game.cut_off(3)
+        SessionLost(1).apply(game.games[3].sessions)
+        game.advance(LIMITS.center_fresh_ms + 500)
+    assert not held(game).tickets
+    assert since_ms_at(game, 2, 1) == began_ms
+
+
+def test_player_when_he_comes_before_his_old_center_is_missed_then_has_his_place() -> None:
+    game = game_with(1, rooms=0)
+    began_ms = waits_for_long(game, 1)
+    game.cut_off(3)
+    SessionLost(1).apply(game.games[3].sessions)
+    assert since_ms_at(game, 2, 1) == began_ms
+
+
+@pytest.mark.parametrize("why", ["wish", "kind", "late"])
+def test_player_when_nothing_was_taken_from_him_then_he_waits_from_now_on(why: str) -> None:
+    game = game_with(1, rooms=0)
+    began_ms = waits_for_long(game, 1)
+    if why == "wish":
+        game.cancel(1)
+        game.settle()
+    game.disconnect(1)
+    game.settle()
+    game.advance(LIMITS.place_kept_ms + 1_100 if why == "late" else BACK_MS)
+    kind = FOUR if why == "kind" else PAIR
+    assert since_ms_at(game, 2, 1, kind) >= began_ms + 40_000
+    assert not held(game).places
+
+
+def test_player_when_his_seat_is_found_after_he_left_then_no_place_is_kept_for_him() -> None:
+    game = game_with(2, rooms=0)
+    waits_for_long(game, 1)
+    game.rooms = 1
+    game.advance(250)
+    queue(game, 2)
+    game.advance(50, delivers=False)
+    game.disconnect(1)
+    while game.links[3, MATCHING]:
+        game.deliver(3, MATCHING)
+    assert held(game).team_of and held(game).places
+    game.settle()
+    assert game.raids and not held(game).places
 
 
 def test_tickets_when_a_thousand_are_told_then_are_told_in_parts_of_the_limit() -> None:

@@ -193,6 +193,9 @@ class Queues(RuleBasedStateMachine):
         alone = held.tickets.keys() - set(in_lines) - set(in_teams)
         assert alone <= set(incomplete), "everyone is somewhere"
         assert not held.unit_of.keys() & held.team_of.keys()
+        assert not held.places.keys() & held.unit_of.keys(), "who waits has the place he waits in"
+        left_ms = [place.left_ms for place in held.places.values()]
+        assert left_ms == sorted(left_ms), "the oldest is forgotten first"
         for number, center in held.centers.items():
             own = {t.ticket: t.user for t in held.tickets.values() if t.center == number}
             assert own == center.users and sum(own) % SUM_MODULUS == center.ticket_sum
@@ -218,7 +221,7 @@ class Queues(RuleBasedStateMachine):
         self._mend()
         game.advance(QUIET_MS)
         held = self.held
-        assert not held.forming and not held.leaving and not game.requests
+        assert not held.forming and not held.leaving and not held.places and not game.requests
         told: dict[int, Any] = {}
         center: dict[int, int] = {}
         for number in CENTERS:

@@ -168,6 +168,15 @@ def test_wish_when_accepted_then_he_is_shown_as_waiting_and_the_answer_says_so()
     assert_refused(calls(game, raid_entry.queue, wish(), *ALL), Code.ALREADY_QUEUED)
 
 
+def test_wish_when_he_has_his_old_place_then_it_is_told_again_to_who_lost_it() -> None:
+    game = center()
+    outcome = game.apply(done(calls(game, raid_entry.queue, wish(), *ALL)))
+    before_ms = game.now_ms - 40_000
+    answer = TicketPutOk(1, outcome.asks[0].message.row.ticket, 0, 6, 1_500, before_ms)
+    game.apply(done(calls(game, raid_entry.queued, answer, "sessions", "tickets")))
+    assert [held.since_ms for held in game.tickets.of_user.values()] == [before_ms]
+
+
 def test_wish_when_the_matching_server_refuses_then_the_asker_is_told_and_holds_no_ticket() -> None:
     game = center()
     outcome = game.apply(done(calls(game, raid_entry.queue, wish(), *ALL)))
@@ -290,11 +299,6 @@ def test_ticket_when_it_failed_then_only_its_own_holder_is_told() -> None:
         done(calls(game, raid_tokens.team_failed, failed, "sessions", "tickets", peer=MATCHING))
     )
     assert sent(said, ToUser) == [ToUser(USER, RaidUnmatched(Code.ALREADY_IN_RAID))]
-    game.now_ms += 5_000
-    game.hear(MATCHING, "matching")
-    assert queued(game).row.since_ms == put.row.since_ms, "he has his place again"
-    game.tickets.drop(USER)
-    assert queued(game).row.since_ms == game.now_ms, "once"
 
 
 # back into a raid, and free ----------------------------------------------------------------------
@@ -368,7 +372,7 @@ def test_queue_when_his_session_ends_then_he_leaves_it_and_matching_is_told(how:
     assert isinstance(notice, ToNode)
     assert (notice.number, notice.message) == (MATCHING, TicketCancel(0, USER, put.row.ticket))
     assert game.tickets.gauges() == {"waiting": 0, "seats": 0}
-    assert not game.tickets.places and not game.tickets.ticket_sum
+    assert not game.tickets.ticket_sum
 
 
 def test_queue_when_he_waits_by_a_new_connection_then_the_end_of_the_old_changes_nothing() -> None:

@@ -46,19 +46,11 @@ class Telling(msgspec.Struct, frozen=True):
     at: int
 
 
-class Place(msgspec.Struct, frozen=True):
-    """Where a player stood whose team was refused; his until `until_ms` when he queues again."""
-
-    kind: int
-    since_ms: int
-    until_ms: int
-
-
 class CenterTickets:
     """Tickets by user; `asking` are those that the matching server did not confirm yet."""
 
     __slots__ = (
-        "asking", "differences", "of_user", "places", "rounds", "seats", "telling", "ticket_sum",
+        "asking", "differences", "of_user", "rounds", "seats", "telling", "ticket_sum",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -66,7 +58,6 @@ class CenterTickets:
         self.asking: dict[int, int] = {}  # user -> when he asked, unix ms; oldest first
         self.ticket_sum = 0  # of the confirmed
         self.seats: dict[int, tuple[int, int]] = {}  # user -> (raid, server number) as told him
-        self.places: dict[int, Place] = {}  # user -> his place in a queue that he may take again
         self.differences: dict[int, Difference] = {}  # by matching server
         self.telling: dict[int, Telling] = {}  # by matching server
         self.rounds = 0
@@ -109,19 +100,20 @@ class TicketAsked(TicketsEffect, frozen=True):
 
     def apply(self, state: Any) -> None:
         state.drop(self.held.user)
-        state.places.pop(self.held.user, None)
         state.of_user[self.held.user] = self.held
         state.asking[self.held.user] = self.asked_ms
 
 
 class TicketConfirmed(TicketsEffect, frozen=True):
-    """The matching server lets him wait."""
+    """The matching server lets him wait, in a place of `since_ms`."""
 
     user: int
+    since_ms: int
 
     def apply(self, state: Any) -> None:
         if state.asking.pop(self.user, None) is not None:
-            held = state.of_user[self.user]
+            held = msgspec.structs.replace(state.of_user[self.user], since_ms=self.since_ms)
+            state.of_user[self.user] = held
             state.ticket_sum = (state.ticket_sum + held.ticket) % SUM_MODULUS
 
 
@@ -134,23 +126,12 @@ class TicketOver(TicketsEffect, frozen=True):
         state.drop(self.user)
 
 
-class PlaceKept(TicketsEffect, frozen=True):
-    """A player may take his old place when he queues again soon."""
-
-    user: int
-    place: Place
-
-    def apply(self, state: Any) -> None:
-        state.places[self.user] = self.place
-
-
 class PlayerGone(TicketsEffect, frozen=True):
     """His session here is over, and with it what was kept for it."""
 
     user: int
 
     def apply(self, state: Any) -> None:
-        state.places.pop(self.user, None)
         state.seats.pop(self.user, None)
 
 

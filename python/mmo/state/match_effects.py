@@ -3,7 +3,7 @@
 Owns nothing of its own; each effect says one fact that a rule of `systems.matching*` decided.
 """
 
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any, ClassVar
 
 from mmo.state.change import Effect
@@ -37,12 +37,13 @@ class TicketPutIn(MatchingEffect, frozen=True):
 
 
 class TicketDropped(MatchingEffect, frozen=True):
-    """A player waits no more."""
+    """A player waits no more. `left_ms`: not by his own wish, so that his place is kept."""
 
     user: int
+    left_ms: int = 0
 
     def apply(self, state: Any) -> None:
-        state.drop(self.user)
+        state.drop(self.user, self.left_ms)
 
 
 class TicketsListed(MatchingEffect, frozen=True):
@@ -67,7 +68,7 @@ class TicketsListed(MatchingEffect, frozen=True):
             kept = held.listing.heard | held.listing.put_since
             held.listing = None
             for user in [user for ticket, user in held.users.items() if ticket not in kept]:
-                state.drop(user)
+                state.drop(user, self.now_ms)
 
 
 class ListingDropped(MatchingEffect, frozen=True):
@@ -201,13 +202,14 @@ class CenterLost(MatchingEffect, frozen=True):
 
     number: int
     users_max: int
+    now_ms: int
 
     def apply(self, state: Any) -> None:
         held = state.centers[self.number]
         held.listing = None
         waiting = (user for ticket, user in held.users.items() if ticket not in state.leaving)
         for user in list(islice(waiting, self.users_max)):
-            state.drop(user)
+            state.drop(user, self.now_ms)
         if not held.users:
             del state.centers[self.number]
 
@@ -218,14 +220,17 @@ class EndedForgotten(MatchingEffect, frozen=True):
     before_ms: int
 
     def apply(self, state: Any) -> None:
-        for ticket, end in list(_oldest(state.ended, self.before_ms)):
-            assert state.ended.pop(ticket) is end
+        old = takewhile(lambda row: row[1].ended_ms < self.before_ms, state.ended.items())
+        for ticket, _ in list(old):
+            del state.ended[ticket]
 
 
-def _oldest(ended: dict[int, Ended], before_ms: int) -> list[tuple[int, Ended]]:
-    found = []
-    for ticket, end in ended.items():
-        if end.ended_ms >= before_ms:
-            break
-        found.append((ticket, end))
-    return found
+class PlacesForgotten(MatchingEffect, frozen=True):
+    """Who left before did not come back in time."""
+
+    before_ms: int
+
+    def apply(self, state: Any) -> None:
+        old = takewhile(lambda row: row[1].left_ms < self.before_ms, state.places.items())
+        for user, _ in list(old):
+            del state.places[user]

@@ -159,6 +159,14 @@ class Ended(msgspec.Struct, frozen=True):
     code: int = 0
 
 
+class Place(msgspec.Struct, frozen=True, gc=False):
+    """Where a player stood who was taken out of the queue and did not wish it."""
+
+    kind: int
+    since_ms: int
+    left_ms: int
+
+
 class Waited(msgspec.Struct, frozen=True):
     """Moving mean of how long the matched of one kind and group had waited."""
 
@@ -170,8 +178,8 @@ class MatchTickets:
     """The whole state of a matching server."""
 
     __slots__ = (
-        "centers", "ended", "forming", "leaving", "lines", "parties", "raids", "team_of", "tickets",
-        "unit_of", "waited",
+        "centers", "ended", "forming", "leaving", "lines", "parties", "places", "raids", "team_of",
+        "tickets", "unit_of", "waited",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -185,6 +193,7 @@ class MatchTickets:
         self.raids: dict[int, RaidServer] = {}
         self.centers: dict[int, CenterHeld] = {}
         self.ended: dict[int, Ended] = {}  # by ticket, oldest first
+        self.places: dict[int, Place] = {}  # user -> his when he queues again, oldest first
         self.waited: dict[tuple[int, int], Waited] = {}  # by kind and group
 
     def gauges(self) -> dict[str, int]:
@@ -195,6 +204,7 @@ class MatchTickets:
         """Let a player wait who is in no team; an older ticket of his is replaced."""
         assert ticket.user not in self.team_of, f"user {ticket.user} is in a team"
         self.drop(ticket.user)
+        self.places.pop(ticket.user, None)
         self.tickets[ticket.user] = ticket
         center = self.center(ticket.center)
         center.users[ticket.ticket] = ticket.user
@@ -203,11 +213,24 @@ class MatchTickets:
             center.listing.put_since.add(ticket.ticket)
         self._wait(ticket)
 
-    def drop(self, user: int) -> None:
-        """His ticket is over. In a team it cannot leave any more: it only does not come back."""
+    def place_of(self, user: int, kind: int, from_ms: int) -> int:
+        """Since when he who queues for this kind waits already, 0: not at all. `from_ms`: who left
+        before that has no place any more."""
+        held, place = self.tickets.get(user), self.places.get(user)
+        if held is not None:
+            return held.since_ms if held.kind == kind else 0
+        if place is None or place.kind != kind or place.left_ms < from_ms:
+            return 0
+        return place.since_ms
+
+    def drop(self, user: int, left_ms: int = 0) -> None:
+        """His ticket is over. In a team it cannot leave any more: it only does not come back.
+        `left_ms`: he did not wish it, and from now on his place is kept."""
         ticket = self.tickets.get(user)
         if ticket is None:
             return
+        if left_ms:
+            self._keep(ticket, left_ms)
         if user in self.team_of:
             self.leaving.add(ticket.ticket)
             return
@@ -237,10 +260,12 @@ class MatchTickets:
         self.server(team.number).unreported += 1
         for ticket, end in zip(team.tickets, ended, strict=True):
             self._over(ticket, end)
+            self.places.pop(ticket.user, None)
 
     def put_back(self, team: Team, refused: dict[int, Ended]) -> None:
-        """Members of an ended team wait again in their old places, but for the refused and those
-        who left meanwhile."""
+        """Members of an ended team wait again in their old places, but for those who left meanwhile
+        and the refused. The books may mean another member: the refused have their places when they
+        queue again, and then they are asked about each."""
         for unit in team.units:
             stay = [
                 ticket
@@ -250,6 +275,7 @@ class MatchTickets:
             for ticket in unit.tickets:
                 if ticket.user in refused:
                     self._over(ticket, refused[ticket.user])
+                    self._keep(ticket, refused[ticket.user].ended_ms)
                 elif ticket.ticket in self.leaving:
                     self._over(ticket, None)
             if len(stay) == len(unit.tickets):
@@ -286,6 +312,10 @@ class MatchTickets:
         line.due_ms = 0
         for ticket in unit.tickets:
             self.unit_of[ticket.user] = unit
+
+    def _keep(self, ticket: Ticket, left_ms: int) -> None:
+        self.places.pop(ticket.user, None)  # the newest is the last
+        self.places[ticket.user] = Place(ticket.kind, ticket.since_ms, left_ms)
 
     def _leave_line(self, ticket: Ticket) -> None:
         unit = self.unit_of.get(ticket.user)

@@ -5,6 +5,8 @@ the older; whether he may enter a raid at all is for the books to say when the r
 Seats and rooms are `matching_rooms`.
 """
 
+from msgspec.structs import replace
+
 from mmo.content import Content
 from mmo.contract import Env, Outcome, Send, ToNode, handles, ticks
 from mmo.state.match_effects import (
@@ -39,15 +41,20 @@ TOLD_AGAIN_MS = 2_000
 
 @handles(Op.TICKET_PUT, by="peer", peers=("center",), needs=("matching",))
 def put(message: TicketPut, *, matching: MatchTickets, env: Env) -> Outcome:
-    """Let a player wait, or say why not."""
+    """Let a player wait, or say why not. Who was taken out of the queue a moment ago, by the end of
+    his connection or of a center or with a refused team, has his place again."""
+    content: Content = env.content
     row, center = message.row, env.sender.peer
     code = put_refusal(row, matching, env)
     if code:
         return Outcome(replies=(TicketPutOk(message.request, row.ticket, code, 0, -1),))
-    ticket = ticket_of(row, center, env)
+    from_ms = env.now_ms - content.matching.limits.place_kept_ms
+    since_ms = matching.place_of(row.user, row.kind, from_ms) or row.since_ms
+    ticket = ticket_of(replace(row, since_ms=since_ms), center, env)
     estimate_ms = estimate(matching, ticket.kind, ticket.group, env)
+    ok = TicketPutOk(message.request, row.ticket, 0, ticket.group, estimate_ms, since_ms)
     return Outcome(
-        replies=(TicketPutOk(message.request, row.ticket, 0, ticket.group, estimate_ms),),
+        replies=(ok,),
         effects=(CenterHeard(center, env.now_ms), TicketPutIn(ticket)),
         sends=_replaced(matching, ticket),
     )
@@ -128,7 +135,7 @@ def cancel(message: TicketCancel, *, matching: MatchTickets, env: Env) -> Outcom
     seated = message.ticket in matching.ended and matching.ended[message.ticket].raid != 0
     effects: tuple[MatchingEffect, ...] = ()
     if mine and not (in_team and message.request):
-        effects = (TicketDropped(message.user),)
+        effects = (TicketDropped(message.user, 0 if message.request else env.now_ms),)
     if not message.request:
         return Outcome(effects=effects)
     left = not (in_team or seated)

@@ -15,6 +15,7 @@ from mmo.state.match_effects import (
     EndedForgotten,
     ListingDropped,
     MatchingEffect,
+    PlacesForgotten,
     RaidServerRests,
     RaidServerTold,
     TeamReleased,
@@ -139,7 +140,7 @@ def watch(matching: MatchTickets, *, env: Env) -> Outcome:
     silent_ms = now_ms - limits.center_fresh_ms
     for number, held in matching.centers.items():
         if held.heard_ms < silent_ms:
-            effects.append(CenterLost(number, LOST_A_LOOK_MAX))
+            effects.append(CenterLost(number, LOST_A_LOOK_MAX, now_ms))
         elif held.listing is not None and held.listing.heard_ms < silent_ms:
             effects.append(ListingDropped(number))
     return Outcome(effects=effects, sends=sends)
@@ -148,7 +149,7 @@ def watch(matching: MatchTickets, *, env: Env) -> Outcome:
 @ticks(every_ms=1000, of="matching")
 def tell_held(matching: MatchTickets, *, env: Env) -> Outcome:
     """Tell each center what is held of it, ask again for seats to be given up, and forget old
-    ends."""
+    ends and places."""
     content: Content = env.content
     node = env.node
     sends: list[Send] = [
@@ -160,6 +161,10 @@ def tell_held(matching: MatchTickets, *, env: Env) -> Outcome:
         for team in matching.forming.values()
         if team.releasing
     ]
-    before_ms = env.now_ms - content.matching.limits.ended_kept_ms
-    effects = (EndedForgotten(before_ms),) if matching.ended else ()
+    limits = content.matching.limits
+    effects: list[MatchingEffect] = []
+    if matching.ended:
+        effects.append(EndedForgotten(env.now_ms - limits.ended_kept_ms))
+    if matching.places:
+        effects.append(PlacesForgotten(env.now_ms - limits.place_kept_ms))
     return Outcome(effects=effects, sends=sends)

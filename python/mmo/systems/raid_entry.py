@@ -90,7 +90,7 @@ def queue(
         kind=message.kind,
         level=message.level,
         attack=attack_power_of(content, message.worn, env.now_ms),
-        since_ms=_since(session.user, message.kind, tickets, env),
+        since_ms=env.now_ms,
         name=message.name,
         party=message.party,
         party_size=message.party_size,
@@ -102,14 +102,6 @@ def queue(
         content.matching.limits.ask_ms,
     )
     return Outcome(effects=(TicketAsked(held, env.now_ms),), asks=(ask,))
-
-
-def _since(user: int, kind: int, tickets: CenterTickets, env: Env) -> int:
-    """Since when he waits: from now on, or as long as before his team was refused."""
-    place = tickets.places.get(user)
-    if place is None or place.kind != kind or place.until_ms < env.now_ms:
-        return env.now_ms
-    return place.since_ms
 
 
 def row_of(held: HeldTicket) -> TicketRow:
@@ -168,7 +160,7 @@ def queued(
         return Outcome(replies=(Refused(message.code),), effects=(TicketOver(user),))
     return Outcome(
         replies=(RaidQueueOk(message.ticket, message.group, message.estimate_ms),),
-        effects=(TicketConfirmed(user),),
+        effects=(TicketConfirmed(user, message.since_ms or held.since_ms),),
         sends=seen_as(session, "queued", env),
     )
 

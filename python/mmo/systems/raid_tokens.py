@@ -17,8 +17,6 @@ from mmo.contract import (
 )
 from mmo.state.center_tickets import (
     CenterTickets,
-    Place,
-    PlaceKept,
     SeatOver,
     SeatTold,
     TicketOver,
@@ -110,18 +108,13 @@ def _prepared(
 def team_failed(
     message: RaidTeamFailed, *, sessions: Sessions, tickets: CenterTickets, env: Env
 ) -> Outcome:
-    """His ticket is gone without a raid. When the books refused the team they may mean another
-    member: he has his old place when he queues again, and then they are asked about him."""
-    content: Content = env.content
+    """His ticket is gone without a raid."""
     held, session = tickets.get(message.user), sessions.get(message.user)
     if held is None or held.ticket != message.ticket:
         return Outcome()
-    effects: list[TicketsEffect] = [TicketOver(message.user)]
+    effects = (TicketOver(message.user),)
     if session is None:
         return Outcome(effects=effects)
-    if message.code == Code.ALREADY_IN_RAID:
-        until_ms = env.now_ms + content.matching.limits.place_kept_ms
-        effects.append(PlaceKept(message.user, Place(held.kind, held.since_ms, until_ms)))
     return Outcome(
         effects=effects,
         sends=(

@@ -47,18 +47,21 @@ class TicketPut(msgspec.Struct, array_like=True, frozen=True):
 
 @message(Op.TICKET_PUT_OK)
 class TicketPutOk(msgspec.Struct, array_like=True, frozen=True):
-    """`code` 0: he waits now. Otherwise why not (`wire.opcode.Code`)."""
+    """`code` 0: he waits now. Otherwise why not (`wire.opcode.Code`). `since_ms`: since when, as
+    places in the queue are counted; 0: as the row said."""
 
     request: int
     ticket: int
     code: int
     group: int
     estimate_ms: int  # waiting time to expect, -1 unknown
+    since_ms: int = 0
 
 
 @message(Op.TICKET_CANCEL)
 class TicketCancel(msgspec.Struct, array_like=True, frozen=True):
-    """Center to matching, a request (with `request` 0: a notice): this ticket waits no more."""
+    """Center to matching, the wish of a player: this ticket waits no more. With `request` 0 it is
+    a notice: he is gone, and has his place again when he is back soon."""
 
     request: int
     user: int
