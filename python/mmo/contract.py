@@ -355,7 +355,8 @@ def before(opcode: int, *, needs: tuple[str, ...] = ()) -> Callable[[F], F]:
 
 
 class Credentials(msgspec.Struct, frozen=True):
-    """What the store knows of an account's password. `locked_until_ms` 0: not locked."""
+    """What the store knows of an account's password. `locked_until_ms` 0: not locked;
+    `banned_until_ms` 0: not shut by an operator."""
 
     user: int
     name: str
@@ -363,6 +364,7 @@ class Credentials(msgspec.Struct, frozen=True):
     session_epoch: int
     locked_until_ms: int
     failures: int
+    banned_until_ms: int = 0
 
 
 class PlayerCard(msgspec.Struct, frozen=True):

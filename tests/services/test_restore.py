@@ -11,8 +11,9 @@ from tests.systems.game import CHANNEL, Game, parts
 
 from mmo.content import load_content
 from mmo.contract import Outcome
+from mmo.ops.accounts import users_of
 from mmo.ops.rebuild import Log, LogIncomplete, read_log, replay, until
-from mmo.ops.restore import Restoration, restoration, users_of
+from mmo.ops.restore import Restoration, restoration
 from mmo.state.bag import Item, ItemBorn, ItemEnhanced, ItemPlaced, ItemStacked
 from mmo.state.change import Change
 from mmo.state.counters import CounterKind, CounterRaised

@@ -141,7 +141,7 @@ WHOLE: dict[str, tuple[Statement, str]] = {
 
 READS = re.compile(r"(?:FROM|JOIN)\s+(?!JSON_TABLE\b)[\w(]|^UPDATE\s+(?!JSON_TABLE\b)\w")
 FOUR_ROWS = (
-    "INSERT INTO account SELECT seq, seq, '', 0, 0, 0 FROM seq_1_to_4",
+    "INSERT INTO account SELECT seq, seq, '', 0, 0, 0, 0 FROM seq_1_to_4",
     "INSERT INTO player_head (user_id) SELECT seq FROM seq_1_to_4",
     "INSERT INTO event_log SELECT seq, 1, 1, 1, 1, '', 1, '', '', 1, 1 FROM seq_1_to_4",
     "INSERT INTO item SELECT seq, seq, 1, 1, 1, 1, 0, 0, 0, 0 FROM seq_1_to_4",

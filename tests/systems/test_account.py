@@ -1,4 +1,4 @@
-"""Registering and logging in: forms, lockouts, one session, one token."""
+"""Logging in: lockouts, bans, one session, one token."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from tests.systems.game import CENTER, CONTENT, Game, assert_refused, done, read
 
 from mmo.contract import Env, Outcome, Refuse, ToRole
 from mmo.state.attempts import Attempts, CameIn
-from mmo.state.place import AccountRegistered, LoginFailed, SessionOpened
-from mmo.systems.account import login, may_log_in, may_register, register
-from mmo.wire.messages.account import Login, LoginOk, LoginVerified, Register, RegisterHashed
+from mmo.state.place import LoginFailed, SessionOpened
+from mmo.systems.account import login, may_log_in
+from mmo.wire.messages.account import Login, LoginOk, LoginVerified
 from mmo.wire.messages.link import SessionEnded
 from mmo.wire.messages.session import Refused
 from mmo.wire.opcode import Code
@@ -20,138 +20,11 @@ ACCOUNT = CONTENT.account
 ADDRESS = "10.1.2.3"
 
 
-def registering(
-    name: str, password_length: int = 8, game: Game | None = None, address: str = ADDRESS
-) -> Outcome:
-    """Register with a hash at hand."""
-    game = game or Game("login", 1)
-    hashed = RegisterHashed(name, "$argon2id$x", password_length)
-    return game.apply(register(hashed, attempts=game.attempts, env=game.env(address=address)))
-
-
-def asking_to_register(game: Game, address: str = ADDRESS) -> Refuse | None:
-    """What the rule before the hash says."""
-    asked = Register("quokka", "password")
-    return may_register(asked, attempts=game.attempts, env=game.env(address=address))
-
-
-def refusal_of(outcome: Outcome | Refuse | None) -> tuple[int, str]:
-    """Code and detail of a refusal that was counted."""
-    assert isinstance(outcome, Outcome)
-    (said,) = outcome.replies
-    assert isinstance(said, Refused) and outcome.row is None, outcome
-    return said.code, said.detail
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "ab",
-        "a" * 16,
-        "쿼카",
-        "쿼카쿼카쿼카쿼카쿼카쿼카쿼카쿼카",  # 16 characters, 48 bytes
-        "O'Brien",
-        'say "hi"',
-        "a;--DROP",
-        "back\\slash",
-        "Ωμέγα",
-        "日本語",
-        "two words",
-        "🦘🦘",
-    ],
-)
-def test_register_when_the_name_has_the_form_then_is_kept_as_it_is(name: str) -> None:
-    outcome = done(registering(name))
-    assert outcome.row == AccountRegistered(name, "$argon2id$x", Game("login", 1).now_ms)
-    assert outcome.replies[0].name == name
-    assert refusal_of(outcome.row_refused) == (Code.NAME_TAKEN, "")
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "",
-        "a",
-        "a" * 17,
-        "쿼" * 17,
-        "a\0b",
-        "a\nb",
-        "a\x7fb",
-        "a\u200bb",  # zero width space
-        "a\u202eb",  # right-to-left override
-        "a\u2028b",
-        "a\ue000b",  # private use
-        "a\uffffb",  # never assigned
-        " ab",
-        "ab ",
-        "a  b",
-        "a\u3000b",  # a wide space
-        "\u1112\u1161\u11ab",  # Hangul jamo that NFC composes
-    ],
-)
-def test_register_when_the_name_has_not_the_form_then_is_refused(name: str) -> None:
-    assert refusal_of(registering(name)) == (Code.NAME_INVALID, "2 to 16 visible characters")
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        *(0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180E, 0x180F, 0x2800),
-        *(0x3164, 0xFE00, 0xFE0F, 0xFFA0, 0x1D159, 0xE0100, 0xE01EF),
-    ],
-)
-def test_register_when_the_name_has_a_blank_that_is_no_space_then_is_refused(code: int) -> None:
-    for name in (chr(code) * 2, f"a{chr(code)}b", f"ab{chr(code)}"):
-        assert refusal_of(registering(name))[0] == Code.NAME_INVALID
-
-
-@pytest.mark.parametrize(
-    ("length", "good"), [(0, False), (7, False), (8, True), (128, True), (129, False)]
-)
-def test_register_when_the_password_is_too_short_or_long_then_is_refused(
-    length: int, good: bool
-) -> None:
-    outcome = registering("quokka", length)
-    if good:
-        assert done(outcome).row is not None
-    else:
-        assert refusal_of(outcome) == (Code.PASSWORD_INVALID, "8 to 128 characters")
-
-
-def test_register_when_an_address_had_its_share_then_gets_no_hash_for_a_while() -> None:
-    game = Game("login", 1)
-    for number in range(ACCOUNT.registrations_max):
-        assert asking_to_register(game) is None
-        # Taken, without the form, or made: the hash was spent.
-        outcome = registering("quokka" if number % 2 else "", game=game)
-        if outcome.row is not None:
-            assert isinstance(outcome.row_refused, Outcome)
-            assert list(outcome.row_refused.effects) == list(outcome.effects)
-        game.now_ms += 1_000
-    spent_ms = ACCOUNT.registrations_max * 1_000
-    left_s = (ACCOUNT.registrations_ms - spent_ms) // 1_000
-    assert asking_to_register(game) == Refuse(Code.LOCKED_OUT, str(left_s))
-    assert asking_to_register(game, "10.9.9.9") is None
-    game.now_ms += left_s * 1_000
-    assert asking_to_register(game) is None
-    registering("quokka", game=game)
-    assert game.attempts.get(f"register:{ADDRESS}").failures == 1
-
-
 def of_one_who_left(game: Game) -> Env:
     """The environment of a rule whose client did not wait."""
     env = game.env(address=ADDRESS)
     env.sender = msgspec.structs.replace(env.sender, gone=True)
     return env
-
-
-def test_register_when_its_client_left_then_counts_and_makes_no_account() -> None:
-    game = Game("login", 1)
-    hashed = RegisterHashed("quokka", "$argon2id$x", 8)
-    outcome = register(hashed, attempts=game.attempts, env=of_one_who_left(game))
-    assert outcome.row is None and not outcome.replies
-    game.apply(outcome)
-    assert game.attempts.get(f"register:{ADDRESS}").failures == 1
 
 
 def verified(matches: bool, user: int = 70_000, **fields: Any) -> LoginVerified:
@@ -287,6 +160,19 @@ def test_login_when_unknown_or_wrong_then_the_answer_is_the_same() -> None:
     assert list(unknown.replies) == list(wrong.replies) == [Refused(Code.CREDENTIALS_WRONG)]
     assert unknown.row is None
     assert wrong.row == LoginFailed(70_000, 1, 0)
+
+
+def test_login_when_the_account_is_shut_then_only_the_right_password_is_told() -> None:
+    game = with_center()
+    until_ms = game.now_ms + 86_400_001
+    shut = logging_in(game, verified(True, banned_until_ms=until_ms))
+    assert_refused(shut, Code.BANNED, "86401")
+    wrong = done(logging_in(game, verified(False, banned_until_ms=until_ms)))
+    assert list(wrong.replies) == [Refused(Code.CREDENTIALS_WRONG)]
+    game.now_ms = until_ms
+    game.hear(CENTER, "center")
+    over = done(logging_in(game, verified(True, banned_until_ms=until_ms)))
+    assert isinstance(over.row, SessionOpened)
 
 
 def test_login_when_five_are_wrong_then_the_account_is_locked_for_the_right_one_too() -> None:

@@ -18,7 +18,7 @@ class Accounts:
     async def credentials(self, name: str) -> Credentials | None:
         self.asked.append(("credentials", name))
         if name == "쿼카":
-            return Credentials(70_001, name, "hash", 9, 55, 2)
+            return Credentials(70_001, name, "hash", 9, 55, 2, 77)
         return None
 
     async def hash_password(self, password: str) -> str:
@@ -48,5 +48,5 @@ async def test_login_when_known_then_everything_the_rule_needs_is_handed_on() ->
     accounts: Any = Accounts()
     right = await password.login(Login("쿼카", "right password"), accounts, SENDER)
     wrong = await password.login(Login("쿼카", "wrong password"), accounts, SENDER)
-    assert right == LoginVerified(70_001, "쿼카", True, 9, 55, 2)
-    assert wrong == LoginVerified(70_001, "쿼카", False, 9, 55, 2)
+    assert right == LoginVerified(70_001, "쿼카", True, 9, 55, 2, 77)
+    assert wrong == LoginVerified(70_001, "쿼카", False, 9, 55, 2, 77)

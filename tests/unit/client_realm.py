@@ -42,6 +42,7 @@ class Realm:
         self.now = 1000.0
         self.player = Player()
         self.names: dict[str, str] = {}
+        self.kept_out = 0  # code of the refusal of a right password
         self.lanes: dict[str, int] = {}
         self.owned: dict[str, bool] = {}
         self.waiting: dict[str, list[Event]] = {}
@@ -157,6 +158,8 @@ class Realm:
     def _login(self, port: int, ask: account.Login) -> list[Any]:
         if self.names.get(ask.name) != ask.password:
             return [session.Refused(int(Code.CREDENTIALS_WRONG))]
+        if self.kept_out:
+            return [session.Refused(self.kept_out, "60")]
         player = self.player
         player.epoch += 1
         player.place = 0

@@ -4,6 +4,7 @@ import pytest
 from tests.unit.client_realm import Realm
 
 from mmo.client.words import come_in, say
+from mmo.wire.opcode import Code
 
 
 def play(*lines: str) -> tuple[Realm, list[list[str]]]:
@@ -24,6 +25,20 @@ def test_a_wrong_password_of_a_known_name_is_said() -> None:
     realm = Realm()
     realm.names["용사one"] = "another password"
     assert realm.walk(come_in(realm.hero())) == ["wrong password"]
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (Code.LOCKED_OUT, "too many wrong passwords: wait 60 s"),
+        (Code.BANNED, "this account is shut for 60 s more"),
+    ],
+)
+def test_who_is_kept_out_is_told_for_how_long(code: Code, said: str) -> None:
+    realm = Realm()
+    hero = realm.hero()
+    realm.names[hero.name], realm.kept_out = hero.password, int(code)
+    assert realm.walk(come_in(hero)) == [said]
 
 
 def test_hunting_finds_its_own_way_into_a_channel() -> None:

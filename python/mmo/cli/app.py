@@ -33,6 +33,7 @@ MODULES = (
     "audit",
     "odds",
     "restore",
+    "account",
     "purge",
     "chaos",
     "replay",

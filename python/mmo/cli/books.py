@@ -1,12 +1,14 @@
 """The database as commands that ask the books open it: reached, with the schema that they know.
 
 Owns the one look at the migrations before the first question; what is asked is the command's.
-Called by `audit`, `odds`, `restore`, `purge`, `replay` and `rebuild`.
+Called by `audit`, `odds`, `restore`, `account`, `purge`, `replay` and `rebuild`.
 """
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
+
+from mmo.errors import OperatorError
 
 if TYPE_CHECKING:
     from mmo.store.mysql_pool import MysqlPool
@@ -24,3 +26,27 @@ async def open_books(settings: "StoreSettings", connections_max: int) -> "AsyncI
         async with pool.take() as connection:
             await migrate.check(connection)
         yield pool
+
+
+async def one_player(pool: "MysqlPool", identity: str) -> int:
+    """The user that an id or a name means. Raises `OperatorError` E0720 for nobody and for two; an
+    id that is nobody's is found out by who looks for it (`no_player`)."""
+    from mmo.ops.accounts import users_of
+
+    async with pool.take() as connection:
+        users = await users_of(connection, identity)
+    if len(users) > 1:
+        raise OperatorError(
+            "E0720",
+            f"{identity} is the id of one player and the name of another, user "
+            f"{next(user for user in users if user != int(identity))}",
+            f"say id={identity} or name={identity}",
+        )
+    if not users:
+        raise no_player(identity)
+    return users[0]
+
+
+def no_player(identity: str) -> OperatorError:
+    """Nobody has this id or name."""
+    return OperatorError("E0720", f"there is no player {identity}", "mmo-cluster audit")

@@ -14,6 +14,7 @@ from mmo.config.load import is_loopback
 from mmo.errors import OperatorError
 
 if TYPE_CHECKING:
+    from mmo.node.passwords import PasswordPool
     from mmo.node.settings import NodeSettings
     from mmo.store.settings import StoreSettings
 
@@ -127,3 +128,17 @@ def _address(text: str) -> tuple[str, int]:
             "E0103", f"redis.nodes: {text} is not host:port", 'such as "10.0.0.1:6379"'
         )
     return host, int(port)
+
+
+def password_pool(config: Config, secrets: Secrets) -> "PasswordPool":
+    """Passwords as the whole cluster hashes them."""
+    from mmo.node.passwords import PasswordPool
+
+    login = config.login
+    return PasswordPool(
+        login.password_threads,
+        login.password_memory_kib,
+        login.password_passes,
+        secrets.pepper,
+        login.password_nice,
+    )

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -316,11 +315,6 @@ class Desk:
                 yield
         finally:
             noticed.cancel()
-
-    @staticmethod
-    def told_time(unix_ms: int) -> str:
-        """A time for the eye, in UTC."""
-        return datetime.fromtimestamp(unix_ms / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
     def _coordinating(self) -> Coordinator:
         assert self.coordinator is not None, "the desk is not open"

@@ -209,7 +209,7 @@ class NodeRunner:
 
     def _compose(self, store: "Store", socket: Path) -> "Node":
         from mmo._core import NetCore
-        from mmo.cli.compose import node_settings
+        from mmo.cli.compose import node_settings, password_pool
         from mmo.cli.core import core_settings, make_sign
         from mmo.cli.roles import ROLE_NAMES
         from mmo.node.node import Node, WallClock, compose
@@ -218,16 +218,7 @@ class NodeRunner:
         role = self._role
         passwords = None
         if role.edges:
-            from mmo.node.passwords import PasswordPool
-
-            login = config.login
-            passwords = PasswordPool(
-                login.password_threads,
-                login.password_memory_kib,
-                login.password_passes,
-                secrets.pepper,
-                login.password_nice,
-            )
+            passwords = password_pool(config, secrets)
         engine = compose(
             node_settings(config, self.ports, str(socket), self._generation.number),
             role,

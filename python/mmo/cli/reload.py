@@ -200,7 +200,7 @@ async def _generation(
     rows = [
         (
             *(record.generation, record.bundle[:12], record.state, record.replaced),
-            *(desk.told_time(record.switched_ms), record.who, record.note),
+            *(terminal.told_time(record.switched_ms), record.who, record.note),
         )
         for record in records
     ]

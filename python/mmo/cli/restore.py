@@ -103,24 +103,14 @@ def _no_moment(cause: str) -> OperatorError:
 async def _asked(
     settings: "StoreSettings", content: "Content", identity: str, at_ms: int, dry_run: bool
 ) -> "Restoration":
-    from mmo.cli.books import open_books
+    from mmo.cli.books import no_player, one_player, open_books
     from mmo.ops import restore as ask
 
     async with open_books(settings, connections_max=2) as pool:
-        async with pool.take() as connection:
-            users = await ask.users_of(connection, identity)
-        if len(users) > 1:
-            raise OperatorError(
-                "E0720",
-                f"{identity} is the id of one player and the name of another, user "
-                f"{next(user for user in users if user != int(identity))}",
-                f"say id={identity} or name={identity}",
-            )
-        found = None
-        if users:
-            found = await ask.restoration(pool, content, users[0], at_ms, book=not dry_run)
+        user = await one_player(pool, identity)
+        found = await ask.restoration(pool, content, user, at_ms, book=not dry_run)
     if found is None:
-        raise OperatorError("E0720", f"there is no player {identity}", "mmo-cluster audit")
+        raise no_player(identity)
     return found
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,6 +30,11 @@ def step(name: str, text: str, seconds: float) -> None:
     """One finished step of a start or stop with its time."""
     mark = "\x1b[32m✔\x1b[0m" if on_terminal() else "ok"
     print(f"  {mark} {name:<10} {text:<58} {seconds:5.1f} s", flush=True)
+
+
+def told_time(unix_ms: int) -> str:
+    """A time for the eye, in UTC."""
+    return datetime.fromtimestamp(unix_ms // 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def print_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -37,11 +37,14 @@ PLACES_MAX = 1_000_000_000
 
 def come_in(me: Hero) -> Walk[Lines]:
     """Log in, registering a name that nobody has, and stand in the lobby."""
-    entry = yield from log_in(me, expects=(int(Code.CREDENTIALS_WRONG), int(Code.LOCKED_OUT)))
+    expects = (Code.CREDENTIALS_WRONG, Code.LOCKED_OUT, Code.BANNED)
+    entry = yield from log_in(me, expects=tuple(map(int, expects)))
     lines: Lines = []
     if not isinstance(entry, LoginOk):
         if entry.code == Code.LOCKED_OUT:
             return [f"too many wrong passwords: wait {entry.detail} s"]
+        if entry.code == Code.BANNED:
+            return [f"this account is shut for {entry.detail} s more"]
         expected = [Code.NAME_TAKEN, Code.NAME_INVALID, Code.PASSWORD_INVALID, Code.LOCKED_OUT]
         made = yield from register(me, expects=tuple(map(int, expected)))
         if isinstance(made, Refused):

@@ -37,4 +37,5 @@ async def login(message: Login, outside: Outside, sender: Sender) -> LoginVerifi
         known.session_epoch,
         known.locked_until_ms,
         known.failures,
+        known.banned_until_ms,
     )

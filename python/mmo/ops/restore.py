@@ -25,7 +25,6 @@ _PENDING = Statement(f"""
 """)
 _HEAD = Statement("SELECT user_id FROM player_head FORCE INDEX (PRIMARY) WHERE user_id = %s")
 _LOCK = Statement(f"{_HEAD.text} FOR UPDATE")
-_USER_OF = Statement("SELECT user_id FROM account WHERE name = %s")
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Bundle).decode
@@ -57,18 +56,6 @@ class Restoration(msgspec.Struct, frozen=True):
     kept: list[str]
     grant: Grant | None  # None: nothing to correct
     booked: bool = False  # by this call
-
-
-async def users_of(connection: Connection, text: str) -> list[int]:
-    """Whom an id or an account name may mean. Names of digits exist, so a number may mean two;
-    `id=7` and `name=7` mean one. An id need not be anybody's."""
-    kind, _, rest = text.rpartition("=")
-    named = rest if kind == "name" else text
-    row = None if kind == "id" else await connection.row(_USER_OF, named)
-    found = {int(row[0])} if row is not None else set()
-    if rest.isdecimal() and kind in ("", "id"):
-        found.add(int(rest))
-    return sorted(found)
 
 
 async def restoration(

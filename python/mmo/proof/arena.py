@@ -68,21 +68,21 @@ class Arena:
             shutil.rmtree(self._directory, ignore_errors=True)
 
     async def command(
-        self, *words: str, deadline_s: float = 30, accept: tuple[int, ...] = (0,)
+        self, *words: str, deadline_s: float = 30, accept: tuple[int, ...] = (0,), typed: str = ""
     ) -> Any:
-        """Run one `mmo-cluster` command with `--json` and return what it printed. Raises
-        `OperatorError` E0790 when it ends with a code outside `accept`."""
+        """Run one `mmo-cluster` command with `--json` and return what it printed. `typed`: what it
+        reads. Raises `OperatorError` E0790 when it ends with a code outside `accept`."""
         home = ["--home", str(self.home.directory), "--json"]
         config = ["--config", str(self._config)] if self.own and words[0] == "start" else []
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "mmo.cli", *words, *home, *config,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE if typed else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         try:
             async with asyncio.timeout(deadline_s):
-                out, err = await process.communicate()
+                out, err = await process.communicate(typed.encode() or None)
         except BaseException:
             if process.returncode is None:
                 process.kill()

@@ -174,7 +174,8 @@ CLOSE_SESSION = Statement("""
 ADD_ACCOUNT = Statement("INSERT INTO account (name, password_hash, created_ms) VALUES (%s, %s, %s)")
 ADD_HEAD = Statement("INSERT INTO player_head (user_id) VALUES (%s)")
 FIND_ACCOUNT = Statement("""
-    SELECT a.user_id, a.name, a.password_hash, h.session_epoch, a.locked_until_ms, a.failures
+    SELECT a.user_id, a.name, a.password_hash, h.session_epoch, a.locked_until_ms, a.failures,
+           a.banned_until_ms
     FROM account a JOIN player_head h ON h.user_id = a.user_id
     WHERE a.name = %s AND LENGTH(a.name) = LENGTH(%s)
 """)

@@ -1,8 +1,8 @@
 """Accounts at the login server: registering, logging in, lockouts.
 
 Refuses who is locked before a hash is spent on him, then receives what the password edge found out
-and decides: wrong, locked, or a session is opened and the player sent to a center. Never looks at a
-password.
+and decides: wrong, locked, shut, or a session is opened and the player sent to a center. Never
+looks at a password.
 """
 
 import unicodedata
@@ -113,14 +113,17 @@ def register(message: RegisterHashed, *, attempts: Attempts, env: Env) -> Outcom
 def login(
     message: LoginVerified, *, attempts: Attempts, servers: Servers, env: Env
 ) -> Outcome | Refuse:
-    """Wrong, locked, or a session with a token for a center. A lock also refuses the right
-    password, so that guessing on cannot be told from having found it."""
+    """Wrong, locked, shut, or a session with a token for a center. A lock also refuses the right
+    password, so that guessing on cannot be told from having found it; that an account is shut is
+    told to who knows its password alone."""
     until_ms = _locked_until_ms(message.name, message.locked_until_ms, attempts, env)
     refused = _locked_out(until_ms, env)
     if refused is not None:
         return _kept_out(message, refused, attempts, env)
     if not message.matches:
         return _wrong(message, attempts, env)
+    if message.banned_until_ms > env.now_ms:
+        return Refuse(Code.BANNED, _seconds_left(message.banned_until_ms, env))
     if env.sender.gone:
         return Outcome()  # he may be back by now, and a late session would end his new one
     center = choose_center(servers, env)
@@ -270,7 +273,11 @@ def _locked_until_ms(name: str, account_until_ms: int, attempts: Attempts, env: 
 def _locked_out(until_ms: int, env: Env) -> Refuse | None:
     if until_ms <= env.now_ms:
         return None
-    return Refuse(Code.LOCKED_OUT, str((until_ms - env.now_ms + 999) // 1000))
+    return Refuse(Code.LOCKED_OUT, _seconds_left(until_ms, env))
+
+
+def _seconds_left(until_ms: int, env: Env) -> str:
+    return str((until_ms - env.now_ms + 999) // 1000)
 
 
 def _is_quiet(known: Attempt, forgotten_ms: int, env: Env) -> bool:

@@ -236,6 +236,7 @@ class Code(IntEnum):
     CREDENTIALS_WRONG = 203  # unknown name and wrong password alike
     LOCKED_OUT = 204  # wrong passwords, or registrations; the detail is the seconds left
     LOGIN_LINE_FULL = 205  # the detail is the seconds to wait
+    BANNED = 206  # the operator shut the account; the detail is the seconds left
 
     TOKEN_REFUSED = 300  # spent, of an older session, or not for here
     SERVER_UNKNOWN = 301

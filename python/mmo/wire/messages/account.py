@@ -61,6 +61,7 @@ class LoginVerified(msgspec.Struct, array_like=True, frozen=True):
     session_epoch: int
     locked_until_ms: int
     failures: int  # wrong passwords in a row before this one
+    banned_until_ms: int = 0
 
 
 @message(Op.LOGIN_OK)
