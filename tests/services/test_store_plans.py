@@ -42,6 +42,7 @@ GROUP_STATEMENTS: dict[str, tuple[Statement, str]] = {
     "move passes": (economy.MOVE_PASSES, '[[1,1,1,1,0,"[]"],[2,1,1,1,0,"[]"]]'),
     "open lines": (economy.OPEN_LINES, "[[1,1,0,1],[2,1,0,1]]"),
     "claim grants": (sql.CLAIM_GRANTS, "[[1,1,1,1],[2,1,1,1]]"),
+    "are claimed": (sql.ARE_CLAIMED, "[[1,1,1,1],[2,1,1,1]]"),
     "read seats": (sql.READ_SEATS, "[1,2]"),
     "add grants": (sql.ADD_GRANTS, '[[1,1,1,""]]'),
     "head versions": (sampler.HEAD_VERSIONS, "[1,2]"),

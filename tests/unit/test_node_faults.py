@@ -242,39 +242,6 @@ def test_grants_when_the_store_refuses_one_then_the_others_are_written(world: Ma
     assert "source_id=2" in told["grant"], "what could not be given is in the log"
 
 
-def test_grant_when_unclaimed_is_claimed_within_a_sweep(world: MakeWorld) -> None:
-    game, store = a_world(world)
-    player = a_player(game)
-    grants = [Grant(player.user, 5, n, msgspec.msgpack.encode(Bundle(gold=n))) for n in (1, 2)]
-    game.run(store.grant(grants))
-    game.move(1_000)
-    assert gold_of(store, player) == 3
-    assert player.heard() == [m.Prize(1), m.Prize(3)]
-    game.move(5_000)
-    assert gold_of(store, player) == 3 and player.heard() == []
-
-
-def test_grant_when_its_commit_was_lost_is_claimed_once(world: MakeWorld) -> None:
-    for lost in ("next_before", "next_after"):
-        game, store = a_world(world)
-        player = a_player(game)
-        grant = Grant(player.user, 5, 1, msgspec.msgpack.encode(Bundle(gold=4)))
-        game.run(store.grant([grant]))
-        commit = store.commit
-
-        async def once(
-            group: Any, lost: str = lost, store: Any = store, commit: Any = commit
-        ) -> Any:
-            setattr(store.faults, lost, 1)
-            store.commit = commit
-            return await commit(group)
-
-        store.commit = once  # type: ignore[method-assign]
-        game.move(4_000)
-        assert gold_of(store, player) == 4, lost
-        assert player.asks(m.Look()) == m.Looked(4)
-
-
 def test_version_when_moved_is_loaded_and_decided_again(world: MakeWorld) -> None:
     game, store = a_world(world)
     player = a_player(game)

@@ -64,6 +64,7 @@ class _Unmatched(ConstraintBroken):
     def __init__(self, statement: Statement, rows: int, matched: int) -> None:
         super().__init__(0, f"{matched} of {rows} rows matched: {statement.text[:80]}")
         self.is_refusal = statement in CLOCKED
+        self.is_of_grants = statement is sql.CLAIM_GRANTS
 
 
 class PlayerCommits:
@@ -180,9 +181,13 @@ async def _lock(
 
 async def _guilt(connection: Connection, commit: PlayerCommit, broken: ConstraintBroken) -> Verdict:
     """A member that broke a constraint alone: STALE when its operation is already recorded (it ran
-    before; the caller looks the answer up), REFUSED by the database's clock, else GUILTY."""
+    before; the caller looks the answer up) or its grant was claimed before, as one is that was
+    offered by a look older than the player; REFUSED by the database's clock, else GUILTY."""
     if isinstance(broken, _Unmatched) and broken.is_refusal:
         return Verdict.REFUSED
+    if isinstance(broken, _Unmatched) and broken.is_of_grants:
+        are_claimed = await connection.row(sql.ARE_CLAIMED, _json(GroupRows([commit]).grants))
+        return Verdict.STALE if are_claimed else Verdict.GUILTY
     if broken.number == _DUPLICATE_KEY:
         epoch, counter = commit.operation
         if await connection.row(sql.FIND_OPERATION, _user(commit), epoch, counter):

@@ -78,6 +78,13 @@ CLAIM_GRANTS = Statement("""
         AND r.claimed_version IS NULL
     SET r.claimed_version = g.version
 """)
+ARE_CLAIMED = Statement("""
+    SELECT 1 FROM JSON_TABLE(%s, '$[*]' COLUMNS (
+        user_id BIGINT PATH '$[0]', source_kind INT PATH '$[1]', source_id BIGINT PATH '$[2]')) g
+    STRAIGHT_JOIN reward_grant r FORCE INDEX (PRIMARY)
+        ON r.user_id = g.user_id AND r.source_kind = g.source_kind AND r.source_id = g.source_id
+    WHERE r.claimed_version IS NOT NULL LIMIT 1
+""")
 
 MARK_DIRTY = Statement(f"""
     INSERT INTO cache_dirty (user_id, version, since_ms)

@@ -44,6 +44,7 @@ from mmo.testing.fake_tables import (
     is_allowed,
     is_in_time,
     put_rows,
+    were_claimed,
 )
 
 __all__ = ["FakeAccount", "FakeDatabase", "FakeHead", "FakeLease", "FakeStore", "Faults"]
@@ -343,7 +344,7 @@ class FakeStore(FakeCodeStore):
             head.coins[2] + rows.coins_moved[2],
         )
         if not is_allowed(database, rows, coins):
-            return Verdict.GUILTY
+            return Verdict.STALE if were_claimed(database, rows) else Verdict.GUILTY
         if not is_in_time(database, rows):
             return Verdict.REFUSED
         head.version += 1

@@ -152,6 +152,11 @@ def is_allowed(database: FakeDatabase, rows: MemberRows, coins: tuple[int, int, 
     )
 
 
+def were_claimed(database: FakeDatabase, rows: MemberRows) -> bool:
+    """Whether a grant of these rows was claimed before."""
+    return any((int(row[0]), int(row[1]), int(row[2])) in database.claimed for row in rows.grants)
+
+
 def _are_items_allowed(database: FakeDatabase, rows: MemberRows) -> bool:
     owned = database.items.get(rows.user, {})
     rolls = {(int(row[0]), int(row[1])) for row in rows.rolls}
