@@ -240,3 +240,17 @@ async def test_a_name_of_digits_is_not_taken_for_the_id_of_another(store: Durabl
         assert await users_of(connection, digits) == sorted([player.user, known.user])
         assert await users_of(connection, f"name={digits}") == [known.user]
         assert await users_of(connection, f"id={digits}") == [player.user]
+
+
+async def test_who_calls_himself_like_an_id_is_not_taken_for_another(store: DurableStore) -> None:
+    player = await newcomer(store)
+    other = f"id={player.user}"
+    assert await store.write(AccountRegistered(other, "$hash", 1))
+    known = await store.credentials(other)
+    assert known is not None
+    async with store.pool.take() as connection:
+        assert await users_of(connection, other) == [player.user, known.user]
+        assert await users_of(connection, f"name={other}") == [known.user]
+        assert await users_of(connection, str(player.user)) == [player.user]
+        for nobody in ("id=", "id=²", "9" * 5_000, "id=" + "9" * 19, "name="):
+            assert await users_of(connection, nobody) == []

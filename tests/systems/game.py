@@ -76,8 +76,9 @@ class Game:
         self.rng = random.Random(seed)
 
     def new_uid(self) -> int:
-        """The next uid, unique in the whole test run."""
-        return next(UIDS)
+        """The next uid, unique in the whole test run; as in a node's it is not time that orders
+        those of two servers."""
+        return self.view.number << 40 | next(UIDS)
 
     def env(
         self, user: int = 0, *, conn: int = 5, peer: int = 0, address: str = "", **view: Any

@@ -1,6 +1,7 @@
 """Matching when messages, links and servers are lost: no ticket and no seat is lost or doubled."""
 
 from collections import Counter
+from typing import Any
 
 import pytest
 from tests.systems.game import CONTENT
@@ -255,10 +256,10 @@ def waits_for_long(game: MatchGame, user: int) -> int:
     return began_ms
 
 
-def since_ms_at(game: MatchGame, center: int, user: int, kind: int = PAIR) -> int:
+def since_ms_at(game: MatchGame, center: int, user: int, kind: int = PAIR, **wish: Any) -> int:
     """He comes to another center and queues again: since when he waits there."""
     game.arrive(user, center, epoch=2)
-    queue(game, user, kind=kind)
+    queue(game, user, kind=kind, **wish)
     return since_ms(game, user)
 
 
@@ -312,6 +313,67 @@ def test_player_when_nothing_was_taken_from_him_then_he_waits_from_now_on(why: s
     kind = FOUR if why == "kind" else PAIR
     assert since_ms_at(game, 2, 1, kind) >= began_ms + 40_000
     assert not held(game).places
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+@pytest.mark.parametrize("then", [{}, {"party": "B", "party_size": 2}])
+def test_player_when_he_waited_for_friends_then_has_no_place_elsewhere(
+    then: dict[str, Any], is_gone: bool
+) -> None:
+    """In an incomplete party nobody is matched: it would age him where he has nothing to lose."""
+    game = game_with(1, rooms=0)
+    queue(game, 1, party="A", party_size=2)
+    began_ms = since_ms(game, 1)
+    game.advance(40_000)
+    if is_gone:
+        game.disconnect(1)
+        game.settle()
+    else:
+        SessionLost(1).apply(game.games[3].sessions)
+    assert since_ms_at(game, 2, 1, **then) >= began_ms + 40_000
+
+
+def test_player_when_his_party_comes_back_then_it_has_its_place() -> None:
+    game = game_with(2, rooms=0)
+    queue(game, 1, 2, party="A", party_size=2)
+    began_ms = [since_ms(game, user) for user in (1, 2)]
+    game.advance(40_000)
+    for user in (1, 2):
+        game.disconnect(user)
+    game.settle()
+    again = [since_ms_at(game, 2, user, party="A", party_size=2) for user in (1, 2)]
+    assert again == began_ms
+
+
+def test_ticket_when_an_older_one_is_listed_by_a_center_that_was_away_then_stays() -> None:
+    """Both are of one session and one place: what was asked for later counts."""
+    game = game_with(1, rooms=0)
+    began_ms = waits_for_long(game, 1)
+    game.cut_off(3)
+    game.arrive(1, 2)
+    queue(game, 1)
+    newer = held(game).tickets[1]
+    assert (newer.center, newer.since_ms) == (2, began_ms)
+    game.heal(3)
+    game.advance(15_000)
+    assert held(game).tickets[1] == newer
+
+
+def test_ticket_when_its_question_was_lost_and_it_is_listed_then_has_its_place() -> None:
+    game = game_with(3, rooms=0)
+    began_ms = waits_for_long(game, 1)
+    game.disconnect(1)
+    game.settle()
+    queue(game, 2)  # at center 2
+    game.arrive(1, 2, epoch=2)
+    game.queue(1, level=LEVEL)
+    drop(game, 2, MATCHING)
+    tickets = game.games[2].tickets
+    game.send(2, MATCHING, TicketsAll(1, [row_of(one) for one in tickets.of_user.values()], True))
+    game.advance(LIMITS.ask_ms + 500)
+    assert game.told[1][-1] == Refused(Code.MATCHING_AWAY)
+    queue(game, 1)
+    assert since_ms(game, 1) == began_ms
 
 
 def test_player_when_his_seat_is_found_after_he_left_then_no_place_is_kept_for_him() -> None:

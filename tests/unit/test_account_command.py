@@ -4,16 +4,18 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import typer
 
 from mmo.cli import account as command
 from mmo.cli import compose
+from mmo.cli.books import one_player
 from mmo.cli.rim import OK
 from mmo.errors import OperatorError, StoreUnavailable
 from mmo.ops.accounts import FOR_EVER_MS, REASON_CHARACTERS_MAX, AccountSeen, Changed
+from mmo.store.mysql_pool import MysqlPool
 
 Ask = Callable[..., int]
 NOW_MS = 1_800_000_000_000
@@ -38,7 +40,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Ask, list[An
         monkeypatch.setattr(compose, "home_store_settings", lambda home, config: None)
         monkeypatch.setattr("time.time", lambda: NOW_MS / 1_000)
         defaults: dict[str, Any] = {
-            "identity": "Ann", "ban": "", "lift": False, "unlock": False, "password": False,
+            "identity": "Ann", "ban": None, "lift": False, "unlock": False, "password": False,
             "reason": "", "home": tmp_path, "config": None, "json": False,
         }  # fmt: skip
         return command.account(**(defaults | options))
@@ -91,6 +93,7 @@ def made_of(change: Changed) -> tuple[str, int, str, int]:
 @pytest.mark.parametrize(
     "options",
     [
+        {"ban": ""},
         {"ban": "7"},
         {"ban": "0d"},
         {"ban": "never"},
@@ -98,6 +101,7 @@ def made_of(change: Changed) -> tuple[str, int, str, int]:
         {"ban": "7d", "lift": True},
         {"unlock": True, "password": True},
         {"reason": "for a look"},
+        {"lift": True, "reason": "\udcff"},
         {"lift": True, "reason": "x" * (REASON_CHARACTERS_MAX + 1)},
     ],
 )
@@ -142,6 +146,21 @@ def test_a_password_that_the_game_does_not_take_changes_nothing(
     with pytest.raises(OperatorError, match="E0736"):
         ask(password=True)
     assert not calls
+
+
+def test_who_has_no_standard_input_types_no_password(
+    asked: tuple[Ask, list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask, calls = asked
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(OperatorError, match="E0736"):
+        ask(password=True)
+    assert not calls
+
+
+async def test_what_is_no_text_is_nobody() -> None:
+    with pytest.raises(OperatorError, match="E0720"):
+        await one_player(cast("MysqlPool", None), "\udcff")
 
 
 def test_a_database_that_is_away_is_told(asked: tuple[Ask, list[Any]]) -> None:

@@ -15,7 +15,7 @@ from mmo.cluster.home import Home
 from mmo.cluster.process import Child
 from mmo.cluster.redis_servers import SERVERS
 from mmo.cluster.secret_files import ensure_secrets, read_secrets
-from mmo.cluster.stores import Stores
+from mmo.cluster.stores import NOT_SERVING, Stores
 from mmo.cluster.topology import take_block
 from mmo.config.load import load_config
 from mmo.errors import OperatorError
@@ -138,7 +138,7 @@ async def test_a_cache_server_that_ends_before_it_serves_is_started_again(tmp_pa
     servers.ended = 2
     await asyncio.gather(*stores._mending.values())
     error = stores.rows()["redis"]["servers"][1]["error"]
-    assert error == "it answers, and says that the cluster is not whole"
+    assert error == NOT_SERVING
     servers.whole = True
     await look(stores)
     assert stores.restarts == {"redis-2": 2} and stores.rows()["redis"]["ready"]

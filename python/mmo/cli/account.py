@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmo.cli import terminal
+from mmo.cli.books import is_text
 from mmo.cli.durations import seconds_of
 from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption, load
 from mmo.cli.rim import OK
@@ -38,8 +39,8 @@ def account(
         typer.Argument(help="User id or account name; id=7 and name=7 say which.", metavar="ID"),
     ],
     ban: Annotated[
-        str, typer.Option("--ban", help="Shut it for so long, such as 7d, or forever.")
-    ] = "",
+        str | None, typer.Option("--ban", help="Shut it for so long, such as 7d, or forever.")
+    ] = None,
     lift: Annotated[bool, typer.Option("--lift", help="Open it again.")] = False,
     unlock: Annotated[
         bool, typer.Option("--unlock", help="Forget wrong passwords, in the row of the account.")
@@ -76,12 +77,14 @@ def account(
     return OK
 
 
-def _change(ban: str, lift: bool, unlock: bool, password: bool, reason: str) -> "Changed | None":
+def _change(
+    ban: str | None, lift: bool, unlock: bool, password: bool, reason: str
+) -> "Changed | None":
     """The change that was asked for, None for a look. Raises a usage error."""
     from mmo.cli.publishing import who
     from mmo.ops.accounts import FOR_EVER_MS, REASON_CHARACTERS_MAX, Changed
 
-    asked = {"ban": bool(ban), "lift": lift, "unlock": unlock, "password": password}
+    asked = {"ban": ban is not None, "lift": lift, "unlock": unlock, "password": password}
     chosen = [what for what, wanted in asked.items() if wanted]
     if len(chosen) > 1:
         raise typer.BadParameter("one of --ban, --lift, --unlock and --password at a time")
@@ -89,12 +92,12 @@ def _change(ban: str, lift: bool, unlock: bool, password: bool, reason: str) -> 
         if reason:
             raise typer.BadParameter("--reason is for a change")
         return None
-    if len(reason) > REASON_CHARACTERS_MAX:
-        raise typer.BadParameter(f"a reason has {REASON_CHARACTERS_MAX} characters at most")
+    if len(reason) > REASON_CHARACTERS_MAX or not is_text(reason):
+        raise typer.BadParameter(f"a reason is text of {REASON_CHARACTERS_MAX} characters at most")
     now_ms, until_ms = int(time.time() * 1_000), 0
     if ban == FOR_EVER:
         until_ms = FOR_EVER_MS
-    elif ban:
+    elif ban is not None:
         for_s = seconds_of(ban, unit_needed=True)
         if not 0 < for_s <= BAN_S_MAX:
             raise typer.BadParameter(f"--ban {ban}: up to 36500d, or {FOR_EVER}")
@@ -107,18 +110,16 @@ def new_password(config: "Config") -> str:
     `OperatorError` E0736 for one that the game does not take."""
     from mmo.cli.sources import read_tables
 
-    if sys.stdin.isatty():
+    if not terminal.is_script():
         typed: str = typer.prompt(
             "new password", hide_input=True, confirmation_prompt=True, err=True
         )
     else:
-        typed = sys.stdin.readline().rstrip("\r\n")
+        typed = sys.stdin.readline().rstrip("\r\n") if sys.stdin is not None else ""
     limits = read_tables(config).account
     low, high = limits.password_characters_min, limits.password_characters_max
-    try:
-        typed.encode()
-    except UnicodeEncodeError as error:  # bytes that are no text of this terminal
-        raise OperatorError("E0736", "the password is not UTF-8", "another one") from error
+    if not is_text(typed):
+        raise OperatorError("E0736", "the password is not UTF-8", "another one")
     if not low <= len(typed) <= high:
         raise OperatorError(
             "E0736", f"a password has {low} to {high} characters, not {len(typed)}", "another one"
@@ -167,7 +168,7 @@ def _print(found: "AccountSeen", now_s: float) -> None:
     rows = [
         ("registered", _told(found.created_ms)),
         ("last login", _told(found.login_ms)),
-        ("is at", f"server {found.place_number}" if found.place_number else "no server"),
+        ("owned by", f"server {found.place_number}" if found.place_number else "no server"),
         ("shut", _until(found.banned_until_ms, now_s)),
         ("locked", f"until {_told(found.locked_until_ms)}" if is_locked else "no"),
         ("wrong passwords", str(found.failures)),

@@ -33,18 +33,28 @@ async def one_player(pool: "MysqlPool", identity: str) -> int:
     id that is nobody's is found out by who looks for it (`no_player`)."""
     from mmo.ops.accounts import users_of
 
+    if not is_text(identity):
+        raise no_player(ascii(identity))
     async with pool.take() as connection:
         users = await users_of(connection, identity)
     if len(users) > 1:
         raise OperatorError(
             "E0720",
-            f"{identity} is the id of one player and the name of another, user "
-            f"{next(user for user in users if user != int(identity))}",
-            f"say id={identity} or name={identity}",
+            f"{identity} may mean more than one player, users {', '.join(map(str, users))}",
+            f"say id={users[0]}, or name={identity} for an account of this very name",
         )
     if not users:
         raise no_player(identity)
     return users[0]
+
+
+def is_text(typed: str) -> bool:
+    """Whether what was typed is text: a terminal may give bytes that are none."""
+    try:
+        typed.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def no_player(identity: str) -> OperatorError:

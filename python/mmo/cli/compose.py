@@ -1,7 +1,7 @@
 """From configuration and secrets to the settings of the rooms below.
 
 Owns the one place where names of the configuration meet names of `StoreSettings`. Holds no value
-of its own. Called by `run`, `supervise`, `migrate`, `audit` and `doctor`.
+of its own. Called by all commands that start a process or open the database.
 """
 
 from pathlib import Path

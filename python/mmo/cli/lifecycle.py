@@ -254,6 +254,12 @@ def _ready_status(place: Home, longest_s: float) -> dict[str, Any]:
     return status
 
 
+def _not_ready(status: dict[str, Any]) -> list[str]:
+    """Names of the nodes and stores that are not."""
+    nodes = [row["name"] for row in status["nodes"] if not row["ready"]]
+    return nodes + [name for name, row in status["stores"].items() if not row.get("ready")]
+
+
 def _start_missing(place: Home, running: dict[str, Any], quiet: bool) -> None:
     """The cluster runs already: start the nodes that were stopped or given up, and wait."""
     from mmo.cluster.process import wait_until
@@ -266,10 +272,11 @@ def _start_missing(place: Home, running: dict[str, Any], quiet: bool) -> None:
     if not quiet:
         print(f"  already running, supervisor {running['pid']}")
     if started:
-        if not _ready_status(place, STARTED_S)["ready"]:
+        status = _ready_status(place, STARTED_S)
+        if not status["ready"]:
             raise OperatorError(
                 "E0709",
-                f"not all of {', '.join(started)} became ready within {STARTED_S:.0f} s",
+                f"not ready within {STARTED_S:.0f} s: {', '.join(_not_ready(status))}",
                 "mmo-cluster status",
             )
         if not quiet:

@@ -27,8 +27,9 @@ from mmo.config import Config
 from mmo.errors import OperatorError
 
 CONNECT_S = 2.0
-SERVES_EVERY_S = 0.05
+SERVES_EVERY_S = 0.2
 """How often a cache server that was started again is asked whether it serves."""
+NOT_SERVING = "it runs and does not serve all of the cache yet"
 
 
 class Stores:
@@ -153,7 +154,9 @@ class Stores:
         while not await asyncio.to_thread(self.redis.serves, int(number)):
             if not (self.redis_ready and self.redis.is_running(int(number))):
                 return False
-            self.errors[name] = "it answers, and says that the cluster is not whole"
+            if self.errors.get(name) != NOT_SERVING:
+                self.errors[name] = NOT_SERVING
+                log_line(f"{name}: {NOT_SERVING}")
             await asyncio.sleep(SERVES_EVERY_S)
         return True
 

@@ -21,6 +21,7 @@ What = Literal["ban", "lift", "unlock", "password"]
 FOR_EVER_MS = 253_402_300_799_000
 """The last second of the year 9999."""
 REASON_CHARACTERS_MAX = 200
+ID_DIGITS_MAX = 18
 CHANGES_SHOWN = 10
 
 _USER_OF = Statement("SELECT user_id FROM account WHERE name = %s")
@@ -76,14 +77,19 @@ class AccountSeen(msgspec.Struct, frozen=True):
 
 
 async def users_of(connection: Connection, text: str) -> list[int]:
-    """Whom an id or an account name may mean. Names of digits exist, so a number may mean two;
-    `id=7` and `name=7` mean one. An id need not be anybody's."""
-    kind, _, rest = text.rpartition("=")
-    named = rest if kind == "name" else text
-    row = None if kind == "id" else await connection.row(_USER_OF, named)
-    found = {int(row[0])} if row is not None else set()
-    if rest.isdecimal() and kind in ("", "id"):
-        found.add(int(rest))
+    """Whom an id or an account name may mean; an id need not be anybody's. Names of digits exist,
+    so a number may mean two; `id=7` and `name=7` say which. A name may look like these, too, and
+    then it is meant as well: who calls himself `id=7` is not to be taken for another."""
+    said, _, rest = text.partition("=")
+    names = [text, rest] if said == "name" else [text]
+    digits = rest if said == "id" else text
+    found = set()
+    for name in names:
+        row = await connection.row(_USER_OF, name)
+        if row is not None:
+            found.add(int(row[0]))
+    if digits.isascii() and digits.isdecimal() and len(digits) <= ID_DIGITS_MAX:
+        found.add(int(digits))
     return sorted(found)
 
 

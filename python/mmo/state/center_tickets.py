@@ -14,7 +14,8 @@ from mmo.state.match_tickets import SUM_MODULUS
 
 
 class HeldTicket(msgspec.Struct, frozen=True):
-    """One player who waits for a raid. `conn`: the connection that asked for it."""
+    """One player who waits for a raid. `conn`: the connection that asked for it; `since_ms`: of his
+    place in the line, `asked_ms`: of this ticket."""
 
     ticket: int
     user: int
@@ -27,6 +28,7 @@ class HeldTicket(msgspec.Struct, frozen=True):
     name: str
     party: str
     party_size: int
+    asked_ms: int
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -96,12 +98,11 @@ class TicketAsked(TicketsEffect, frozen=True):
     """A player wants to wait; an older ticket of his is replaced."""
 
     held: HeldTicket
-    asked_ms: int
 
     def apply(self, state: Any) -> None:
         state.drop(self.held.user)
         state.of_user[self.held.user] = self.held
-        state.asking[self.held.user] = self.asked_ms
+        state.asking[self.held.user] = self.held.asked_ms
 
 
 class TicketConfirmed(TicketsEffect, frozen=True):

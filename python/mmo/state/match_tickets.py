@@ -14,7 +14,8 @@ SUM_MODULUS = 2**61
 
 
 class Ticket(msgspec.Struct, frozen=True, gc=False):
-    """One player who waits. `center`: server number that holds the ticket; `group`: level group."""
+    """One player who waits. `center`: server number that holds the ticket; `group`: level group;
+    `since_ms`: of his place in the line, `asked_ms`: of this ticket."""
 
     ticket: int
     user: int
@@ -28,6 +29,7 @@ class Ticket(msgspec.Struct, frozen=True, gc=False):
     name: str
     party: str
     party_size: int
+    asked_ms: int
 
 
 class Unit(msgspec.Struct, frozen=True):
@@ -163,6 +165,8 @@ class Place(msgspec.Struct, frozen=True, gc=False):
     """Where a player stood who was taken out of the queue and did not wish it."""
 
     kind: int
+    party: str
+    party_size: int
     since_ms: int
     left_ms: int
 
@@ -213,15 +217,19 @@ class MatchTickets:
             center.listing.put_since.add(ticket.ticket)
         self._wait(ticket)
 
-    def place_of(self, user: int, kind: int, from_ms: int) -> int:
-        """Since when he who queues for this kind waits already, 0: not at all. `from_ms`: who left
-        before that has no place any more."""
-        held, place = self.tickets.get(user), self.places.get(user)
-        if held is not None:
-            return held.since_ms if held.kind == kind else 0
-        if place is None or place.kind != kind or place.left_ms < from_ms:
-            return 0
-        return place.since_ms
+    def in_place(self, ticket: Ticket, from_ms: int) -> Ticket:
+        """A new ticket in the place that its player has already: of the same kind and the same
+        party, for an incomplete one waits where nobody is matched. `from_ms`: who left before that
+        has none any more."""
+        place: Ticket | Place | None = self.tickets.get(ticket.user)
+        if place is None:
+            place = self.places.get(ticket.user)
+            if place is not None and place.left_ms < from_ms:
+                place = None
+        wish = (ticket.kind, ticket.party, ticket.party_size)
+        if place is None or (place.kind, place.party, place.party_size) != wish:
+            return ticket
+        return msgspec.structs.replace(ticket, since_ms=place.since_ms)
 
     def drop(self, user: int, left_ms: int = 0) -> None:
         """His ticket is over. In a team it cannot leave any more: it only does not come back.
@@ -315,7 +323,8 @@ class MatchTickets:
 
     def _keep(self, ticket: Ticket, left_ms: int) -> None:
         self.places.pop(ticket.user, None)  # the newest is the last
-        self.places[ticket.user] = Place(ticket.kind, ticket.since_ms, left_ms)
+        place = Place(ticket.kind, ticket.party, ticket.party_size, ticket.since_ms, left_ms)
+        self.places[ticket.user] = place
 
     def _leave_line(self, ticket: Ticket) -> None:
         unit = self.unit_of.get(ticket.user)

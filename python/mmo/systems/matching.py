@@ -5,8 +5,6 @@ the older; whether he may enter a raid at all is for the books to say when the r
 Seats and rooms are `matching_rooms`.
 """
 
-from msgspec.structs import replace
-
 from mmo.content import Content
 from mmo.contract import Env, Outcome, Send, ToNode, handles, ticks
 from mmo.state.match_effects import (
@@ -41,18 +39,14 @@ TOLD_AGAIN_MS = 2_000
 
 @handles(Op.TICKET_PUT, by="peer", peers=("center",), needs=("matching",))
 def put(message: TicketPut, *, matching: MatchTickets, env: Env) -> Outcome:
-    """Let a player wait, or say why not. Who was taken out of the queue a moment ago, by the end of
-    his connection or of a center or with a refused team, has his place again."""
-    content: Content = env.content
+    """Let a player wait, or say why not."""
     row, center = message.row, env.sender.peer
     code = put_refusal(row, matching, env)
     if code:
         return Outcome(replies=(TicketPutOk(message.request, row.ticket, code, 0, -1),))
-    from_ms = env.now_ms - content.matching.limits.place_kept_ms
-    since_ms = matching.place_of(row.user, row.kind, from_ms) or row.since_ms
-    ticket = ticket_of(replace(row, since_ms=since_ms), center, env)
+    ticket = ticket_of(row, center, matching, env)
     estimate_ms = estimate(matching, ticket.kind, ticket.group, env)
-    ok = TicketPutOk(message.request, row.ticket, 0, ticket.group, estimate_ms, since_ms)
+    ok = TicketPutOk(message.request, row.ticket, 0, ticket.group, estimate_ms, ticket.since_ms)
     return Outcome(
         replies=(ok,),
         effects=(CenterHeard(center, env.now_ms), TicketPutIn(ticket)),
@@ -60,10 +54,11 @@ def put(message: TicketPut, *, matching: MatchTickets, env: Env) -> Outcome:
     )
 
 
-def ticket_of(row: TicketRow, center: int, env: Env) -> Ticket:
-    """A ticket as it waits here."""
+def ticket_of(row: TicketRow, center: int, matching: MatchTickets, env: Env) -> Ticket:
+    """A ticket as it waits here. Who was taken out of the queue a moment ago, by the end of his
+    connection or of a center or with a refused team, has his place again."""
     content: Content = env.content
-    return Ticket(
+    ticket = Ticket(
         ticket=row.ticket,
         user=row.user,
         session_epoch=row.session_epoch,
@@ -76,7 +71,9 @@ def ticket_of(row: TicketRow, center: int, env: Env) -> Ticket:
         name=row.name,
         party=row.party,
         party_size=row.party_size if row.party else 0,
+        asked_ms=row.asked_ms or row.since_ms,
     )
+    return matching.in_place(ticket, env.now_ms - content.matching.limits.place_kept_ms)
 
 
 def put_refusal(row: TicketRow, matching: MatchTickets, env: Env, joining: int = 0) -> int:
@@ -165,8 +162,8 @@ def listed(message: TicketsAll, *, matching: MatchTickets, env: Env) -> Outcome:
         newer = (
             held is not None
             and held.center != center  # of its own players a center knows the newest
-            and (held.session_epoch, held.since_ms, held.ticket)
-            > (row.session_epoch, row.since_ms, row.ticket)
+            and (held.session_epoch, held.asked_ms, held.ticket)
+            > (row.session_epoch, row.asked_ms or row.since_ms, row.ticket)
         )
         joining = sum(one.party == row.party != "" for one in missing.values())
         code = Code.SESSION_OVER if newer else put_refusal(row, matching, env, joining)
@@ -175,7 +172,7 @@ def listed(message: TicketsAll, *, matching: MatchTickets, env: Env) -> Outcome:
         if code:
             sends.append(ToNode(center, RaidTeamFailed(row.user, row.ticket, code)))
             continue
-        ticket = missing[row.user] = ticket_of(row, center, env)
+        ticket = missing[row.user] = ticket_of(row, center, matching, env)
         sends += _replaced(matching, ticket)
     put_in = tuple(missing.values())
     return Outcome(

@@ -94,6 +94,7 @@ def queue(
         name=message.name,
         party=message.party,
         party_size=message.party_size,
+        asked_ms=env.now_ms,
     )
     ask = Ask(
         number,
@@ -101,7 +102,7 @@ def queue(
         Code.MATCHING_AWAY,
         content.matching.limits.ask_ms,
     )
-    return Outcome(effects=(TicketAsked(held, env.now_ms),), asks=(ask,))
+    return Outcome(effects=(TicketAsked(held),), asks=(ask,))
 
 
 def row_of(held: HeldTicket) -> TicketRow:
@@ -117,6 +118,7 @@ def row_of(held: HeldTicket) -> TicketRow:
         name=held.name,
         party=held.party,
         party_size=held.party_size,
+        asked_ms=held.asked_ms,
     )
 
 

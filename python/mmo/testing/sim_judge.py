@@ -27,7 +27,7 @@ LINES_MAX = 20
 EMPTY: dict[str, tuple[str, ...]] = {
     "world": ("seats", "where", "ready_ms"),
     "sessions": ("of_user",),
-    "tickets": ("of_user", "asking", "seats", "places"),
+    "tickets": ("of_user", "asking", "seats"),
     "matching": ("tickets", "unit_of", "team_of", "parties", "forming", "leaving"),
     "raids": ("rooms", "where"),
 }

@@ -19,10 +19,11 @@ class TicketRow(msgspec.Struct, array_like=True, frozen=True):
     kind: int  # raid kind of the content
     level: int
     attack: int  # attack power of the worn equipment
-    since_ms: int  # unix time when the player began to wait, the center's clock
+    since_ms: int  # unix time of the player's place, by the clock of the center that asked first
     name: str = ""
     party: str = ""  # players with one party code are kept together; empty: alone
     party_size: int = 0
+    asked_ms: int = 0  # unix time of this ticket, the center's clock; 0: `since_ms`
 
 
 class Seated(msgspec.Struct, array_like=True, frozen=True):
