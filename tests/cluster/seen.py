@@ -13,8 +13,9 @@ from redis.cluster import RedisCluster
 from mmo.client.aio import Shell
 from mmo.client.fleet import muster, source_of
 from mmo.client.hero import Hero
+from mmo.client.hunting import hunt_while, settle
 from mmo.client.meter import Meter
-from mmo.client.session import servers
+from mmo.client.session import arrive, register, servers
 from mmo.client.steps import Pause, Walk
 from mmo.cluster import control
 from mmo.cluster.secret_files import read_secrets
@@ -62,6 +63,16 @@ def hero_of(arena: Arena, seed: int) -> tuple[Hero, Shell]:
     """A new player and the connections he uses."""
     (me,) = muster(arena.addresses("login"), 1, seed, Meter())
     return me, Shell(source_of(seed))
+
+
+async def playing(arena: Arena, seed: int) -> tuple[Hero, Shell]:
+    """A player at a channel server who has hunted, with his connection to a center."""
+    me, shell = hero_of(arena, seed)
+    await shell.walk(register(me))
+    await shell.walk(arrive(me))
+    await shell.walk(settle(me))
+    await shell.walk(hunt_while(me, lambda: me.record.kills < 1))
+    return me, shell
 
 
 def redis_of(arena: Arena) -> RedisCluster:

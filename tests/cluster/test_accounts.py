@@ -4,12 +4,11 @@ Owns the questions only; judges by the product's own commands and by the player'
 """
 
 import pytest
-from tests.cluster.seen import hero_of
+from tests.cluster.seen import playing
 
 from mmo.client.aio import Shell
 from mmo.client.hero import Hero
-from mmo.client.hunting import hunt_while, settle
-from mmo.client.session import arrive, log_in, log_out, register
+from mmo.client.session import arrive, log_in, log_out
 from mmo.client.steps import CENTER, GAME
 from mmo.proof.arena import Arena
 from mmo.wire.messages.account import LoginOk
@@ -23,21 +22,18 @@ ENDS = {CloseReason.SESSION_TAKEN, CloseReason.MOVED, CloseReason.NODE_FENCED}
 DAY_S = 86_400
 
 
-async def playing(arena: Arena, seed: int) -> tuple[Hero, Shell]:
-    """A player with connections to a center and a channel server, who has something."""
-    me, shell = hero_of(arena, seed)
-    await shell.walk(register(me))
-    await shell.walk(arrive(me))
-    await shell.walk(settle(me))
-    await shell.walk(hunt_while(me, lambda: me.record.kills < 1))
-    return me, shell
-
-
 async def is_ended(shell: Shell) -> None:
     """Both of his connections are closed from the other side, and why."""
     for lane in (GAME, CENTER):
         assert await shell.lanes[lane].ended(ENDED_S) in ENDS
     shell.cut_all()
+
+
+async def finds_all(me: Hero, shell: Shell) -> None:
+    """He comes in and has what he had."""
+    told = await shell.walk(arrive(me))
+    assert me.record.compare(told) == []
+    await shell.walk(log_out(me))
 
 
 async def test_who_is_shut_out_is_gone_at_once_and_finds_all_he_had_when_he_may_come(
@@ -54,9 +50,7 @@ async def test_who_is_shut_out_is_gone_at_once_and_finds_all_he_had_when_he_may_
         assert isinstance(refused, Refused) and DAY_S - 60 < int(refused.detail) <= DAY_S
         lifted = await arena.command("account", f"id={shut['user']}", "--lift")
         assert [one["what"] for one in lifted["changes"]] == ["lift", "ban"]
-        told = await again.walk(arrive(me))
-        assert me.record.compare(told) == []
-        await again.walk(log_out(me))
+        await finds_all(me, again)
     finally:
         shell.cut_all()
         again.cut_all()
@@ -74,9 +68,7 @@ async def test_a_new_password_ends_the_session_of_who_knows_the_old_one(arena: A
         assert isinstance(old, Refused)
         me.password = new
         assert isinstance(await again.walk(log_in(me)), LoginOk)
-        told = await again.walk(arrive(me))
-        assert me.record.compare(told) == []
-        await again.walk(log_out(me))
+        await finds_all(me, again)
     finally:
         shell.cut_all()
         again.cut_all()

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.cluster.seen import NODES, hero_of, looked, until
+from tests.cluster.seen import NODES, hero_of, looked, playing, until
 
 from mmo.client.aio import Shell
 from mmo.client.hero import Hero
-from mmo.client.hunting import hold_on, hunt_while, settle
+from mmo.client.hunting import hold_on, hunt_while
 from mmo.client.session import arrive, log_out, move, register, servers, stay_known
 from mmo.client.steps import Walk
 from mmo.proof.arena import Arena
@@ -52,16 +52,6 @@ async def lines_of(arena: Arena, *words: str) -> list[dict[str, Any]]:
     out, _ = await process.communicate()
     assert process.returncode == 0
     return [json.loads(line) for line in out.decode().splitlines()]
-
-
-async def playing(arena: Arena, seed: int) -> tuple[Hero, Shell]:
-    """A player at a channel server who has hunted."""
-    me, shell = hero_of(arena, seed)
-    await shell.walk(register(me))
-    await shell.walk(arrive(me))
-    await shell.walk(settle(me))
-    await shell.walk(hunt_while(me, lambda: me.record.kills < 1))
-    return me, shell
 
 
 def hunt_once(me: Hero) -> Walk[None]:
