@@ -8,7 +8,7 @@ import pytest
 from tests.contract.stores import commit_of
 
 from mmo.ops import accounts
-from mmo.ops.accounts import FOR_EVER_MS, AccountSeen, Changed
+from mmo.ops.accounts import FOR_EVER_MS, AccountSeen, Changed, What
 from mmo.state.growth import ExpGained
 from mmo.state.place import AccountRegistered, Claim, LoginFailed, SessionOpened
 from mmo.state.player import Player
@@ -48,14 +48,14 @@ async def seen(store: DurableStore, user: int) -> AccountSeen:
     return found
 
 
-def change(what: str, until_ms: int = 0, at_ms: int = 5) -> Changed:
+def change(what: What, until_ms: int = 0, at_ms: int = 5) -> Changed:
     """One change with its reason."""
     return Changed(what, until_ms, f"why {what}", "ann@desk", at_ms)
 
 
 @pytest.mark.parametrize("what", ["ban", "password"])
 async def test_who_is_shut_out_or_has_a_new_password_owns_nothing_from_then_on(
-    store: DurableStore, what: str
+    store: DurableStore, what: What
 ) -> None:
     player = await at_a_center(store)
     before = await seen(store, player.user)
@@ -76,7 +76,8 @@ async def test_who_is_shut_out_or_has_a_new_password_owns_nothing_from_then_on(
 
 async def test_a_ban_is_lifted_and_every_change_stays_with_its_reason(store: DurableStore) -> None:
     player = await at_a_center(store)
-    for at_ms, (what, until_ms) in enumerate([("ban", 2**50), ("lift", 0), ("unlock", 0)], 1):
+    wanted: list[tuple[What, int]] = [("ban", 2**50), ("lift", 0), ("unlock", 0)]
+    for at_ms, (what, until_ms) in enumerate(wanted, 1):
         assert await accounts.change(store.pool, player.user, change(what, until_ms, at_ms))
     found = await seen(store, player.user)
     assert found.banned_until_ms == 0
@@ -87,7 +88,7 @@ async def test_a_ban_is_lifted_and_every_change_stays_with_its_reason(store: Dur
 
 
 @pytest.mark.parametrize(("what", "is_online"), [("unlock", True), ("password", False)])
-async def test_locks_are_forgotten(store: DurableStore, what: str, is_online: bool) -> None:
+async def test_locks_are_forgotten(store: DurableStore, what: What, is_online: bool) -> None:
     player = await at_a_center(store)
     assert await store.write(LoginFailed(player.user, 20, 2**50))
     assert (await seen(store, player.user)).locked_until_ms == 2**50

@@ -71,6 +71,7 @@ ROW_STATEMENTS: dict[str, tuple[Statement, tuple[object, ...]]] = {
     "claim again": (sql.CLAIM_AGAIN, (11, 1, 1, 11)),
     "prepare": (sql.PREPARE_PLACE, (11, "j", 1, 1, 1, 0)),
     "open a session": (sql.OPEN_SESSION, (1, "j", 1, 1, 1, 0)),
+    "end a session": (sql.END_SESSION, (1,)),
     "close a session": (sql.CLOSE_SESSION, (1, 1)),
     "account": (sql.FIND_ACCOUNT, ("1", "1")),
     "failure": (sql.COUNT_FAILURE, (1, 1)),

@@ -1,8 +1,8 @@
 """Registering: what names and passwords must look like, and how many an address may make."""
 
 import pytest
-from tests.systems.game import CONTENT, Game, done
-from tests.systems.test_account import of_one_who_left
+from tests.systems.game import Game, done
+from tests.systems.test_account import ACCOUNT, ADDRESS, of_one_who_left
 
 from mmo.contract import Outcome, Refuse
 from mmo.state.place import AccountRegistered
@@ -10,9 +10,6 @@ from mmo.systems.account import may_register, register
 from mmo.wire.messages.account import Register, RegisterHashed
 from mmo.wire.messages.session import Refused
 from mmo.wire.opcode import Code
-
-ACCOUNT = CONTENT.account
-ADDRESS = "10.1.2.3"
 
 
 def registering(

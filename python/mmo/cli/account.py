@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmo.cli import terminal
-from mmo.cli.books import is_text
+from mmo.cli.books import answered, is_text
 from mmo.cli.durations import seconds_of
 from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption, load
 from mmo.cli.rim import OK
-from mmo.errors import OperatorError, StoreUnavailable
+from mmo.errors import OperatorError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mmo.config import Config
-    from mmo.ops.accounts import AccountSeen, Changed
+    from mmo.ops.accounts import AccountSeen, Changed, What
     from mmo.store.settings import StoreSettings
 
 FOR_EVER = "forever"
@@ -54,8 +54,6 @@ def account(
     json: JsonOption = False,
 ) -> int:
     """Show an account, shut or open it, set a new password."""
-    import asyncio
-
     import msgspec
 
     from mmo.cli.compose import home_store_settings
@@ -64,12 +62,7 @@ def account(
     effective = load(config, home).config
     settings = home_store_settings(home, effective)
     secret = new_password(effective) if password else ""
-    try:
-        found = asyncio.run(_asked(settings, identity, done, effective, home, secret))
-    except StoreUnavailable as error:
-        raise OperatorError(
-            "E0214", f"no way to the books: {error}", "mmo-cluster status; mmo-cluster doctor"
-        ) from error
+    found = answered(_asked(settings, identity, done, effective, home, secret))
     if json:
         terminal.print_json(msgspec.to_builtins(found))
     else:
@@ -84,7 +77,12 @@ def _change(
     from mmo.cli.publishing import who
     from mmo.ops.accounts import FOR_EVER_MS, REASON_CHARACTERS_MAX, Changed
 
-    asked = {"ban": ban is not None, "lift": lift, "unlock": unlock, "password": password}
+    asked: dict[What, bool] = {
+        "ban": ban is not None,
+        "lift": lift,
+        "unlock": unlock,
+        "password": password,
+    }
     chosen = [what for what, wanted in asked.items() if wanted]
     if len(chosen) > 1:
         raise typer.BadParameter("one of --ban, --lift, --unlock and --password at a time")

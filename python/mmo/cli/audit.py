@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmo.cli import terminal
+from mmo.cli.books import answered
 from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption, load
 from mmo.cli.rim import FAILED, OK
 from mmo.cluster.home import Home
-from mmo.errors import OperatorError, StoreUnavailable
 
 if TYPE_CHECKING:
     from mmo.ops.audit import Finding, Report
@@ -53,14 +53,7 @@ def audit(
     # A server that `start --channels` added is in the home's file and in no configuration.
     numbers = {entry.number for entry in (*effective.nodes, *(file.nodes if file else ()))}
     known = known_of(read_tables(effective), numbers)
-    try:
-        report = asyncio.run(
-            _asked(settings, known, lambda: read_secrets(Home(home), effective).roll)
-        )
-    except StoreUnavailable as error:
-        raise OperatorError(
-            "E0214", f"the books cannot be read: {error}", "mmo-cluster status; mmo-cluster doctor"
-        ) from error
+    report = answered(_asked(settings, known, lambda: read_secrets(Home(home), effective).roll))
     if cache:
         findings = [*report.findings, *asyncio.run(_boards(settings))]
         report = msgspec.structs.replace(report, balanced=not findings, findings=findings)

@@ -4,15 +4,30 @@ Owns the one look at the migrations before the first question; what is asked is 
 Called by `audit`, `odds`, `restore`, `account`, `purge`, `replay` and `rebuild`.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from mmo.errors import OperatorError
+from mmo.errors import OperatorError, StoreUnavailable
 
 if TYPE_CHECKING:
     from mmo.store.mysql_pool import MysqlPool
     from mmo.store.settings import StoreSettings
+
+
+T = TypeVar("T")
+
+
+def answered(work: Coroutine[Any, Any, T]) -> T:
+    """What the books answer. Raises `OperatorError` E0214 when they do not."""
+    import asyncio
+
+    try:
+        return asyncio.run(work)
+    except StoreUnavailable as error:
+        raise OperatorError(
+            "E0214", f"the books cannot be read: {error}", "mmo-cluster status; mmo-cluster doctor"
+        ) from error
 
 
 @asynccontextmanager

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmo.cli import terminal
+from mmo.cli.books import answered
 from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption, load
 from mmo.cli.rim import FAILED, OK
 from mmo.cluster.home import Home
-from mmo.errors import OperatorError, StoreUnavailable
 
 if TYPE_CHECKING:
     from mmo.ops.odds import Judgement, Receipt, Row
@@ -35,8 +35,6 @@ def odds(
     json: JsonOption = False,
 ) -> int:
     """Prove that enhancement rolls are those that were promised."""
-    import asyncio
-
     import msgspec
 
     from mmo.cli.compose import home_store_settings
@@ -58,12 +56,7 @@ def odds(
     settings = home_store_settings(home, effective)
     secret = read_secrets(Home(home), effective).roll
 
-    try:
-        rows, judgement = asyncio.run(_asked(settings, receipt, secret))
-    except StoreUnavailable as error:
-        raise OperatorError(
-            "E0214", f"the books cannot be read: {error}", "mmo-cluster status; mmo-cluster doctor"
-        ) from error
+    rows, judgement = answered(_asked(settings, receipt, secret))
     if judgement is not None:
         if json:
             terminal.print_json(msgspec.to_builtins(judgement))

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from mmo.cli import terminal
+from mmo.cli.books import answered
 from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption, load
 from mmo.cli.rim import FAILED, OK
-from mmo.errors import OperatorError, StoreUnavailable
+from mmo.errors import OperatorError
 
 if TYPE_CHECKING:
     from mmo.store.settings import StoreSettings
@@ -31,17 +32,10 @@ def rebuild(
     json: JsonOption = False,
 ) -> int:
     """Fill the boards of the ranking in Redis from MySQL and compare them."""
-    import asyncio
-
     from mmo.cli.compose import home_store_settings
 
     settings = home_store_settings(home, load(config, home).config)
-    try:
-        filled, findings = asyncio.run(_filled(settings, season))
-    except StoreUnavailable as error:
-        raise OperatorError(
-            "E0214", f"the books cannot be read: {error}", "mmo-cluster status; mmo-cluster doctor"
-        ) from error
+    filled, findings = answered(_filled(settings, season))
     if json:
         terminal.print_json({"boards": filled, "findings": findings})
     else:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmo.cli import terminal
+from mmo.cli.books import answered
 from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption, load
 from mmo.cli.rim import FAILED, OK
-from mmo.errors import OperatorError, StoreUnavailable
+from mmo.errors import OperatorError
 
 if TYPE_CHECKING:
     from mmo.ops.replay import Replayed
@@ -31,8 +32,6 @@ def replay(
     json: JsonOption = False,
 ) -> int:
     """Fight a raid again from its seed and inputs and compare the result with the books."""
-    import asyncio
-
     import msgspec
 
     from mmo.cli.compose import home_store_settings
@@ -40,12 +39,7 @@ def replay(
     if every == bool(raid):
         raise typer.BadParameter("one of RAID and --all")
     settings = home_store_settings(home, load(config, home).config)
-    try:
-        count, found = asyncio.run(_asked(settings, raid))
-    except StoreUnavailable as error:
-        raise OperatorError(
-            "E0214", f"the books cannot be read: {error}", "mmo-cluster status; mmo-cluster doctor"
-        ) from error
+    count, found = answered(_asked(settings, raid))
     if raid and not found:
         raise OperatorError("E0727", f"there is no raid {raid}", "mmo-cluster replay --all")
     wrong = [one for one in found if not one.holds]

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from mmo.cli import terminal
+from mmo.cli.books import answered
 from mmo.cli.options import HOME, ConfigOption, HomeOption, JsonOption, load
 from mmo.cli.rim import OK
-from mmo.errors import OperatorError, StoreUnavailable
+from mmo.errors import OperatorError
 
 if TYPE_CHECKING:
     from mmo.content.tables import Content
@@ -44,8 +45,6 @@ def restore(
     json: JsonOption = False,
 ) -> int:
     """Rebuild a player from his event log and book the difference as a correction."""
-    import asyncio
-
     import msgspec
 
     from mmo.cli.compose import home_store_settings
@@ -57,11 +56,7 @@ def restore(
     settings = home_store_settings(home, effective)
     content = read_tables(effective)
     try:
-        found = asyncio.run(_asked(settings, content, identity, at_ms, dry_run))
-    except StoreUnavailable as error:
-        raise OperatorError(
-            "E0214", f"the books cannot be read: {error}", "mmo-cluster status; mmo-cluster doctor"
-        ) from error
+        found = answered(_asked(settings, content, identity, at_ms, dry_run))
     except LogIncomplete as error:
         raise OperatorError("E0721", str(error), "mmo-cluster audit") from error
     if json:

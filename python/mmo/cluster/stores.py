@@ -9,7 +9,7 @@ import shutil
 import socket
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -108,16 +108,23 @@ class Stores:
             for number in range(1, SERVERS + 1):
                 if not self.redis.is_running(number):
                     start = partial(self.redis.start_one, number)
-                    self._mend(f"redis-{number}", start, self.redis.children.get(number))
+                    serves = partial(self._serves, self.redis, number)
+                    self._mend(f"redis-{number}", start, self.redis.children.get(number), serves)
 
-    def _mend(self, name: str, start: Callable[[], None], ended: Child | None) -> None:
+    def _mend(
+        self,
+        name: str,
+        start: Callable[[], None],
+        ended: Child | None,
+        serves: Callable[[], Awaitable[bool]] | None = None,
+    ) -> None:
         now = time.monotonic()
         if name in self._mending or now < self._mend_after.get(name, 0.0):
             return
         self.restarts[name] = self.restarts.get(name, 0) + 1
         log_line(f"{name} {_how_it_ended(ended)}: restart {self.restarts[name]}")
         self._wait_longer(name, now)
-        self._mending[name] = asyncio.create_task(self._start_again(name, start))
+        self._mending[name] = asyncio.create_task(self._start_again(name, start, serves))
 
     def _wait_longer(self, name: str, now: float) -> None:
         """One that starts, answers and ends again is started at a slower and slower rhythm."""
@@ -130,10 +137,12 @@ class Stores:
         self._mended_at.pop(name, None)
         self._mend_after.pop(name, None)
 
-    async def _start_again(self, name: str, start: Callable[[], None]) -> None:
+    async def _start_again(
+        self, name: str, start: Callable[[], None], serves: Callable[[], Awaitable[bool]] | None
+    ) -> None:
         try:
             await asyncio.to_thread(start)
-            if not await self._serves(name):
+            if serves is not None and not await serves():
                 return  # it has ended, and the next look begins anew
             self.errors.pop(name, None)
             log_line(f"{name} serves again")
@@ -145,14 +154,12 @@ class Stores:
         finally:
             del self._mending[name]
 
-    async def _serves(self, name: str) -> bool:
+    async def _serves(self, redis: ManagedRedis, number: int) -> bool:
         """Wait until what answers serves, too, however long: till then the store is not ready, and
         the status says why. False when it ended meanwhile."""
-        number = name.removeprefix("redis-")
-        if self.redis is None or not number.isdecimal():
-            return True
-        while not await asyncio.to_thread(self.redis.serves, int(number)):
-            if not (self.redis_ready and self.redis.is_running(int(number))):
+        name = f"redis-{number}"
+        while not await asyncio.to_thread(redis.serves, number):
+            if not (self.redis_ready and redis.is_running(number)):
                 return False
             if self.errors.get(name) != NOT_SERVING:
                 self.errors[name] = NOT_SERVING

@@ -15,6 +15,7 @@ import msgspec
 from mmo.store.connection import Connection, Statement
 from mmo.store.mysql_pool import MysqlPool
 from mmo.store.presence import retried
+from mmo.store.statements import END_SESSION
 
 What = Literal["ban", "lift", "unlock", "password"]
 
@@ -38,12 +39,6 @@ _CHANGES = Statement("""
 _BAN = Statement("UPDATE account SET banned_until_ms = %s WHERE user_id = %s")
 _UNLOCK = Statement("UPDATE account SET failures = 0, locked_until_ms = 0 WHERE user_id = %s")
 _PASSWORD = Statement("UPDATE account SET password_hash = %s WHERE user_id = %s")
-_END_SESSION = Statement("""
-    UPDATE player_head
-    SET session_epoch = session_epoch + 1, place_epoch = place_epoch + 1, place_number = 0,
-        reservation_number = 0, reservation_jti = '', reservation_expires_ms = 0
-    WHERE user_id = %s
-""")
 _ADD_CHANGE = Statement("""
     INSERT INTO account_change (user_id, what, until_ms, reason, who, at_ms)
     VALUES (%s, %s, %s, %s, %s, %s)
@@ -53,7 +48,7 @@ _ADD_CHANGE = Statement("""
 class Changed(msgspec.Struct, frozen=True):
     """What an operator did to an account. `until_ms`: of a ban, else 0."""
 
-    what: str
+    what: What
     until_ms: int
     reason: str
     who: str
@@ -127,7 +122,7 @@ def _steps(
     of_user = (user,)
     match done.what:
         case "ban":
-            return (_BAN, (done.until_ms, user)), (_END_SESSION, of_user)
+            return (_BAN, (done.until_ms, user)), (END_SESSION, of_user)
         case "lift":
             return ((_BAN, (0, user)),)
         case "unlock":
@@ -135,6 +130,4 @@ def _steps(
         case "password":
             assert password_hash
             unlock = (_UNLOCK, of_user)
-            return (_PASSWORD, (password_hash, user)), unlock, (_END_SESSION, of_user)
-        case unknown:
-            raise ValueError(f"{unknown} is no change of an account")
+            return (_PASSWORD, (password_hash, user)), unlock, (END_SESSION, of_user)

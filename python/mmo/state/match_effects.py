@@ -3,6 +3,7 @@
 Owns nothing of its own; each effect says one fact that a rule of `systems.matching*` decided.
 """
 
+from collections.abc import Callable
 from itertools import islice, takewhile
 from typing import Any, ClassVar
 
@@ -220,9 +221,7 @@ class EndedForgotten(MatchingEffect, frozen=True):
     before_ms: int
 
     def apply(self, state: Any) -> None:
-        old = takewhile(lambda row: row[1].ended_ms < self.before_ms, state.ended.items())
-        for ticket, _ in list(old):
-            del state.ended[ticket]
+        _forget(state.ended, lambda end: end.ended_ms < self.before_ms)
 
 
 class PlacesForgotten(MatchingEffect, frozen=True):
@@ -231,6 +230,10 @@ class PlacesForgotten(MatchingEffect, frozen=True):
     before_ms: int
 
     def apply(self, state: Any) -> None:
-        old = takewhile(lambda row: row[1].left_ms < self.before_ms, state.places.items())
-        for user, _ in list(old):
-            del state.places[user]
+        _forget(state.places, lambda place: place.left_ms < self.before_ms)
+
+
+def _forget(kept: dict[int, Any], is_old: Callable[[Any], bool]) -> None:
+    """Of what is kept oldest first."""
+    for key in list(takewhile(lambda key: is_old(kept[key]), kept)):
+        del kept[key]

@@ -169,12 +169,13 @@ OPEN_SESSION = Statement("""
         a.failures = 0, a.locked_until_ms = 0
     WHERE h.user_id = %s AND h.session_epoch = %s
 """)
-CLOSE_SESSION = Statement("""
+END_SESSION = Statement("""
     UPDATE player_head
     SET session_epoch = session_epoch + 1, place_epoch = place_epoch + 1, place_number = 0,
         reservation_number = 0, reservation_jti = '', reservation_expires_ms = 0
-    WHERE user_id = %s AND session_epoch = %s
+    WHERE user_id = %s
 """)
+CLOSE_SESSION = Statement(f"{END_SESSION.text} AND session_epoch = %s")
 
 # -- accounts --------------------------------------------------------------------------------------
 

@@ -159,11 +159,12 @@ def listed(message: TicketsAll, *, matching: MatchTickets, env: Env) -> Outcome:
             if ended.ended_ms <= env.now_ms - TOLD_AGAIN_MS:
                 sends.append(ToNode(center, told_end(row.ticket, ended)))
             continue
+        ticket = ticket_of(row, center, matching, env)
         newer = (
             held is not None
             and held.center != center  # of its own players a center knows the newest
             and (held.session_epoch, held.asked_ms, held.ticket)
-            > (row.session_epoch, row.asked_ms or row.since_ms, row.ticket)
+            > (ticket.session_epoch, ticket.asked_ms, ticket.ticket)
         )
         joining = sum(one.party == row.party != "" for one in missing.values())
         code = Code.SESSION_OVER if newer else put_refusal(row, matching, env, joining)
@@ -172,7 +173,7 @@ def listed(message: TicketsAll, *, matching: MatchTickets, env: Env) -> Outcome:
         if code:
             sends.append(ToNode(center, RaidTeamFailed(row.user, row.ticket, code)))
             continue
-        ticket = missing[row.user] = ticket_of(row, center, matching, env)
+        missing[row.user] = ticket
         sends += _replaced(matching, ticket)
     put_in = tuple(missing.values())
     return Outcome(

@@ -137,7 +137,7 @@ def is_in_time(database: FakeDatabase, rows: MemberRows) -> bool:
 def is_allowed(database: FakeDatabase, rows: MemberRows, coins: tuple[int, int, int]) -> bool:
     """The constraints of the schema and the counts of guarded statements."""
     gold, cash, mileage = coins
-    grants = {(int(row[0]), int(row[1]), int(row[2])) for row in rows.grants}
+    grants = _grants_of(rows)
     return (
         0 <= gold <= COINS_MAX
         and -COINS_MAX <= cash <= COINS_MAX
@@ -154,7 +154,11 @@ def is_allowed(database: FakeDatabase, rows: MemberRows, coins: tuple[int, int, 
 
 def were_claimed(database: FakeDatabase, rows: MemberRows) -> bool:
     """Whether a grant of these rows was claimed before."""
-    return any((int(row[0]), int(row[1]), int(row[2])) in database.claimed for row in rows.grants)
+    return not database.claimed.keys().isdisjoint(_grants_of(rows))
+
+
+def _grants_of(rows: MemberRows) -> set[tuple[int, int, int]]:
+    return {(int(row[0]), int(row[1]), int(row[2])) for row in rows.grants}
 
 
 def _are_items_allowed(database: FakeDatabase, rows: MemberRows) -> bool:
